@@ -1,1 +1,9 @@
-//! To be written.
+//! Verify access tokens locally.
+
+pub mod clock;
+pub mod error;
+pub mod scope;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{ClaimName, Error, ErrorKind};
+pub use scope::{Scope, ScopeSet};
