@@ -30,6 +30,29 @@ const AUDIENCE: &str = "machineauth-api";
 const NOT_YET: [&str; 5] =
     ["ALLOWED_ORIGINS", "REQUIRE_HTTPS", "WEBHOOK_WORKER_COUNT", "WEBHOOK_MAX_RETRIES", "WEBHOOK_TIMEOUT_SECS"];
 
+/// The variables, for `--help`.
+pub const VARIABLES_HELP: &str = "\
+Environment variables (defaults in brackets):
+  ENV                      development or production [development]
+  HOST, PORT               where to listen [127.0.0.1 while the default password is in force, else 0.0.0.0; 8080]
+  DATABASE_URL             embedded:PATH, redis://HOST or rediss://HOST [embedded:machineauth.redb]
+  SERVER_KEY               32 bytes in hex or base64url; with Redis and in production required
+                           [generated beside the embedded store]
+  ADMIN_EMAIL, ADMIN_PASSWORD
+                           the administrator [admin@example.com, changeme; refused in production]
+  JWT_ISSUER               the URL that clients reach this server at [http://HOST:PORT]
+  JWT_SIGNING_ALGORITHM    RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA [RS256]
+  JWT_KEY_ID               the kid of the first signing key [key-1]
+  JWT_ACCESS_TOKEN_EXPIRY  seconds, at most 604800 [3600; 86400 in development]
+  JWT_PROFILE              machineauth or rfc9068 [machineauth]
+  SCOPE_POLICY             filter or strict: what to do with scopes beyond the client's own [filter]
+  REFRESH_TOKENS           on or off [on]
+  REFRESH_CLIENT_AUTH      optional or required [optional; required in production]
+  INTROSPECTION_AUTH       open or required, for introspection and revocation [open; required in production]
+  REVOCATIONS_AUTH         open or required, for the revocation feed [open; required in production]
+  LOG                      a level, or directives as info,machineauth_issuer=debug [info]
+SERVER_KEY_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
+
 /// What the issuer runs with.
 #[derive(Debug)]
 pub struct Config {

@@ -58,6 +58,8 @@ pub enum ApiError {
     MethodNotAllowed,
     /// Somebody else changed the same object.
     Conflict(&'static str),
+    /// The request took too long to arrive or to answer.
+    Timeout,
     /// The store is away; nothing is known about the outcome.
     TemporarilyUnavailable,
     /// A fault of ours, logged where it happened.
@@ -119,6 +121,7 @@ impl IntoResponse for ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has other methods; see the Allow header")
             }
             Self::Conflict(what) => (StatusCode::CONFLICT, "conflict", *what),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the request took longer than 30 seconds"),
             Self::TemporarilyUnavailable => unavailable(&mut headers),
             Self::ServerError => SERVER_ERROR,
         };
@@ -206,7 +209,10 @@ fn is_outage(error: &StoreError) -> bool {
             tracing::warn!(error = %Chain(error), "the store cannot be reached");
             true
         }
-        StoreError::Corrupt { .. } | StoreError::Incompatible { .. } | StoreError::Busy { .. } => {
+        StoreError::Corrupt { .. }
+        | StoreError::Incompatible { .. }
+        | StoreError::Busy { .. }
+        | StoreError::Address { .. } => {
             tracing::error!(error = %Chain(error), "the store failed");
             false
         }

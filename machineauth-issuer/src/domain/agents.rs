@@ -322,11 +322,11 @@ fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
 }
 
 fn record_key(id: AgentId) -> Key {
-    AGENTS.key(id.partition()).with(&id)
+    AGENTS.key(id.partition()).with(id)
 }
 
 fn directory_key(client_id: ClientId) -> Key {
-    CLIENTS.key(client_id.partition()).with(&client_id)
+    CLIENTS.key(client_id.partition()).with(client_id)
 }
 
 /// The start of a batch that issues something to the agent: it fails when the record is no longer the one judged by.
@@ -354,7 +354,7 @@ impl Counter {
             Self::Refreshes => "refreshes",
             Self::LastIssued => "last_issued",
         };
-        id.partition().key(USAGE).with(&id).with(&name)
+        id.partition().key(USAGE).with(id).with(name)
     }
 
     /// Adds one to this counter, and sets when the agent was last issued a token.

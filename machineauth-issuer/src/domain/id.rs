@@ -71,8 +71,8 @@ macro_rules! identifier {
         }
 
         impl KeyPart for $name {
-            fn append_to(&self, path: &mut String) {
-                self.0.append_to(path);
+            fn write(&self, path: &mut String) {
+                self.0.write(path);
             }
         }
     };

@@ -98,7 +98,7 @@ impl RefreshToken {
     }
 
     fn redemption_key(&self, home: Partition) -> Key {
-        REDEEMED.key(home).with(&self.family).with(&self.sequence)
+        REDEEMED.key(home).with(self.family).with(self.sequence)
     }
 
     /// Adds to `batch`: this token is redeemed now, and was not before.

@@ -22,19 +22,19 @@ const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
 pub const REVOKED: Table<Revocation> = Table::new("revoked", 1);
 
 fn token_key(home: Partition, token: TokenId) -> Key {
-    REVOKED.key(home).with(&"token").with(&token)
+    REVOKED.key(home).with("token").with(token)
 }
 
 fn family_key(home: Partition, family: FamilyId) -> Key {
-    REVOKED.key(home).with(&"family").with(&family)
+    REVOKED.key(home).with("family").with(family)
 }
 
 fn agent_key(home: Partition, agent: AgentId) -> Key {
-    REVOKED.key(home).with(&"agent").with(&agent)
+    REVOKED.key(home).with("agent").with(agent)
 }
 
 fn suspension_key(home: Partition, agent: AgentId) -> Key {
-    REVOKED.key(home).with(&"suspended").with(&agent)
+    REVOKED.key(home).with("suspended").with(agent)
 }
 
 /// When a revocation of something that may live until `end` can be forgotten.

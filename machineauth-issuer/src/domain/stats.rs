@@ -29,7 +29,7 @@ impl Stat {
             Self::TokensRefreshed => "tokens_refreshed",
             Self::TokensRevoked => "tokens_revoked",
         };
-        partition.key(STATS).with(&name)
+        partition.key(STATS).with(name)
     }
 }
 
