@@ -204,9 +204,9 @@ impl Agents {
     /// The store's failure.
     pub async fn list(&self, after: Option<AgentId>, limit: usize) -> Result<Vec<Agent>, StoreError> {
         let mut agents = Vec::new();
-        let first = after.map_or(Partition::first(), |id| id.partition());
+        let first = after.map(|id| id.partition());
         let mut after = after.map(record_key);
-        for partition in Partition::data().filter(|partition| *partition >= first) {
+        for partition in Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first)) {
             let prefix = AGENTS.key(partition);
             while agents.len() < limit {
                 let page = (limit - agents.len()).min(SCAN_PAGE);
