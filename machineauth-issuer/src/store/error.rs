@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use super::PARTITIONS;
+use super::{FORMAT, PARTITIONS};
 
 /// Why a store could not answer. None of these says anything about the data: the caller fails closed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,15 @@ pub enum StoreError {
     Busy {
         /// The file.
         path: PathBuf,
+    },
+    /// The file cannot be opened, or is not a store.
+    #[error("the store's file {} cannot be opened", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The store's address or its options cannot be used.
     #[error("{why}")]
@@ -96,6 +105,22 @@ pub enum Incompatibility {
         /// The newest schema that this program knows.
         known: u8,
     },
+}
+
+impl Incompatibility {
+    /// Whether a store that says this about itself is one for this program.
+    pub(super) fn check(format: u64, partitions: u64) -> Result<(), Incompatibility> {
+        if format > FORMAT {
+            return Err(Incompatibility::Format {
+                found: format,
+                known: FORMAT,
+            });
+        }
+        if partitions != u64::from(PARTITIONS) {
+            return Err(Incompatibility::Partitions { found: partitions });
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with a store's address.

@@ -1,6 +1,7 @@
 //! The store of tests: maps under one lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,9 +10,10 @@ use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
 use tokio::sync::watch;
 
-use super::batch::{Check, Write};
+use super::batch::Write;
 use super::changes::Changes;
 use super::key::scan_bounds;
+use super::verdict::Verdict;
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,
     Version,
@@ -189,10 +191,11 @@ impl Store for MemoryStore {
 
 impl Rows {
     fn judge(&self, batch: &Batch, now: Timestamp) -> Verdict {
-        Verdict::of(batch, |check| {
+        let Ok(verdict) = Verdict::of(batch, |check| {
             let row = self.rows.get(check.key().path());
-            row.map(|row| (row.entry.version, row.is_live(now)))
-        })
+            Ok::<_, Infallible>(row.map(|row| (row.entry.version, row.is_live(now))))
+        });
+        verdict
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -304,43 +307,5 @@ impl Entries {
             self.tail = tail;
         }
         surplus
-    }
-}
-
-/// What to do with a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// All checks hold.
-    Apply,
-    /// It happened before.
-    Recognised,
-    /// A check fails.
-    Refuse,
-}
-
-impl Verdict {
-    /// Judges all checks. `row` gives the version of the row that a check guards, dead or alive, and whether it is
-    /// alive.
-    pub(super) fn of(batch: &Batch, row: impl Fn(&Check) -> Option<(Version, bool)>) -> Verdict {
-        let mut verdict = Verdict::Apply;
-        for check in batch.checks() {
-            let row = row(check);
-            // Dead or alive: a batch must not happen again because what it wrote has expired since.
-            if row.is_some_and(|(version, _)| version == batch.version()) {
-                return Verdict::Recognised;
-            }
-            let live = row.and_then(|(version, is_live)| is_live.then_some(version));
-            if !check.holds(live) {
-                verdict = Verdict::Refuse;
-            }
-        }
-        verdict
-    }
-
-    pub(super) fn outcome(self) -> Outcome {
-        match self {
-            Verdict::Apply | Verdict::Recognised => Outcome::Committed,
-            Verdict::Refuse => Outcome::Conflict,
-        }
     }
 }

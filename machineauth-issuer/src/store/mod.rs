@@ -28,10 +28,14 @@
 
 mod batch;
 mod changes;
+mod embedded;
 mod error;
 mod key;
 mod memory;
+mod redis;
+mod row;
 mod table;
+mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,9 +47,11 @@ use machineauth_core::clock::Timestamp;
 use tokio::sync::watch;
 
 pub use batch::{Batch, InvalidPosition, Log, LogRead, Outcome, Position, Version};
+pub use embedded::EmbeddedStore;
 pub use error::{Incompatibility, InvalidAddress, StoreError};
 pub use key::{InvalidKeyName, Key, KeyName, KeyPart, PARTITIONS, Partition};
 pub use memory::MemoryStore;
+pub use redis::{RedisOptions, RedisStore};
 pub use table::{Table, Versioned};
 
 /// A store of any kind, shared.
