@@ -1,1 +1,13 @@
+//! The end-to-end tests: one file per RFC, per document, per journey.
 
+mod admin_api;
+mod client_authentication;
+mod introspection;
+mod metadata;
+mod outage;
+mod refresh;
+mod revocation;
+mod revocation_feed;
+mod service;
+mod startup;
+mod token;

@@ -1,0 +1,402 @@
+//! What changes together, and under which conditions.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use machineauth_core::clock::Timestamp;
+use uuid::Uuid;
+
+use super::key::{Key, Partition};
+
+/// A random identity of a batch, carried by every row and log entry that it wrote. Compared for equality only.
+///
+/// Never a counter: after a fail-over to an older state a counter would repeat, and a stale judgement would match
+/// by accident.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(u128);
+
+impl Version {
+    const NONE: Version = Version(0);
+
+    fn mint() -> Version {
+        Version(Uuid::new_v4().as_u128())
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Version {
+        Version(u128::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({:032x})", self.0)
+    }
+}
+
+/// Checks and writes that happen together or not at all, in one partition.
+///
+/// All checks are judged before the first write; the writes then apply in the order in which they were added.
+/// A batch can be committed again when its answer was lost: a guarded row that already carries its version says
+/// that it happened.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    partition: Partition,
+    version: Version,
+    checks: Vec<Check>,
+    writes: Vec<Write>,
+}
+
+/// A condition on a row. Dead rows count as absent.
+#[derive(Debug, Clone)]
+pub(super) enum Check {
+    Absent(Key),
+    AtVersion(Key, Version),
+}
+
+#[derive(Clone)]
+pub(super) enum Write {
+    Put(Key, Bytes, Option<Timestamp>),
+    Delete(Key),
+    Add(Key, i64),
+    Max(Key, i64),
+    Append(Log, Bytes),
+}
+
+impl Batch {
+    /// An empty batch with a version of its own.
+    pub fn new(partition: Partition) -> Batch {
+        Batch {
+            partition,
+            version: Version::mint(),
+            checks: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// Demands that there is no live row at `key`.
+    pub fn absent(self, key: &Key) -> Batch {
+        self.check(Check::Absent(key.clone()))
+    }
+
+    /// Demands that the row at `key` is alive and carries `version`.
+    pub fn at_version(self, key: &Key, version: Version) -> Batch {
+        self.check(Check::AtVersion(key.clone(), version))
+    }
+
+    /// Writes a row that lives until it is deleted.
+    pub fn put(self, key: &Key, value: Bytes) -> Batch {
+        self.write(key, Write::Put(key.clone(), value, None))
+    }
+
+    /// Writes a row that is alive while `now < expires_at`.
+    pub fn put_until(self, key: &Key, value: Bytes, expires_at: Timestamp) -> Batch {
+        self.write(key, Write::Put(key.clone(), value, Some(expires_at)))
+    }
+
+    /// Removes the row and the counter at `key`, whichever exist.
+    pub fn delete(self, key: &Key) -> Batch {
+        self.write(key, Write::Delete(key.clone()))
+    }
+
+    /// Adds to the counter at `key`, which starts at 0 and saturates at the ends of `i64`. Counters live apart
+    /// from rows: they carry no version and never conflict.
+    pub fn add(self, key: &Key, amount: i64) -> Batch {
+        self.write(key, Write::Add(key.clone(), amount))
+    }
+
+    /// Raises the counter at `key`, which starts at 0, to at least `floor`.
+    pub fn max(self, key: &Key, floor: i64) -> Batch {
+        self.write(key, Write::Max(key.clone(), floor))
+    }
+
+    /// Appends an entry to a log of the batch's partition.
+    pub fn append(mut self, log: Log, entry: Bytes) -> Batch {
+        self.writes.push(Write::Append(log, entry));
+        self
+    }
+
+    /// The version that this batch's rows and log entries carry.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The partition that this batch touches.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    pub(super) fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Whether a second commit of this batch would see that the first one happened: it leaves its version in a
+    /// row that it guards. Only then may it be sent again without knowing what became of the first.
+    pub(super) fn is_recognisable(&self) -> bool {
+        self.checks.iter().any(|check| {
+            let last_write = self
+                .writes
+                .iter()
+                .rev()
+                .find(|write| write.row() == Some(check.key()));
+            matches!(last_write, Some(Write::Put(..)))
+        })
+    }
+
+    /// The logs that grow when this batch is committed.
+    pub(super) fn appended(&self) -> impl Iterator<Item = Log> {
+        Log::ALL.into_iter().filter(|log| {
+            self.writes
+                .iter()
+                .any(|write| matches!(write, Write::Append(appended, _) if appended == log))
+        })
+    }
+
+    fn check(mut self, check: Check) -> Batch {
+        self.assert_mine(check.key());
+        self.checks.push(check);
+        self
+    }
+
+    fn write(mut self, key: &Key, write: Write) -> Batch {
+        self.assert_mine(key);
+        self.writes.push(write);
+        self
+    }
+
+    fn assert_mine(&self, key: &Key) {
+        assert_eq!(
+            key.partition(),
+            self.partition,
+            "a batch touches one partition"
+        );
+    }
+}
+
+impl Check {
+    pub(super) fn key(&self) -> &Key {
+        match self {
+            Check::Absent(key) | Check::AtVersion(key, _) => key,
+        }
+    }
+
+    /// Whether the condition holds, given the version of the live row.
+    pub(super) fn holds(&self, live: Option<Version>) -> bool {
+        match self {
+            Check::Absent(_) => live.is_none(),
+            Check::AtVersion(_, version) => live == Some(*version),
+        }
+    }
+}
+
+impl Write {
+    /// The row that this write puts or deletes.
+    fn row(&self) -> Option<&Key> {
+        match self {
+            Write::Put(key, ..) | Write::Delete(key) => Some(key),
+            Write::Add(..) | Write::Max(..) | Write::Append(..) => None,
+        }
+    }
+}
+
+/// Shows sizes, never values: they hold hashed secrets and sealed keys.
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Write::Put(key, value, expires_at) => {
+                write!(f, "Put({key:?}, {} bytes, {expires_at:?})", value.len())
+            }
+            Write::Delete(key) => write!(f, "Delete({key:?})"),
+            Write::Add(key, amount) => write!(f, "Add({key:?}, {amount})"),
+            Write::Max(key, floor) => write!(f, "Max({key:?}, {floor})"),
+            Write::Append(log, entry) => write!(f, "Append({log:?}, {} bytes)", entry.len()),
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a conflict means that nothing was written"]
+pub enum Outcome {
+    /// All of it happened, now or when it was sent before.
+    Committed,
+    /// A check failed and nothing happened: read again, judge again.
+    Conflict,
+}
+
+/// The logs that every partition has. Entries are numbered from 1 without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Log {
+    /// Every event: what webhooks and the audit trail read.
+    Audit,
+    /// What resource servers must hear: revoked tokens, families, agents, keys.
+    Revocations,
+}
+
+impl Log {
+    /// Every log.
+    pub const ALL: [Log; 2] = [Log::Audit, Log::Revocations];
+
+    /// `audit` or `revocations`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Log::Audit => "audit",
+            Log::Revocations => "revocations",
+        }
+    }
+}
+
+/// A place in a log: the number of the last entry read, and the version of the batch that wrote it, so that a
+/// place in a log that was rolled back is not mistaken for one in the log that grew since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    sequence: u64,
+    version: Version,
+}
+
+impl Position {
+    /// Before the first entry.
+    pub const START: Position = Position {
+        sequence: 0,
+        version: Version::NONE,
+    };
+
+    /// The number of the last entry read; 0 before the first.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(super) fn new(sequence: u64, version: Version) -> Position {
+        Position { sequence, version }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+}
+
+/// `17.` and the version as 22 characters of base64url, or `0` for [`Position::START`].
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Position::START {
+            return f.write_str("0");
+        }
+        let version = URL_SAFE_NO_PAD.encode(self.version.to_bytes());
+        write!(f, "{}.{version}", self.sequence)
+    }
+}
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Position, InvalidPosition> {
+        if text == "0" {
+            return Ok(Position::START);
+        }
+        let (sequence, version) = text.split_once('.').ok_or(InvalidPosition)?;
+        if sequence.starts_with(['0', '+']) {
+            return Err(InvalidPosition);
+        }
+        let sequence = sequence.parse().map_err(|_| InvalidPosition)?;
+        let version: [u8; 16] = URL_SAFE_NO_PAD
+            .decode(version)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(InvalidPosition)?;
+        Ok(Position::new(sequence, Version::from_bytes(version)))
+    }
+}
+
+/// The text is not a [`Position`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a position in a log: send one that was given out, or none to start over")]
+pub struct InvalidPosition;
+
+/// What a log holds after a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogRead {
+    /// The entries that follow, oldest first, each with its own position; empty at the head.
+    Entries(Vec<(Position, Bytes)>),
+    /// The position is not in this log: the entries were trimmed, or the store went back in time. The reader
+    /// starts over.
+    Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &'static str) -> Key {
+        Partition::SYSTEM.key("test").with(name)
+    }
+
+    #[test]
+    fn a_position_survives_its_text() {
+        let position = Position::new(42, Version::mint());
+        assert_eq!(position.to_string().parse(), Ok(position));
+        assert_eq!(Position::START.to_string(), "0");
+        assert_eq!("0".parse(), Ok(Position::START));
+    }
+
+    #[test]
+    fn odd_positions_are_refused() {
+        let version = "AAAAAAAAAAAAAAAAAAAAAA";
+        for text in ["", "1", ".", "1.", "-1.x", "1.AAAA", "x.y"] {
+            assert_eq!(text.parse::<Position>(), Err(InvalidPosition), "{text:?}");
+        }
+        for sequence in ["0", "01", "+1", "99999999999999999999999"] {
+            let text = format!("{sequence}.{version}");
+            assert_eq!(text.parse::<Position>(), Err(InvalidPosition), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_batch_that_marks_a_row_it_guards_is_recognisable() {
+        let (a, b) = (key("a"), key("b"));
+        let version = Version::mint();
+        let new = || Batch::new(Partition::SYSTEM);
+        assert!(new().absent(&a).put(&a, Bytes::new()).is_recognisable());
+        assert!(
+            new()
+                .at_version(&a, version)
+                .absent(&b)
+                .put(&b, Bytes::new())
+                .is_recognisable()
+        );
+        assert!(!new().put(&a, Bytes::new()).is_recognisable());
+        assert!(!new().absent(&a).put(&b, Bytes::new()).is_recognisable());
+        assert!(!new().at_version(&a, version).delete(&a).is_recognisable());
+        assert!(
+            !new()
+                .absent(&a)
+                .put(&a, Bytes::new())
+                .delete(&a)
+                .is_recognisable()
+        );
+    }
+
+    /// I21
+    #[test]
+    fn debug_output_never_shows_a_value() {
+        let batch = Batch::new(Partition::SYSTEM)
+            .put(&key("a"), Bytes::from_static(b"hunter2"))
+            .append(Log::Audit, Bytes::from_static(b"hunter2"));
+        assert!(!format!("{batch:?}").contains("hunter2"));
+    }
+
+    #[test]
+    #[should_panic(expected = "one partition")]
+    fn a_key_of_another_partition_is_a_programming_error() {
+        let _ = Batch::new(Partition::of("x")).absent(&key("a"));
+    }
+}

@@ -1,0 +1,311 @@
+//! The store of tests: maps under one lock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use machineauth_core::clock::{Clock, Timestamp};
+use tokio::sync::watch;
+
+use super::batch::Write;
+use super::changes::Changes;
+use super::key::scan_bounds;
+use super::verdict::Verdict;
+use super::{
+    Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,
+    Version,
+};
+
+/// A store that lives as long as its process.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    partitions: Mutex<HashMap<Partition, Rows>>,
+    changes: Changes,
+}
+
+/// All that one partition holds.
+#[derive(Debug, Default)]
+struct Rows {
+    rows: BTreeMap<Arc<str>, Row>,
+    counters: HashMap<Arc<str>, i64>,
+    audit: Entries,
+    revocations: Entries,
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: Entry,
+    expires_at: Option<Timestamp>,
+}
+
+/// A log: the position before its oldest entry, and the entries.
+#[derive(Debug)]
+struct Entries {
+    tail: Position,
+    entries: VecDeque<(Version, Bytes)>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(clock: Arc<dyn Clock>) -> MemoryStore {
+        MemoryStore {
+            clock,
+            partitions: Mutex::default(),
+            changes: Changes::new(),
+        }
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, HashMap<Partition, Rows>> {
+        // No code below panics between two writes, so a poisoned map is still whole.
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<R>(&self, partition: Partition, work: impl FnOnce(&mut Rows, Timestamp) -> R) -> R {
+        let now = self.clock.now();
+        work(self.partitions().entry(partition).or_default(), now)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        Ok(self.with(key.partition(), |rows, now| {
+            let row = rows.rows.get(key.path())?;
+            row.is_live(now).then(|| row.entry.clone())
+        }))
+    }
+
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let (lower, upper) = scan_bounds(prefix, after);
+        let range = (
+            Bound::Excluded(lower.as_str()),
+            Bound::Excluded(upper.as_str()),
+        );
+        Ok(self.with(prefix.partition(), |rows, now| {
+            rows.rows
+                .range::<str, _>(range)
+                .filter(|(_, row)| row.is_live(now))
+                .take(limit)
+                .map(|(path, row)| {
+                    (
+                        Key::from_stored(prefix.partition(), path),
+                        row.entry.clone(),
+                    )
+                })
+                .collect()
+        }))
+    }
+
+    async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {
+        let Some(first) = keys.first() else {
+            return Ok(Vec::new());
+        };
+        Ok(self.with(first.partition(), |rows, _| {
+            keys.iter()
+                .map(|key| rows.counters.get(key.path()).copied().unwrap_or(0))
+                .collect()
+        }))
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, StoreError> {
+        let verdict = self.with(batch.partition(), |rows, now| {
+            let verdict = rows.judge(batch, now);
+            if verdict == Verdict::Apply {
+                rows.apply(batch);
+            }
+            verdict
+        });
+        if verdict == Verdict::Apply {
+            batch.appended().for_each(|log| self.changes.moved(log));
+        }
+        Ok(verdict.outcome())
+    }
+
+    async fn log(
+        &self,
+        partition: Partition,
+        log: Log,
+        after: &Position,
+        limit: usize,
+    ) -> Result<LogRead, StoreError> {
+        Ok(self.with(partition, |rows, _| rows.entries(log).read(after, limit)))
+    }
+
+    async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
+        Ok(self.with(partition, |rows, _| rows.entries(log).head()))
+    }
+
+    async fn tail(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
+        Ok(self.with(partition, |rows, _| rows.entries(log).tail))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.any()
+    }
+
+    fn changes_in(&self, log: Log) -> watch::Receiver<u64> {
+        self.changes.in_log(log)
+    }
+
+    async fn sweep(&self, partition: Partition, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.with(partition, |rows, now| {
+            let due = |row: &Row| {
+                row.expires_at
+                    .is_some_and(|at| at.saturating_add(SWEEP_MARGIN) <= now)
+            };
+            let dead: Vec<Arc<str>> = rows
+                .rows
+                .iter()
+                .filter(|(_, row)| due(row))
+                .map(|(path, _)| Arc::clone(path))
+                .take(limit)
+                .collect();
+            dead.iter().for_each(|path| rows.delete(path));
+            dead.len()
+        }))
+    }
+
+    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
+        Ok(self.with(partition, |rows, _| rows.entries(log).trim(keep)))
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.clock.now())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn judge(&self, batch: &Batch, now: Timestamp) -> Verdict {
+        let Ok(verdict) = Verdict::of(batch, |check| {
+            let row = self.rows.get(check.key().path());
+            Ok::<_, Infallible>(row.map(|row| (row.entry.version, row.is_live(now))))
+        });
+        verdict
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        let version = batch.version();
+        for write in batch.writes() {
+            match write {
+                Write::Put(key, value, expires_at) => {
+                    let entry = Entry {
+                        value: value.clone(),
+                        version,
+                    };
+                    let row = Row {
+                        entry,
+                        expires_at: *expires_at,
+                    };
+                    self.rows.insert(key.shared_path(), row);
+                }
+                Write::Delete(key) => self.delete(key.path()),
+                Write::Add(key, amount) => {
+                    let counter = self.counters.entry(key.shared_path()).or_default();
+                    *counter = counter.saturating_add(*amount);
+                }
+                Write::Max(key, floor) => {
+                    let counter = self.counters.entry(key.shared_path()).or_default();
+                    *counter = (*counter).max(*floor);
+                }
+                Write::Append(log, entry) => {
+                    self.entries(*log)
+                        .entries
+                        .push_back((version, entry.clone()));
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, path: &str) {
+        self.rows.remove(path);
+        self.counters.remove(path);
+    }
+
+    fn entries(&mut self, log: Log) -> &mut Entries {
+        match log {
+            Log::Audit => &mut self.audit,
+            Log::Revocations => &mut self.revocations,
+        }
+    }
+}
+
+impl Row {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Entries {
+            tail: Position::START,
+            entries: VecDeque::new(),
+        }
+    }
+}
+
+impl Entries {
+    /// The position of the entry that stands at `index`.
+    fn position(&self, index: usize) -> Option<Position> {
+        let (version, _) = self.entries.get(index)?;
+        Some(Position::new(
+            self.tail.sequence() + 1 + index as u64,
+            *version,
+        ))
+    }
+
+    fn head(&self) -> Position {
+        let newest = self.entries.len().checked_sub(1);
+        newest
+            .and_then(|index| self.position(index))
+            .unwrap_or(self.tail)
+    }
+
+    fn read(&self, after: &Position, limit: usize) -> LogRead {
+        let skip = if *after == self.tail {
+            0
+        } else {
+            let skip = after
+                .sequence()
+                .checked_sub(self.tail.sequence())
+                .and_then(|skip| usize::try_from(skip).ok());
+            let Some(skip) = skip.filter(|skip| *skip > 0) else {
+                return LogRead::Lost;
+            };
+            if self.position(skip - 1) != Some(*after) {
+                return LogRead::Lost;
+            }
+            skip
+        };
+        let end = self.entries.len().min(skip.saturating_add(limit));
+        let entries = (skip..end).filter_map(|index| {
+            let position = self.position(index)?;
+            Some((position, self.entries.get(index)?.1.clone()))
+        });
+        LogRead::Entries(entries.collect())
+    }
+
+    fn trim(&mut self, keep: usize) -> usize {
+        let surplus = self.entries.len().saturating_sub(keep);
+        if let Some(tail) = surplus.checked_sub(1).and_then(|last| self.position(last)) {
+            self.entries.drain(..surplus);
+            self.tail = tail;
+        }
+        surplus
+    }
+}

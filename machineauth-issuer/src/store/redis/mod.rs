@@ -1,0 +1,422 @@
+//! The store of many processes: Redis 6.2 or newer, or Valkey, without modules.
+//!
+//! A partition is one hash tag. Its rows, their index, their expiry times, its counters and its logs are one Redis
+//! key each, and a batch is one run of one script over them: one round trip.
+
+mod announce;
+mod link;
+mod script;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use machineauth_core::clock::{Clock, Timestamp};
+use redis::{
+    Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
+    TlsCertificates, Value,
+};
+use tokio::sync::watch;
+
+use self::announce::{Announcer, Subscriber};
+use self::link::{Link, Resend};
+use self::script::{Names, evalsha};
+use super::batch::{Check, Write};
+use super::changes::Changes;
+use super::key::scan_bounds;
+use super::row::{StoredRow, decode_log_entry, encode_log_entry, live_entry};
+use super::{
+    Batch, Entry, InvalidAddress, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position,
+    SWEEP_MARGIN, Store, StoreError, Version,
+};
+
+/// How many rows or entries one run of a script looks at: Redis does nothing else meanwhile.
+const STEP: usize = 256;
+
+/// How to reach Redis, besides its URL.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    /// A PEM file with the certificate authorities to trust for `rediss://`, instead of the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl RedisOptions {
+    /// Trusts the certificate authorities in this PEM file, instead of the public ones.
+    #[must_use]
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> RedisOptions {
+        self.ca_file = Some(path.into());
+        self
+    }
+}
+
+/// A store in Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    clock: Arc<dyn Clock>,
+    link: Arc<Link>,
+    announcer: Announcer,
+    subscriber: Subscriber,
+    changes: Arc<Changes>,
+    /// Of the data partitions in order, and then of the system's.
+    names: Vec<Names>,
+}
+
+impl RedisStore {
+    /// Connects to `redis://[user:password@]host[:port][/database]`, or to `rediss://` over TLS.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] for another URL, [`StoreError::Unavailable`] within about a second when Redis cannot
+    /// be reached, [`StoreError::Incompatible`] when it holds a store that is not for this program.
+    pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<RedisStore, StoreError> {
+        Self::connect_with(url, &RedisOptions::default(), clock).await
+    }
+
+    /// As [`RedisStore::connect`], with options.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect`]; [`StoreError::Address`] also when the file of certificate authorities cannot be
+    /// used.
+    pub async fn connect_with(
+        url: &str,
+        options: &RedisOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<RedisStore, StoreError> {
+        // RESP3 on the connection for calls only because the library then tells of a disconnection at once.
+        let link = Arc::new(Link::new(client(url, options, ProtocolVersion::RESP3)?));
+        link.connect().await?;
+        let changes = Arc::new(Changes::new());
+        let listener = client(url, options, ProtocolVersion::RESP2)?;
+        Ok(RedisStore {
+            clock,
+            announcer: Announcer::new(Arc::clone(&link)),
+            subscriber: Subscriber::start(listener, Arc::clone(&changes)),
+            link,
+            changes,
+            names: Partition::data()
+                .chain([Partition::SYSTEM])
+                .map(Names::of)
+                .collect(),
+        })
+    }
+
+    fn names(&self, partition: Partition) -> &Names {
+        &self.names[usize::from(partition.index().min(PARTITIONS))]
+    }
+
+    async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let answer = self.link.call(command, Resend::Once).await?;
+        read(answer)
+    }
+
+    fn commit_command(&self, batch: &Batch, announcement: &str) -> Cmd {
+        let names = self.names(batch.partition());
+        let mut command = evalsha(&self.link.scripts().commit, &names.of_commit());
+        let version = batch.version().to_bytes();
+        let letters: Vec<u8> = batch
+            .checks()
+            .iter()
+            .map(check_letter)
+            .chain(batch.writes().iter().map(write_letter))
+            .collect();
+        command
+            .arg(self.clock.now().as_millis())
+            .arg(&version[..])
+            .arg(announcement)
+            .arg(letters);
+        for check in batch.checks() {
+            command.arg(check.key().path());
+            if let Check::AtVersion(_, version) = check {
+                command.arg(&version.to_bytes()[..]);
+            }
+        }
+        for write in batch.writes() {
+            write_arguments(&mut command, write, batch.version());
+        }
+        command
+    }
+
+    /// The positions before the oldest entry and of the newest.
+    async fn ends(
+        &self,
+        partition: Partition,
+        log: Log,
+    ) -> Result<(Position, Position), StoreError> {
+        let names = self.names(partition);
+        let mut command = evalsha(&self.link.scripts().ends, &[names.log(log), &names.tails]);
+        command.arg(log.as_str());
+        let (tail, tail_version, head, head_version): (u64, Vec<u8>, u64, Vec<u8>) =
+            self.call(&command).await?;
+        Ok((
+            Position::new(tail, version(&tail_version)?),
+            Position::new(head, version(&head_version)?),
+        ))
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command
+            .arg(&self.names(key.partition()).rows)
+            .arg(key.path());
+        let row: Option<Bytes> = self.call(&command).await?;
+        row.map_or(Ok(None), |row| live_entry(row, self.clock.now()))
+    }
+
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let partition = prefix.partition();
+        let names = self.names(partition);
+        let (mut lower, upper) = scan_bounds(prefix, after);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let now = self.clock.now();
+            let mut command = evalsha(&self.link.scripts().scan, &[&names.rows, &names.index]);
+            command
+                .arg(&lower)
+                .arg(&upper)
+                .arg((limit - found.len()).min(STEP))
+                .arg(now.as_millis());
+            let answer: Vec<Bytes> = self.call(&command).await?;
+            let mut answer = answer.into_iter();
+            lower = text(&answer.next().unwrap_or_default())?.to_owned();
+            while let (Some(path), Some(row)) = (answer.next(), answer.next()) {
+                if let Some(entry) = live_entry(row, now)? {
+                    found.push((Key::from_stored(partition, text(&path)?), entry));
+                }
+            }
+            if lower.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {
+        let Some(first) = keys.first() else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.names(first.partition()).counters);
+        for key in keys {
+            assert_eq!(
+                key.partition(),
+                first.partition(),
+                "counters are read from one partition"
+            );
+            command.arg(key.path());
+        }
+        let counts: Vec<Option<i64>> = self.call(&command).await?;
+        Ok(counts.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, StoreError> {
+        let announcement = self.announcer.with_commit(batch);
+        let command = self.commit_command(batch, announcement);
+        let resend = if batch.is_recognisable() {
+            Resend::Once
+        } else {
+            Resend::Never
+        };
+        match read(self.link.call(&command, resend).await?)? {
+            1 => Ok(Outcome::Committed),
+            0 => Ok(Outcome::Conflict),
+            _ => Err(UNEXPECTED),
+        }
+    }
+
+    async fn log(
+        &self,
+        partition: Partition,
+        log: Log,
+        after: &Position,
+        limit: usize,
+    ) -> Result<LogRead, StoreError> {
+        /// Lua's numbers are exact up to here; no log gets that long.
+        const LONGEST: u64 = 1 << 53;
+        if after.sequence() >= LONGEST {
+            return Ok(LogRead::Lost);
+        }
+        let names = self.names(partition);
+        let mut position = *after;
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            let step = (limit - entries.len()).min(STEP);
+            let mut command = evalsha(&self.link.scripts().log, &[names.log(log), &names.tails]);
+            command
+                .arg(log.as_str())
+                .arg(position.sequence())
+                .arg(&position.version().to_bytes()[..])
+                .arg(step);
+            let Some(read) = self.call::<Option<Vec<Bytes>>>(&command).await? else {
+                // What was read so far was there when it was read; the next read says that the rest is lost.
+                let lost = entries.is_empty();
+                return Ok(if lost {
+                    LogRead::Lost
+                } else {
+                    LogRead::Entries(entries)
+                });
+            };
+            let complete = read.len() < step;
+            for stored in &read {
+                let (version, entry) = decode_log_entry(stored)?;
+                position = Position::new(position.sequence() + 1, version);
+                entries.push((position, entry));
+            }
+            if complete {
+                break;
+            }
+        }
+        Ok(LogRead::Entries(entries))
+    }
+
+    async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
+        Ok(self.ends(partition, log).await?.1)
+    }
+
+    async fn tail(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
+        Ok(self.ends(partition, log).await?.0)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.any()
+    }
+
+    fn changes_in(&self, log: Log) -> watch::Receiver<u64> {
+        self.changes.in_log(log)
+    }
+
+    async fn sweep(&self, partition: Partition, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let names = self.names(partition);
+        let keys = [&names.rows, &names.index, &names.expiry, &names.counters];
+        let cutoff = now.saturating_sub(SWEEP_MARGIN);
+        let mut swept = 0;
+        while swept < limit && now.duration_since(Timestamp::default()) >= SWEEP_MARGIN {
+            let step = (limit - swept).min(STEP);
+            let mut command = evalsha(&self.link.scripts().sweep, &keys);
+            command.arg(cutoff.as_millis()).arg(step);
+            let removed: usize = self.call(&command).await?;
+            swept += removed;
+            if removed < step {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
+        let names = self.names(partition);
+        let mut command = evalsha(&self.link.scripts().trim, &[names.log(log), &names.tails]);
+        command.arg(log.as_str()).arg(keep);
+        self.call(&command).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        let (secs, micros): (u64, u64) = self.call(&redis::cmd("TIME")).await?;
+        Ok(Timestamp::from_millis(
+            secs.saturating_mul(1000).saturating_add(micros / 1000),
+        ))
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.subscriber.stop();
+        self.link.close();
+        Ok(())
+    }
+}
+
+const UNEXPECTED: StoreError = StoreError::Corrupt {
+    what: "an answer of an unexpected shape",
+};
+
+fn read<T: FromRedisValue>(answer: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(answer).map_err(|_| UNEXPECTED)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|_| UNEXPECTED)
+}
+
+fn version(bytes: &[u8]) -> Result<Version, StoreError> {
+    bytes
+        .try_into()
+        .map(Version::from_bytes)
+        .map_err(|_| UNEXPECTED)
+}
+
+fn check_letter(check: &Check) -> u8 {
+    match check {
+        Check::Absent(_) => b'a',
+        Check::AtVersion(..) => b'v',
+    }
+}
+
+fn write_letter(write: &Write) -> u8 {
+    match write {
+        Write::Put(_, _, None) => b'p',
+        Write::Put(_, _, Some(_)) => b'u',
+        Write::Delete(_) => b'd',
+        Write::Add(..) => b'+',
+        Write::Max(..) => b'm',
+        Write::Append(Log::Audit, _) => b'A',
+        Write::Append(Log::Revocations, _) => b'R',
+    }
+}
+
+fn write_arguments(command: &mut Cmd, write: &Write, version: Version) {
+    match write {
+        Write::Put(key, value, expires_at) => {
+            let row = StoredRow::encode(version, *expires_at, value);
+            command.arg(key.path()).arg(&row[..]);
+            if let Some(expires_at) = expires_at {
+                command.arg(expires_at.as_millis());
+            }
+        }
+        Write::Delete(key) => {
+            command.arg(key.path());
+        }
+        Write::Add(key, number) | Write::Max(key, number) => {
+            command.arg(key.path()).arg(*number);
+        }
+        Write::Append(_, entry) => {
+            command.arg(&encode_log_entry(version, entry)[..]);
+        }
+    }
+}
+
+fn client(
+    url: &str,
+    options: &RedisOptions,
+    protocol: ProtocolVersion,
+) -> Result<Client, StoreError> {
+    let invalid = |why| StoreError::Address { why };
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        return Err(invalid(InvalidAddress::Url));
+    }
+    let info = url
+        .into_connection_info()
+        .map_err(|_| invalid(InvalidAddress::Url))?;
+    let settings = info.redis_settings().clone().set_protocol(protocol);
+    let info = info.set_redis_settings(settings);
+    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return Client::open(info).map_err(|_| invalid(InvalidAddress::Url));
+    }
+    // rustls asks the process which cryptography to use, and panics when nobody said so and more than one is
+    // compiled in. An application's own choice stands.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let authorities = options.ca_file.as_ref().map(std::fs::read).transpose();
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: authorities.map_err(|_| invalid(InvalidAddress::CertificateAuthorities))?,
+    };
+    Client::build_with_tls(info, certificates)
+        .map_err(|_| invalid(InvalidAddress::CertificateAuthorities))
+}
