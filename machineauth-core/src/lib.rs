@@ -35,7 +35,7 @@ pub use jwk::Jwk;
 pub use jws::Jws;
 pub use keyset::KeySet;
 pub use scope::{Scope, ScopeSet};
-pub use verifier::{Agent, Verifier};
+pub use verifier::{Agent, StalePolicy, TokenTypes, Verifier};
 
 pub use bearer::bearer_token;
 pub use challenge::Challenge;

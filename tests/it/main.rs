@@ -4,7 +4,6 @@ mod admin_api;
 mod client_authentication;
 mod introspection;
 mod metadata;
-mod outage;
 mod refresh;
 mod revocation;
 mod revocation_feed;

@@ -106,8 +106,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::WrongServerKey`] when the store belongs to another server key.
     pub async fn open(store: &dyn Store, server_key: &ServerKey, clock: &dyn Clock) -> Result<Self, VaultError> {
-        let name = KeyName::try_from(FIRST_DATA_KEY).expect("a digit is a valid key name");
-        let row = DATA_KEYS.key(Partition::SYSTEM).with(&name);
+        let (name, row) = first_data_key();
         loop {
             if let Some(stored) = DATA_KEYS.get(store, &row).await? {
                 return Self::unwrap(name, &row, &stored.value, server_key);
@@ -122,6 +121,14 @@ impl Vault {
                 Outcome::Conflict => {}
             }
         }
+    }
+
+    /// Whether the store has a data key, so that a server key is bound to it.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn exists_in(store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(store.get(&first_data_key().1).await?.is_some())
     }
 
     fn unwrap(name: KeyName, row: &Key, stored: &WrappedKey, server_key: &ServerKey) -> Result<Self, VaultError> {
@@ -176,6 +183,12 @@ impl Vault {
     pub fn refresh_tokens(&self) -> &HmacKey {
         &self.refresh_tokens
     }
+}
+
+fn first_data_key() -> (KeyName, Key) {
+    let name = KeyName::try_from(FIRST_DATA_KEY).expect("a digit is a valid key name");
+    let row = DATA_KEYS.key(Partition::SYSTEM).with(&name);
+    (name, row)
 }
 
 impl fmt::Debug for Vault {
