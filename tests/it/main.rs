@@ -3,10 +3,14 @@
 mod admin_api;
 mod client_authentication;
 mod introspection;
+mod journey;
+mod layering;
 mod metadata;
+mod outage;
 mod refresh;
 mod revocation;
 mod revocation_feed;
 mod service;
 mod startup;
+mod store;
 mod token;

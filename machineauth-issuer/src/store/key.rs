@@ -141,9 +141,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The half-open range of paths under `prefix`, after the path `after`: bounds for a backend's range read.
-/// The lower bound is exclusive, and so is the upper one.
-pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> (String, String) {
+/// The paths under `prefix` after the key `after`, as two bounds that are both exclusive; nothing when no path can
+/// lie between them.
+pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> Option<(String, String)> {
     let first = format!("{}{SEPARATOR}", prefix.path);
     // The byte after the separator: every path under the prefix sorts before it.
     let end = format!("{}{}", prefix.path, char::from(SEPARATOR as u8 + 1));
@@ -159,7 +159,7 @@ pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> (String, String)
     } else {
         first
     };
-    (lower, end)
+    (lower < end).then_some((lower, end))
 }
 
 /// Something that can stand between two separators of a [`Key`].
@@ -231,6 +231,12 @@ impl TryFrom<&str> for KeyName {
         } else {
             Err(InvalidKeyName)
         }
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

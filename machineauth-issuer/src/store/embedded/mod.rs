@@ -82,7 +82,9 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
         let partition = prefix.partition();
-        let (lower, upper) = scan_bounds(prefix, after);
+        let Some((lower, upper)) = scan_bounds(prefix, after) else {
+            return Ok(Vec::new());
+        };
         let range = (
             Bound::Excluded((partition.index(), lower.as_str())),
             Bound::Excluded((partition.index(), upper.as_str())),

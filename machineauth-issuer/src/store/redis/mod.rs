@@ -7,7 +7,7 @@ mod announce;
 mod link;
 mod script;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +17,8 @@ use redis::{
     Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
     TlsCertificates, Value,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
 use self::announce::{Announcer, Subscriber};
@@ -174,7 +176,9 @@ impl Store for RedisStore {
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
         let partition = prefix.partition();
         let names = self.names(partition);
-        let (mut lower, upper) = scan_bounds(prefix, after);
+        let Some((mut lower, upper)) = scan_bounds(prefix, after) else {
+            return Ok(Vec::new());
+        };
         let mut found = Vec::new();
         while found.len() < limit {
             let now = self.clock.now();
@@ -412,11 +416,24 @@ fn client(
     // rustls asks the process which cryptography to use, and panics when nobody said so and more than one is
     // compiled in. An application's own choice stands.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let authorities = options.ca_file.as_ref().map(std::fs::read).transpose();
+    let authorities = options.ca_file.as_deref().map(certificate_authorities);
     let certificates = TlsCertificates {
         client_tls: None,
-        root_cert: authorities.map_err(|_| invalid(InvalidAddress::CertificateAuthorities))?,
+        root_cert: authorities.transpose()?,
     };
     Client::build_with_tls(info, certificates)
         .map_err(|_| invalid(InvalidAddress::CertificateAuthorities))
+}
+
+/// The file's content, which must be PEM with at least one certificate: trusting nobody would look like an outage.
+fn certificate_authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let pem = std::fs::read(path).unwrap_or_default();
+    let mut certificates = CertificateDer::pem_slice_iter(&pem);
+    if matches!(certificates.next(), Some(Ok(_))) {
+        Ok(pem)
+    } else {
+        Err(StoreError::Address {
+            why: InvalidAddress::CertificateAuthorities,
+        })
+    }
 }

@@ -1,0 +1,10 @@
+//! The store port: one suite, run on each backend, and what is particular to each.
+
+mod agreement;
+mod conformance;
+mod embedded;
+mod fixture;
+mod memory;
+mod redis;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
