@@ -20,8 +20,12 @@ pub mod feed;
 pub mod fetch;
 pub mod jwks;
 #[cfg(feature = "http")]
+mod follower;
+#[cfg(feature = "http")]
 mod outbound;
 pub mod revocation;
+#[cfg(feature = "http")]
+mod sse;
 
 pub use claims::{Audience, Claims};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

@@ -204,19 +204,12 @@ impl From<StoreError> for ApiError {
 
 /// Logs the error, the one time that it passes here, and tells whether waiting helps.
 fn is_outage(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unavailable { .. } => {
-            tracing::warn!(error = %Chain(error), "the store cannot be reached");
-            true
-        }
-        StoreError::Corrupt { .. }
-        | StoreError::Incompatible { .. }
-        | StoreError::Busy { .. }
-        | StoreError::Address { .. } => {
-            tracing::error!(error = %Chain(error), "the store failed");
-            false
-        }
+    let outage = error.is_unavailable();
+    match outage {
+        true => tracing::warn!(error = %Chain(error), "the store cannot be reached"),
+        false => tracing::error!(error = %Chain(error), "the store failed"),
     }
+    outage
 }
 
 /// An error with its causes, on one line.

@@ -127,7 +127,7 @@ impl KeySource {
     /// Verifies the signature with the key that the token names, and returns the generation of the key set it is in.
     fn verify(&self, jws: &Jws<'_>, now: Timestamp) -> Result<u64, Error> {
         let verify = |set: &KeySet| {
-            set.find(jws.header().kid(), jws.header().algorithm())?.verify(jws.signing_input(), jws.signature())
+            set.find(jws.header().kid(), jws.header().algorithm())?.verify(jws.signing_input().as_bytes(), jws.signature())
         };
         match self {
             Self::Fixed(set) => verify(set).map(|()| 0),

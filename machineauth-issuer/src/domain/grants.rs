@@ -246,8 +246,10 @@ impl Grants {
         tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
         let batch = revocation::revoke_family(Batch::new(agent.home()), agent.home(), token.family, now);
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
-        self.store.commit(&batch).await?;
-        Err(GrantError::InvalidGrant)
+        match self.store.commit(&batch).await? {
+            // A conflict means that somebody else revoked it at the same time.
+            Outcome::Committed | Outcome::Conflict => Err(GrantError::InvalidGrant),
+        }
     }
 
     fn grantable(&self, own: &ScopeSet, requested: Option<&ScopeSet>) -> Result<ScopeSet, GrantError> {

@@ -3,8 +3,7 @@
 //! A *family* is one refresh token with all its successors. Redeeming one writes a small row
 //! `redeemed/{family}/{sequence}`; an unredeemed token leaves no trace in the store at all.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
@@ -72,12 +71,14 @@ impl RefreshToken {
         bytes.extend_from_slice(scope.as_bytes());
         let mac = vault.refresh_tokens().sign(&bytes);
         bytes.extend_from_slice(&mac);
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        let mut text = PREFIX.to_owned();
+        base64url::encode_to(bytes, &mut text);
+        text
     }
 
     /// Reads a token that this server signed. `None` for everything else.
     pub fn parse(text: &str, vault: &Vault) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let bytes = base64url::decode(text.strip_prefix(PREFIX)?)?;
         let (content, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_LENGTH)?)?;
         if !vault.refresh_tokens().verify(content, mac) {
             return None;

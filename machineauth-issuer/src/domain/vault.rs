@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{AeadKey, HmacKey, constant_time_eq, hkdf_sha256, random};
 use serde::{Deserialize, Serialize};
@@ -43,7 +42,7 @@ impl ServerKey {
         let text = text.trim();
         let bytes = Zeroizing::new(match text.len() {
             64 => decode_hex(text),
-            _ => URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok(),
+            _ => base64url::decode(text.trim_end_matches('=')),
         }
         .ok_or(ParseServerKeyError)?);
         let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| ParseServerKeyError)?;
@@ -52,7 +51,7 @@ impl ServerKey {
 
     /// The key as base64url text, for the file that keeps a generated one.
     pub fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()))
+        Zeroizing::new(base64url::encode(self.0.as_slice()))
     }
 
     fn wrapping(&self) -> AeadKey {
@@ -115,7 +114,7 @@ impl Vault {
             }
             let data_key = Zeroizing::new(random::<32>());
             let wrapped = server_key.wrapping().seal(data_key.as_slice(), row.path().as_bytes());
-            let record = WrappedKey { wrapped: URL_SAFE_NO_PAD.encode(wrapped), created_at: clock.now() };
+            let record = WrappedKey { wrapped: base64url::encode(wrapped), created_at: clock.now() };
             let batch = Batch::new(Partition::SYSTEM).absent(&row).put(&row, DATA_KEYS.encode(&record));
             match store.commit(&batch).await? {
                 Outcome::Committed => return Ok(Self::new(name, &data_key)),
@@ -126,7 +125,7 @@ impl Vault {
     }
 
     fn unwrap(name: KeyName, row: &Key, stored: &WrappedKey, server_key: &ServerKey) -> Result<Self, VaultError> {
-        let wrapped = URL_SAFE_NO_PAD.decode(&stored.wrapped).map_err(|_| VaultError::WrongServerKey)?;
+        let wrapped = base64url::decode(&stored.wrapped).ok_or(VaultError::WrongServerKey)?;
         let opened = server_key
             .wrapping()
             .open(&wrapped, row.path().as_bytes())
@@ -151,12 +150,12 @@ impl Vault {
 
     /// Encrypts `plaintext` for the row `row`; it opens in no other row.
     pub fn seal(&self, plaintext: &[u8], row: &Key) -> String {
-        URL_SAFE_NO_PAD.encode(self.sealing.seal(plaintext, row.path().as_bytes()))
+        base64url::encode(self.sealing.seal(plaintext, row.path().as_bytes()))
     }
 
     /// Opens what [`Vault::seal`] made for the row `row`. `None` when it was not made under this data key for this row.
     pub fn open_sealed(&self, sealed: &str, row: &Key) -> Option<Zeroizing<Vec<u8>>> {
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let sealed = base64url::decode(sealed)?;
         self.sealing.open(&sealed, row.path().as_bytes()).ok()
     }
 

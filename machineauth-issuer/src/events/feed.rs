@@ -64,8 +64,9 @@ impl Positions {
     /// Everything after these positions, which move on to the end. `None` when one of them is not in its log.
     async fn read_on(&mut self, store: &dyn Store) -> Result<Option<Vec<Bytes>>, StoreError> {
         let reads = Partition::data().zip(&self.0).map(|(partition, after)| read_to_end(store, partition, after));
+        let reads = try_join_all(reads).await?;
         let mut entries = Vec::new();
-        for (position, read) in self.0.iter_mut().zip(try_join_all(reads).await?) {
+        for (position, read) in self.0.iter_mut().zip(reads) {
             let Some((end, new)) = read else { return Ok(None) };
             *position = end;
             entries.extend(new);
