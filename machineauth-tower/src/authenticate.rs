@@ -27,11 +27,11 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let key = SigningKey::generate(Algorithm::ES256)?;
-//! # let keys = KeySet::from_jwks([key.public_jwk("k1")])?;
+//! # let keys = KeySet::from_jwks([key.public_jwk("k1")]);
 //! # let claims = serde_json::json!({
 //! #     "iss": "https://issuer.example", "aud": "my-api", "sub": "agent-7", "exp": 4_000_000_000_u64,
 //! # });
-//! # let token = jws::sign_compact(&key, "JWT", "k1", claims.to_string().as_bytes())?;
+//! # let token = jws::sign_compact(&key, jws::Type::Jwt, "k1", claims.to_string().as_bytes())?;
 //! let verifier = Verifier::builder("https://issuer.example", "my-api").keys(keys).build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(MachineAuthLayer::new(verifier))

@@ -28,12 +28,12 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use machineauth_core::{KeySet, crypto::{Algorithm, SigningKey}, jws};
 //! # let key = SigningKey::generate(Algorithm::ES256)?;
-//! # let keys = PublishedKeys(KeySet::from_jwks([key.public_jwk("k1")])?.to_json().into());
+//! # let keys = PublishedKeys(KeySet::from_jwks([key.public_jwk("k1")]).to_json().into());
 //! # let claims = serde_json::json!({
 //! #     "iss": "https://issuer.example", "aud": "artifacts", "sub": "agent-7",
 //! #     "exp": 4_000_000_000_u64, "scope": ["artifacts:read"],
 //! # });
-//! # let token = jws::sign_compact(&key, "JWT", "k1", claims.to_string().as_bytes())?;
+//! # let token = jws::sign_compact(&key, jws::Type::Jwt, "k1", claims.to_string().as_bytes())?;
 //! // `keys`: `HttpKeys::discover("https://issuer.example")?`
 //! let verifier = Verifier::builder("https://issuer.example", "artifacts")
 //!     .jwks(JwksCache::new(keys))

@@ -204,9 +204,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Accepted { future } => future.poll(cx),
-            StateProjection::Refused { challenge } => {
-                Poll::Ready(Ok(challenge.to_response()))
-            }
+            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
         }
     }
 }

@@ -12,7 +12,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
-use machineauth_core::{HttpKeys, JwksCache, RevocationFeed, RevocationSet, StalePolicy, Verifier};
+use machineauth_core::verifier::StalePolicy;
+use machineauth_core::{HttpKeys, JwksCache, RevocationFeed, RevocationSet, Verifier};
 use machineauth_tower::{MachineAuthLayer, RequireScopesLayer, VerifiedAgent};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -45,7 +46,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let verifier = Verifier::builder(&args.issuer, &args.audience)
         .jwks(JwksCache::new(HttpKeys::discover(&args.issuer)?))
         .revocations(revocations)
-        .stale_revocations(StalePolicy::Refuse { after: REVOCATIONS_MAY_BE_STALE })
+        .stale_revocations(StalePolicy::Refuse {
+            after: REVOCATIONS_MAY_BE_STALE,
+        })
         .build()?;
 
     let listener = TcpListener::bind(args.listen).await?;
