@@ -54,7 +54,10 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let store = open_store(&config.store, Arc::clone(&clock)).await?;
     let server_key = server_key(&config.server_key, &*store).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; choose another address with HOST and PORT", config.listen)
+        format!(
+            "cannot listen on {}: {error}; choose another address with HOST and PORT",
+            config.listen
+        )
     })?;
     let app = App::open(config, &server_key, clock, store).await?;
     let background = app.start_background();
@@ -76,7 +79,10 @@ async fn open_store(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<DynStore, S
     })
 }
 
-async fn server_key(source: &ServerKeySource, store: &dyn Store) -> Result<ServerKey, Box<dyn Error>> {
+async fn server_key(
+    source: &ServerKeySource,
+    store: &dyn Store,
+) -> Result<ServerKey, Box<dyn Error>> {
     let path = match source {
         ServerKeySource::Given(key) => return Ok(key.clone()),
         ServerKeySource::Generated(path) => path,
@@ -98,7 +104,11 @@ async fn server_key(source: &ServerKeySource, store: &dyn Store) -> Result<Serve
 /// Makes the key file beside a new store. Since the store is open, no other process is doing the same.
 fn generate_server_key(path: &Path) -> io::Result<ServerKey> {
     let key = ServerKey::generate();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(key.to_text().as_bytes())?;
     file.sync_all()?;
     Ok(key)
@@ -112,7 +122,10 @@ struct StopSignals {
 
 impl StopSignals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn received(mut self) {
@@ -132,7 +145,11 @@ fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
         false => "$ADMIN_EMAIL:$ADMIN_PASSWORD".to_owned(),
     };
     let mut out = io::stdout().lock();
-    writeln!(out, "machineauth-issuer listens on http://{address} and issues as {base}, store {}", config.store)?;
+    writeln!(
+        out,
+        "machineauth-issuer listens on http://{address} and issues as {base}, store {}",
+        config.store
+    )?;
     writeln!(
         out,
         r#"
