@@ -43,7 +43,7 @@ impl Partition {
     /// When `kind` is empty or contains `/`, which is a programming error.
     pub fn key(self, kind: &'static str) -> Key {
         let mut path = String::with_capacity(kind.len());
-        push_part(&mut path, kind);
+        push_part(&mut path, &kind);
         Key {
             partition: self,
             path: path.into(),
@@ -86,11 +86,15 @@ impl Key {
     ///
     /// # Panics
     /// When the part is empty or contains `/`: the types that implement [`KeyPart`] do not.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "parts are ids and numbers, which callers need not borrow"
+    )]
     pub fn with(&self, part: impl KeyPart) -> Key {
         let mut path = String::with_capacity(self.path.len() + 40);
         path.push_str(&self.path);
         path.push(SEPARATOR);
-        push_part(&mut path, part);
+        push_part(&mut path, &part);
         Key {
             partition: self.partition,
             path: path.into(),
@@ -239,7 +243,7 @@ impl fmt::Display for KeyName {
 #[error("a name has 1 to 128 characters, each a letter, a digit, `_`, `.` or `-`")]
 pub struct InvalidKeyName;
 
-fn push_part(path: &mut String, part: impl KeyPart) {
+fn push_part(path: &mut String, part: &impl KeyPart) {
     let start = path.len();
     part.write(path);
     let written = &path[start..];

@@ -1,4 +1,5 @@
 //! The store port: one suite, run on each backend, and what is particular to each.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod agreement;
 mod conformance;
