@@ -1,3 +1,21 @@
-//! To be written.
+//! The OAuth 2.0 token service for machines.
+//!
+//! A request goes from the accept loop ([`server`]) through the one table of paths ([`routes`]) to a handler in
+//! [`oauth`] or [`api`], which parses it and hands it to the [`domain`]. The domain judges, signs, and commits one
+//! atomic batch to the [`store`]. What was appended to a log by such a batch reaches listeners through [`events`].
+//! [`app::App`] holds all of it, and [`config`] says how.
 
+pub mod api;
+pub mod app;
+pub mod basic;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod events;
+pub mod maintenance;
+pub mod oauth;
+pub mod routes;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -1,1 +1,17 @@
-fn main() {}
+//! The binary: parses the command line and runs it.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use machineauth_issuer::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("machineauth-issuer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,3 +1,16 @@
-//! The end-to-end tests.
+//! The end-to-end tests: one file per RFC, per document, per journey.
 
+mod admin_api;
+mod client_authentication;
+mod introspection;
+mod journey;
+mod layering;
+mod metadata;
+mod outage;
+mod refresh;
+mod revocation;
+mod revocation_feed;
+mod service;
+mod startup;
 mod store;
+mod token;

@@ -33,7 +33,7 @@ impl Partition {
     }
 
     /// The data partitions, all [`PARTITIONS`] of them, in order.
-    pub fn data() -> impl Iterator<Item = Partition> {
+    pub fn data() -> impl Iterator<Item = Partition> + Clone {
         (0..PARTITIONS).map(Partition)
     }
 
@@ -118,6 +118,11 @@ impl Key {
                 .path
                 .strip_prefix(&*prefix.path)
                 .is_some_and(|rest| rest.starts_with(SEPARATOR))
+    }
+
+    /// The text behind the last separator.
+    pub fn last_part(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
     }
 
     /// A key read back from a backend.

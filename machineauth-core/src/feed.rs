@@ -1,0 +1,356 @@
+//! The issuer's revocation feed: a connection that stays open, so that no request has to ask.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::clock::{Clock, SystemClock};
+use crate::crypto;
+use crate::error::{Error, ErrorKind};
+use crate::follower::{Fault, Follower, Progress};
+use crate::outbound::{PlainHttp, client};
+use crate::revocation::RevocationSet;
+use crate::sse::EventReader;
+
+/// The pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Follows `GET {issuer}/oauth/revocations` in a background task and keeps a [`RevocationSet`] up to date.
+///
+/// The task connects, takes a snapshot, then increments; when the connection breaks or falls silent it connects
+/// again, with pauses that grow to 5 s, and resumes where it was. What is known stays in force meanwhile, and
+/// [`RevocationSet::staleness`] grows: the verifier's policy decides how long that is acceptable.
+///
+/// The task ends when this value is dropped.
+///
+/// ```no_run
+/// use machineauth_core::{RevocationFeed, RevocationSet};
+///
+/// # async fn example() -> Result<(), machineauth_core::Error> {
+/// let revocations = RevocationSet::new();
+/// let feed = RevocationFeed::of("https://issuer.example", revocations.clone())
+///     .client_credentials("api-1", "its-secret")
+///     .start()?;
+/// feed.ready().await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct RevocationFeed {
+    status: watch::Receiver<FeedStatus>,
+    task: AbortHandle,
+}
+
+/// How the feed is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FeedStatus {
+    /// A whole snapshot has been taken since the start.
+    pub ready: bool,
+    /// The connection is up, and the issuer vouches that nothing is missing.
+    pub live: bool,
+    /// How many connections have failed or ended since the start.
+    pub disconnects: u64,
+}
+
+impl RevocationFeed {
+    /// Follows the feed of `issuer` once [started](RevocationFeedBuilder::start).
+    pub fn of(issuer: impl Into<String>, set: RevocationSet) -> RevocationFeedBuilder {
+        RevocationFeedBuilder {
+            issuer: issuer.into(),
+            set,
+            authorization: None,
+            clock: Arc::new(SystemClock),
+            idle_timeout: Duration::from_secs(30),
+            plain_http: PlainHttp::LoopbackOnly,
+        }
+    }
+
+    /// Waits until the set holds a whole snapshot. Returns at once when it does already; never, while the issuer
+    /// cannot be reached: set a time limit around it when the service should start all the same.
+    pub async fn ready(&self) {
+        let mut status = self.status.clone();
+        if status.wait_for(|status| status.ready).await.is_err() {
+            // The task is gone together with its runtime; whoever still waits here waits for something else.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How the feed is doing, for metrics and health checks.
+    pub fn status(&self) -> FeedStatus {
+        *self.status.borrow()
+    }
+}
+
+impl Drop for RevocationFeed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Says how to follow a feed.
+pub struct RevocationFeedBuilder {
+    issuer: String,
+    set: RevocationSet,
+    authorization: Option<HeaderValue>,
+    clock: Arc<dyn Clock>,
+    idle_timeout: Duration,
+    plain_http: PlainHttp,
+}
+
+impl RevocationFeedBuilder {
+    /// Authenticates with HTTP Basic, form-encoded first as RFC 6749 §2.3.1 has it. Default: no credentials.
+    #[must_use]
+    pub fn client_credentials(mut self, client_id: &str, client_secret: &str) -> Self {
+        let pair = format!(
+            "{}:{}",
+            form_encoded(client_id),
+            form_encoded(client_secret)
+        );
+        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
+            .expect("Base64 is visible ASCII");
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        self
+    }
+
+    /// How long the feed may be silent before the connection is given up. Heartbeats count as sound, bytes that mean
+    /// nothing do not. Default 30 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Where the time comes from. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Follows a feed over plain http from any host: whoever is in between can hide revocations.
+    #[must_use]
+    pub fn danger_allow_plain_http(mut self) -> Self {
+        self.plain_http = PlainHttp::DangerAnywhere;
+        self
+    }
+
+    /// Starts to follow, in a task on the present Tokio runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when the issuer is no https URL (or http on loopback), or outside a Tokio
+    /// runtime.
+    pub fn start(self) -> Result<RevocationFeed, Error> {
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::because(
+                ErrorKind::InvalidConfiguration,
+                "a revocation feed must be started inside a Tokio runtime",
+            )
+        })?;
+        let base = self.issuer.trim_end_matches('/');
+        let (report, status) = watch::channel(FeedStatus::default());
+        let connector = Connector {
+            url: self
+                .plain_http
+                .parse(&format!("{base}/oauth/revocations"))?,
+            client: client()?,
+            authorization: self.authorization,
+            clock: self.clock,
+            idle_timeout: self.idle_timeout,
+            report,
+        };
+        let task = runtime.spawn(connector.run(Follower::new(self.set)));
+        Ok(RevocationFeed {
+            status,
+            task: task.abort_handle(),
+        })
+    }
+}
+
+impl fmt::Debug for RevocationFeedBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationFeedBuilder")
+            .field("issuer", &self.issuer)
+            .field("authenticated", &self.authorization.is_some())
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `application/x-www-form-urlencoded`, with every character but the unreserved ones escaped.
+fn form_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Keeps a connection, whatever happens to it.
+struct Connector {
+    url: Url,
+    client: Client,
+    authorization: Option<HeaderValue>,
+    clock: Arc<dyn Clock>,
+    idle_timeout: Duration,
+    report: watch::Sender<FeedStatus>,
+}
+
+/// Why a connection ended; it is logged.
+enum Ended {
+    Unreachable,
+    Status(StatusCode),
+    ContentType,
+    Silent,
+    Closed,
+    MalformedStream,
+    Fault(Fault),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("no connection"),
+            Self::Status(status) => write!(f, "the issuer answered {status}"),
+            Self::ContentType => f.write_str("the answer is no event stream"),
+            Self::Silent => f.write_str("no event in time"),
+            Self::Closed => f.write_str("the connection was closed"),
+            Self::MalformedStream => f.write_str("the stream is malformed"),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl Connector {
+    async fn run(self, mut follower: Follower) {
+        let mut failures = 0;
+        loop {
+            let ended = self.follow_once(&mut follower).await;
+            follower.disconnected();
+            let was_live = self.report.borrow().live;
+            self.report.send_modify(|status| {
+                status.live = false;
+                status.disconnects += 1;
+            });
+            failures = if was_live { 0 } else { failures + 1 };
+            let pause = pause_after(failures);
+            tracing::warn!(url = %self.url, reason = %ended, ?pause, "the revocation feed is down");
+            sleep(pause).await;
+        }
+    }
+
+    async fn follow_once(&self, follower: &mut Follower) -> Ended {
+        match self.connect(follower.last_event_id()).await {
+            Ok(response) => self.read(response, follower).await,
+            Err(ended) => ended,
+        }
+    }
+
+    async fn connect(&self, last_event_id: Option<&str>) -> Result<Response, Ended> {
+        let request = self
+            .client
+            .get(self.url.clone())
+            .headers(self.headers(last_event_id));
+        let response = timeout_at(self.deadline(), request.send())
+            .await
+            .map_err(|_| Ended::Silent)?
+            .map_err(|_| Ended::Unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(Ended::Status(response.status()));
+        }
+        if !is_event_stream(response.headers()) {
+            return Err(Ended::ContentType);
+        }
+        Ok(response)
+    }
+
+    fn headers(&self, last_event_id: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        // An id that is no header value cannot be sent back; without one the issuer starts with a snapshot.
+        if let Some(Ok(id)) = last_event_id.map(HeaderValue::from_str) {
+            headers.insert("last-event-id", id);
+        }
+        headers
+    }
+
+    async fn read(&self, mut response: Response, follower: &mut Follower) -> Ended {
+        let mut reader = EventReader::default();
+        let mut deadline = self.deadline();
+        loop {
+            let bytes = match timeout_at(deadline, response.chunk()).await {
+                Err(_) => return Ended::Silent,
+                Ok(Err(_) | Ok(None)) => return Ended::Closed,
+                Ok(Ok(Some(bytes))) => bytes,
+            };
+            let Ok(events) = reader.push(&bytes) else {
+                return Ended::MalformedStream;
+            };
+            for event in events {
+                match follower.take(event, self.clock.now()) {
+                    Ok(Progress::Ignored) => {}
+                    Ok(Progress::Moving) => deadline = self.deadline(),
+                    Ok(Progress::Live) => {
+                        deadline = self.deadline();
+                        self.report_live();
+                    }
+                    Err(fault) => return Ended::Fault(fault),
+                }
+            }
+        }
+    }
+
+    fn report_live(&self) {
+        let went_live = self.report.send_if_modified(|status| {
+            let was_live = std::mem::replace(&mut status.live, true);
+            status.ready = true;
+            !was_live
+        });
+        if went_live {
+            tracing::info!(url = %self.url, "the revocation feed is live");
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.idle_timeout
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
+    essence.is_some_and(|essence| {
+        essence
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// Between a half and the whole of a time that doubles with each failure, so that a fleet does not return at once.
+fn pause_after(failures: u32) -> Duration {
+    let longest = FIRST_PAUSE
+        .saturating_mul(1 << failures.min(16))
+        .min(LONGEST_PAUSE);
+    let [random] = crypto::random::<1>();
+    longest.mul_f64(0.5 + f64::from(random) / 510.0)
+}
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

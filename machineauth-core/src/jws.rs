@@ -1,0 +1,134 @@
+//! JSON Web Signatures in compact serialization (RFC 7515 §7.1).
+
+use std::fmt;
+
+use crate::base64url;
+use crate::crypto::SigningKey;
+use crate::error::{Error, ErrorKind};
+
+mod header;
+
+pub use header::Header;
+
+/// A longer token is refused before anything else is done with it, in bytes.
+pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+
+/// A longer `kid` is refused, in bytes.
+pub const MAX_KID_LENGTH: usize = 256;
+
+/// A token, taken apart but not yet verified: nothing in it is true before its signature has been checked.
+#[derive(Clone)]
+pub struct Jws<'a> {
+    signing_input: &'a str,
+    header: Header,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes `token` apart.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::MalformedToken`] when it is longer than 16 KiB, has not exactly three parts (a JWE has five), a
+    ///   part is not canonical base64url, or the header is not acceptable as [`Header`] says.
+    /// * [`ErrorKind::UnsupportedAlgorithm`] when `alg` names none of [`Algorithm::ALL`](crate::Algorithm::ALL).
+    pub fn parse(token: &'a str) -> Result<Self, Error> {
+        if token.len() > MAX_TOKEN_LENGTH {
+            return Err(malformed("it is longer than 16 KiB"));
+        }
+        let three_parts = malformed("a signed JWT has exactly three parts");
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(three_parts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(three_parts)?;
+        if payload.contains('.') {
+            return Err(three_parts);
+        }
+        let decode =
+            |part| base64url::decode(part).ok_or(malformed("a part is not canonical base64url"));
+        Ok(Self {
+            signing_input,
+            header: Header::parse(&decode(header)?)?,
+            payload: decode(payload)?,
+            signature: decode(signature)?,
+        })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What the signature was made over: header and payload as they stand in the token (RFC 7515 §5.2).
+    pub fn signing_input(&self) -> &'a [u8] {
+        self.signing_input.as_bytes()
+    }
+
+    /// The decoded payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The decoded signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+impl fmt::Debug for Jws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jws")
+            .field("algorithm", &self.header.algorithm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The `typ` of a token that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// `JWT` (RFC 7519 §5.1).
+    Jwt,
+    /// `at+jwt` (RFC 9068 §2.1).
+    AccessToken,
+}
+
+impl Type {
+    /// The value on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "JWT",
+            Self::AccessToken => "at+jwt",
+        }
+    }
+}
+
+/// Signs `payload` and returns the token in compact serialization.
+///
+/// # Errors
+/// * [`ErrorKind::InvalidKey`] when `kid` is longer than 256 bytes: no verifier of ours would accept it.
+/// * [`ErrorKind::CryptographyFailed`] when the library fails.
+pub fn sign_compact(
+    key: &SigningKey,
+    typ: Type,
+    kid: &str,
+    payload: &[u8],
+) -> Result<String, Error> {
+    if kid.len() > MAX_KID_LENGTH {
+        return Err(Error::because(
+            ErrorKind::InvalidKey,
+            "`kid` is longer than 256 bytes",
+        ));
+    }
+    let header = header::encode(key.algorithm(), typ, kid);
+    // Four characters for three bytes, and a signature of up to 8192 bits is the rare case.
+    let mut token = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 352);
+    base64url::encode_to(header, &mut token);
+    token.push('.');
+    base64url::encode_to(payload, &mut token);
+    let signature = key.sign(token.as_bytes())?;
+    token.push('.');
+    base64url::encode_to(signature, &mut token);
+    Ok(token)
+}
+
+const fn malformed(detail: &'static str) -> Error {
+    Error::because(ErrorKind::MalformedToken, detail)
+}

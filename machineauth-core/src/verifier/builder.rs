@@ -1,0 +1,182 @@
+//! What a verifier is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cache::VerifiedTokens;
+use super::{Inner, KeySource, Verifier};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind};
+use crate::jwks::JwksCache;
+use crate::keyset::KeySet;
+use crate::revocation::RevocationSet;
+
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+/// Revocations are kept this much longer than the tokens that they hit, so no verifier may allow more.
+const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
+const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What to do when it is long ago that the revocations were known to be complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StalePolicy {
+    /// Go on with what is known.
+    Serve,
+    /// Refuse every token, as [`ErrorKind::RevocationsStale`].
+    Refuse {
+        /// How old the last complete knowledge may be.
+        after: Duration,
+    },
+}
+
+/// Which `typ` headers name an access token (RFC 8725 §3.11). The types of other JWTs are refused in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenTypes {
+    /// `at+jwt`, `JWT`, or none.
+    AnyAccessToken,
+    /// `at+jwt` only (RFC 9068 §4).
+    Rfc9068,
+}
+
+impl TokenTypes {
+    pub(super) fn accept(self, typ: Option<&str>) -> Result<(), Error> {
+        let is = |name: &str| {
+            // "application/" may be left out (RFC 7515 §4.1.9); media types are compared without case.
+            let typ = typ.unwrap_or_default();
+            let short = typ
+                .get(..12)
+                .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+                .map_or(typ, |_| &typ[12..]);
+            short.eq_ignore_ascii_case(name)
+        };
+        let accepted = match self {
+            Self::AnyAccessToken => typ.is_none() || is("at+jwt") || is("jwt"),
+            Self::Rfc9068 => is("at+jwt"),
+        };
+        if accepted {
+            Ok(())
+        } else {
+            Err(ErrorKind::InvalidType.into())
+        }
+    }
+}
+
+/// Makes a [`Verifier`]. Issuer and audience are given; so must be keys.
+#[derive(Debug)]
+#[must_use]
+pub struct VerifierBuilder {
+    issuer: String,
+    audience: String,
+    keys: Option<Keys>,
+    types: TokenTypes,
+    leeway: Duration,
+    clock: Arc<dyn Clock>,
+    revocations: Option<RevocationSet>,
+    stale: StalePolicy,
+    cache_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Fixed(Arc<KeySet>),
+    Remote(JwksCache),
+}
+
+impl VerifierBuilder {
+    pub(super) fn new(issuer: String, audience: String) -> Self {
+        Self {
+            issuer,
+            audience,
+            keys: None,
+            types: TokenTypes::AnyAccessToken,
+            leeway: DEFAULT_LEEWAY,
+            clock: Arc::new(SystemClock),
+            revocations: None,
+            stale: StalePolicy::Serve,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+        }
+    }
+
+    /// Uses these keys and never asks for others.
+    pub fn keys(mut self, keys: impl Into<Arc<KeySet>>) -> Self {
+        self.keys = Some(Keys::Fixed(keys.into()));
+        self
+    }
+
+    /// Uses the keys that the issuer publishes.
+    pub fn jwks(mut self, jwks: JwksCache) -> Self {
+        self.keys = Some(Keys::Remote(jwks));
+        self
+    }
+
+    /// Says which `typ` headers are accepted. The default is [`TokenTypes::AnyAccessToken`].
+    pub fn token_types(mut self, types: TokenTypes) -> Self {
+        self.types = types;
+        self
+    }
+
+    /// How much the issuer's clock and ours may disagree; at most 5 minutes. The default is 30 seconds.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Uses this clock. The default is the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Refuses what this set says is revoked.
+    pub fn revocations(mut self, revocations: RevocationSet) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// What to do when the revocations are stale. The default is [`StalePolicy::Serve`].
+    pub fn stale_revocations(mut self, policy: StalePolicy) -> Self {
+        self.stale = policy;
+        self
+    }
+
+    /// How much memory accepted tokens may take, in bytes; 0 verifies every token anew. The default is 64 MiB.
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Makes the verifier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when the issuer or the audience is empty, there are no keys, the leeway is
+    /// too great, or stale revocations are to be refused although none are followed.
+    pub fn build(self) -> Result<Verifier, Error> {
+        let invalid = |what| Err(Error::because(ErrorKind::InvalidConfiguration, what));
+        if self.issuer.is_empty() || self.audience.is_empty() {
+            return invalid("the issuer and the audience must not be empty");
+        }
+        if self.leeway > GREATEST_LEEWAY {
+            return invalid("the leeway is at most 5 minutes");
+        }
+        if self.stale != StalePolicy::Serve && self.revocations.is_none() {
+            return invalid("refusing on stale revocations needs revocations to follow");
+        }
+        let keys = match self.keys {
+            Some(Keys::Fixed(keys)) => KeySource::Fixed(keys),
+            Some(Keys::Remote(jwks)) => KeySource::Remote(jwks),
+            None => return invalid("keys are missing: give a key set or a JWKS cache"),
+        };
+        Ok(Verifier(Arc::new(Inner {
+            issuer: self.issuer.into(),
+            audience: self.audience.into(),
+            keys,
+            types: self.types,
+            leeway: self.leeway,
+            clock: self.clock,
+            revocations: self.revocations,
+            stale: self.stale,
+            verified: VerifiedTokens::new(self.cache_bytes),
+        })))
+    }
+}

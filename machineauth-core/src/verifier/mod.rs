@@ -1,0 +1,232 @@
+//! The verifier: is this token good, here and now?
+//!
+//! [`Verifier::check`] answers without waiting. A token that it has accepted before costs one look-up by the whole
+//! token text; what can have changed since (the time, the issuer's keys, what is revoked) is judged anew every time.
+//! A token that it has not seen costs a strict parse and a signature.
+
+mod agent;
+mod builder;
+mod cache;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use agent::Agent;
+pub use builder::{StalePolicy, TokenTypes, VerifierBuilder};
+use cache::VerifiedTokens;
+
+use crate::claims::Claims;
+use crate::clock::{Clock, Timestamp};
+use crate::error::{ClaimName, Error, ErrorKind};
+use crate::jwks::JwksCache;
+use crate::jws::Jws;
+use crate::keyset::{KeySet, PublishedKey};
+use crate::revocation::RevocationSet;
+
+/// Claims that only an OpenID Connect ID token has (OpenID Connect Core §2, §3.3.2.11).
+const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
+
+/// Verifies the access tokens of one issuer for one audience. Clones share everything.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    issuer: Box<str>,
+    audience: Box<str>,
+    keys: KeySource,
+    types: TokenTypes,
+    leeway: Duration,
+    clock: Arc<dyn Clock>,
+    revocations: Option<RevocationSet>,
+    stale: StalePolicy,
+    verified: VerifiedTokens,
+}
+
+enum KeySource {
+    Fixed(Arc<KeySet>),
+    Remote(JwksCache),
+}
+
+impl Verifier {
+    /// A verifier for tokens that `issuer` issued for `audience`. Both are compared character by character
+    /// (RFC 7519 §4.1.1, §4.1.3).
+    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> VerifierBuilder {
+        VerifierBuilder::new(issuer.into(), audience.into())
+    }
+
+    /// Who must have issued a token.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// Whom a token must be meant for.
+    pub fn audience(&self) -> &str {
+        &self.0.audience
+    }
+
+    /// What this verifier knows to be revoked.
+    pub fn revocations(&self) -> Option<&RevocationSet> {
+        self.0.revocations.as_ref()
+    }
+
+    /// The agent that `token` speaks for, if the token is good now. Never waits, never does I/O.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with a token, by its [kind](Error::kind). [`ErrorKind::UnknownKey`] and
+    /// [`ErrorKind::KeysUnavailable`] may pass: [`Verifier::verify`] asks the issuer.
+    pub fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
+        let inner = &*self.0;
+        let now = inner.clock.now();
+        inner.revocations_are_fresh(now)?;
+        if let Some(agent) = inner.verified.get(token) {
+            if agent.generation() == inner.keys.generation(now)? {
+                inner.recheck(&agent, now)?;
+                return Ok(agent);
+            }
+        }
+        inner.check_cold(token, now)
+    }
+
+    /// As [`Verifier::check`]; when the key is not known, the issuer is asked for its present keys first.
+    ///
+    /// Everybody who waits for keys waits for the same request, for a bounded time.
+    ///
+    /// # Errors
+    /// As [`Verifier::check`].
+    pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
+        let checked = self.check(token);
+        let (KeySource::Remote(jwks), Err(error)) = (&self.0.keys, &checked) else {
+            return checked;
+        };
+        match error.kind() {
+            ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
+                jwks.refresh().await;
+                self.check(token)
+            }
+            _ => checked,
+        }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("issuer", &self.0.issuer)
+            .field("audience", &self.0.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KeySource {
+    fn generation(&self, now: Timestamp) -> Result<u64, Error> {
+        match self {
+            Self::Fixed(_) => Ok(0),
+            Self::Remote(jwks) => jwks.generation(now),
+        }
+    }
+
+    /// Verifies the signature with the key that the token names. Returns that key, and the generation of the key set
+    /// it is in.
+    fn verify(&self, jws: &Jws<'_>, now: Timestamp) -> Result<(Arc<PublishedKey>, u64), Error> {
+        let verify = |set: &KeySet| -> Result<Arc<PublishedKey>, Error> {
+            let key = set.published(jws.header().kid(), jws.header().algorithm())?;
+            key.verifying.verify(jws.signing_input(), jws.signature())?;
+            Ok(Arc::clone(key))
+        };
+        match self {
+            Self::Fixed(set) => Ok((verify(set)?, 0)),
+            Self::Remote(jwks) => {
+                let keys = jwks.current(now)?;
+                Ok((verify(keys.set())?, keys.generation()))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What can have changed since the token was accepted (V17).
+    fn recheck(&self, agent: &Agent, now: Timestamp) -> Result<(), Error> {
+        if self.has_expired(agent.claims(), now) {
+            return Err(ErrorKind::Expired.into());
+        }
+        let Some(revocations) = &self.revocations else {
+            return Ok(());
+        };
+        // The epoch is read before the look-up: a change in between moves it, and the next check looks again.
+        let epoch = revocations.epoch();
+        if agent.judged_at_epoch(epoch) {
+            return Ok(());
+        }
+        if revocations.hit(agent.claims(), agent.kid()) {
+            return Err(ErrorKind::Revoked.into());
+        }
+        agent.note_epoch(epoch);
+        Ok(())
+    }
+
+    fn check_cold(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
+        let jws = Jws::parse(token)?;
+        self.types.accept(jws.header().typ())?;
+        let (key, generation) = self.keys.verify(&jws, now)?;
+        let claims = Claims::parse(jws.payload())?;
+        self.judge(&claims, now)?;
+        let epoch = self.revocations.as_ref().map_or(0, RevocationSet::epoch);
+        let agent = Agent::new(claims, key, generation, epoch);
+        if self
+            .revocations
+            .as_ref()
+            .is_some_and(|revocations| revocations.hit(agent.claims(), agent.kid()))
+        {
+            return Err(ErrorKind::Revoked.into());
+        }
+        let agent = Arc::new(agent);
+        self.verified.insert(token, &agent);
+        Ok(agent)
+    }
+
+    fn judge(&self, claims: &Claims, now: Timestamp) -> Result<(), Error> {
+        if *claims.issuer != *self.issuer {
+            return Err(ErrorKind::WrongIssuer.into());
+        }
+        if !claims.audience.contains(&self.audience) {
+            return Err(ErrorKind::WrongAudience.into());
+        }
+        if ID_TOKEN_CLAIMS
+            .iter()
+            .any(|claim| claims.extra.contains_key(*claim))
+        {
+            return Err(Error::because(ErrorKind::InvalidType, "it is an ID token"));
+        }
+        if claims.confirmation.is_some() {
+            // Accepting a bound token as a bearer token would undo the binding (RFC 9449 §7.2, RFC 8705 §3).
+            return Err(Error::because(
+                ErrorKind::InvalidClaim(ClaimName::Confirmation),
+                "the token is bound to a key, and possession of the key cannot be checked here",
+            ));
+        }
+        if self.has_expired(claims, now) {
+            return Err(ErrorKind::Expired.into());
+        }
+        let latest = now.saturating_add(self.leeway).as_secs();
+        match claims.not_before.max(claims.issued_at) {
+            Some(start) if start > latest => Err(ErrorKind::NotYetValid.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_expired(&self, claims: &Claims, now: Timestamp) -> bool {
+        now >= Timestamp::from_secs(claims.expires_at).saturating_add(self.leeway)
+    }
+
+    fn revocations_are_fresh(&self, now: Timestamp) -> Result<(), Error> {
+        let (StalePolicy::Refuse { after }, Some(revocations)) = (self.stale, &self.revocations)
+        else {
+            return Ok(());
+        };
+        match revocations.staleness(now) {
+            Some(staleness) if staleness <= after => Ok(()),
+            _ => Err(ErrorKind::RevocationsStale.into()),
+        }
+    }
+}

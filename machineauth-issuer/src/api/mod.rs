@@ -1,0 +1,6 @@
+//! The API beside OAuth: one file per noun.
+
+pub mod admin;
+pub mod agents;
+pub mod body;
+pub mod service;

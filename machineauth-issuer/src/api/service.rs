@@ -1,0 +1,138 @@
+//! What the service says about itself: `/`, health, metrics.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use machineauth_core::clock::Timestamp;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::domain::stats::Stats;
+use crate::error::ApiError;
+use crate::routes;
+
+/// More disagreement between the store's clock and ours than this is not ready: rows would live too long or too short.
+const GREATEST_SKEW_MILLIS: u64 = 5_000;
+
+/// `GET /`
+pub async fn about() -> Json<Value> {
+    Json(json!({
+        "service": "MachineAuth",
+        "status": "running",
+        "version": env!("CARGO_PKG_VERSION"),
+        "endpoints": routes::ENDPOINTS.join(", "),
+    }))
+}
+
+/// `GET /health`: the process runs.
+pub async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// `GET /health/ready`: the store answers, and its clock agrees with ours.
+pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
+    let now = app.clock.now();
+    let (store_now, stats) = futures_util::try_join!(app.store.now(), Stats::read(&*app.store))?;
+    let skew = now.as_millis().abs_diff(store_now.as_millis());
+    if skew > GREATEST_SKEW_MILLIS {
+        tracing::error!(
+            skew_ms = skew,
+            "this machine's clock and the store's disagree; synchronise them"
+        );
+        return Err(ApiError::TemporarilyUnavailable);
+    }
+    Ok(Json(
+        json!({ "status": "ok", "timestamp": rfc3339(now), "agents_count": stats.agents }),
+    ))
+}
+
+/// `GET /metrics`: the documented JSON, or Prometheus text for a scraper.
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let stats = Stats::read(&*app.store).await?;
+    let requests = app.requests.load(Ordering::Relaxed);
+    if accepts_prometheus(&headers) {
+        let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        return Ok(([(CONTENT_TYPE, content_type)], prometheus(&stats, requests)).into_response());
+    }
+    Ok(Json(json!({
+        "requests": requests,
+        "tokens_issued": stats.tokens_issued,
+        "tokens_refreshed": stats.tokens_refreshed,
+        "tokens_revoked": stats.tokens_revoked,
+        "active_tokens": stats.tokens_issued.saturating_sub(stats.tokens_revoked).max(0),
+        "total_agents": stats.agents,
+    }))
+    .into_response())
+}
+
+/// What no route matches.
+pub async fn not_found() -> ApiError {
+    ApiError::NotFound("there is nothing at this path")
+}
+
+/// A path that knows other methods; the router says which in `Allow`.
+pub async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    let date = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    date.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn accepts_prometheus(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    accept.contains("text/plain") || accept.contains("application/openmetrics-text")
+}
+
+fn prometheus(stats: &Stats, requests: u64) -> String {
+    let mut text = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str, value: i128| {
+        writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        )
+        .expect("writing to a String cannot fail");
+    };
+    metric(
+        "machineauth_requests_total",
+        "counter",
+        "HTTP requests answered by this process.",
+        requests.into(),
+    );
+    metric(
+        "machineauth_tokens_issued_total",
+        "counter",
+        "Tokens by client credentials.",
+        stats.tokens_issued.into(),
+    );
+    metric(
+        "machineauth_tokens_refreshed_total",
+        "counter",
+        "Tokens by refresh.",
+        stats.tokens_refreshed.into(),
+    );
+    metric(
+        "machineauth_tokens_revoked_total",
+        "counter",
+        "Revocations.",
+        stats.tokens_revoked.into(),
+    );
+    metric(
+        "machineauth_agents",
+        "gauge",
+        "Agents that exist.",
+        stats.agents.into(),
+    );
+    text
+}

@@ -1,0 +1,170 @@
+//! The application: one struct that holds everything, made in one function.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use machineauth_core::clock::Clock;
+use machineauth_core::verifier::Verifier;
+use tokio::task::JoinHandle;
+
+use crate::api::admin::AdminCredentials;
+use crate::config::Config;
+use crate::domain::agents::Agents;
+use crate::domain::grants::Grants;
+use crate::domain::signing::{SigningError, SigningKeys};
+use crate::domain::token::Minter;
+use crate::domain::tokens::Tokens;
+use crate::domain::vault::{ServerKey, Vault, VaultError};
+use crate::events::feed::Feed;
+use crate::maintenance;
+use crate::oauth::metadata::Documents;
+use crate::store::{DynStore, StoreError};
+
+/// The application. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+/// What the application consists of.
+#[derive(Debug)]
+pub struct Inner {
+    /// What was configured.
+    pub config: Config,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where state is kept.
+    pub store: DynStore,
+    /// Recognises administrators.
+    pub admin: AdminCredentials,
+    /// Our clients.
+    pub agents: Arc<Agents>,
+    /// Issues tokens.
+    pub grants: Grants,
+    /// Looks at tokens, and ends them.
+    pub tokens: Tokens,
+    /// What clients and verifiers read first.
+    pub documents: Documents,
+    /// The revocation feed.
+    pub feed: Feed,
+    /// Requests answered since the start.
+    pub requests: AtomicU64,
+}
+
+/// Why the application did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The server key does not fit, or the store failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The issuer or the audience cannot be verified against.
+    #[error("the issuer cannot verify its own tokens: {0}")]
+    Verifier(machineauth_core::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the application together, making the data key and the signing key of a new store.
+    ///
+    /// # Errors
+    /// When the store, the server key or a stored key cannot be used.
+    pub async fn open(
+        config: Config,
+        server_key: &ServerKey,
+        clock: Arc<dyn Clock>,
+        store: DynStore,
+    ) -> Result<Self, StartError> {
+        let vault = Arc::new(Vault::open(&*store, server_key, &*clock).await?);
+        let signing = &config.signing;
+        let keys = Arc::new(
+            SigningKeys::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?,
+        );
+        let verifier = Verifier::builder(&config.tokens.issuer, &config.tokens.audience)
+            .keys(Arc::clone(keys.published()))
+            .clock(Arc::clone(&clock))
+            // The issuer's own clock is the one that wrote `exp`: an expired token is inactive at once.
+            .leeway(std::time::Duration::ZERO)
+            .build()
+            .map_err(StartError::Verifier)?;
+        let agents = Arc::new(Agents::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&vault),
+        ));
+        Ok(Self(Arc::new(Inner {
+            admin: AdminCredentials::new(&config.admin),
+            documents: Documents::new(&config.tokens.issuer, &keys),
+            feed: Feed::new(Arc::clone(&store), Arc::clone(&clock)),
+            grants: Grants {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                vault: Arc::clone(&vault),
+                agents: Arc::clone(&agents),
+                minter: Minter::new(keys, config.tokens.clone()),
+                settings: config.grants.clone(),
+            },
+            tokens: Tokens {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                vault,
+                agents: Arc::clone(&agents),
+                verifier,
+            },
+            agents,
+            config,
+            clock,
+            store,
+            requests: AtomicU64::new(0),
+        })))
+    }
+
+    /// Starts what runs beside requests: the revocation feed and the maintenance of the store.
+    pub fn start_background(&self) -> Background {
+        let feed = self.clone();
+        let maintenance = Arc::clone(&self.store);
+        Background {
+            app: self.clone(),
+            feed: tokio::spawn(async move { feed.feed.run().await }),
+            maintenance: tokio::spawn(async move { maintenance::run(&*maintenance).await }),
+        }
+    }
+}
+
+/// What runs beside requests.
+#[derive(Debug)]
+pub struct Background {
+    app: App,
+    feed: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
+}
+
+impl Background {
+    /// Ends the streams of all listeners, so that a graceful stop need not wait for them.
+    pub fn end_streams(&self) {
+        self.app.feed.stop();
+    }
+
+    /// Stops everything and closes the store.
+    ///
+    /// # Errors
+    /// When the store cannot be closed cleanly.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.app.feed.stop();
+        self.maintenance.abort();
+        // Both ways of ending are fine: the feed returns, the maintenance is cut off between two steps.
+        let _ = tokio::join!(self.feed, self.maintenance);
+        self.app.store.close().await
+    }
+}

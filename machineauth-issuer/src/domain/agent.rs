@@ -1,0 +1,185 @@
+//! An agent: our stored OAuth client, and what it may have.
+
+use std::time::Duration;
+
+use machineauth_core::clock::Timestamp;
+use machineauth_core::scope::ScopeSet;
+use serde::{Deserialize, Serialize};
+
+use super::id::{AgentId, ClientId, SecretId};
+use super::secret::{SecretText, StoredSecret};
+use super::vault::Vault;
+use crate::store::Partition;
+
+/// The longest accepted name, in characters.
+pub const MAX_NAME: usize = 200;
+/// The most scopes that one agent can have.
+pub const MAX_SCOPES: usize = 100;
+/// The longest accepted credential lifetime: a hundred years, in seconds.
+pub const MAX_EXPIRES_IN: u64 = 100 * 365 * 86_400;
+
+const SECRET_PREFIX: &str = "cs_";
+
+/// The stored record of an agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Agent {
+    /// Names the agent in the API.
+    pub id: AgentId,
+    /// Names the agent in OAuth.
+    pub client_id: ClientId,
+    /// For people.
+    pub name: String,
+    /// The most that its tokens can carry.
+    pub scopes: ScopeSet,
+    /// An inactive agent gets no token, and its tokens are refused.
+    pub is_active: bool,
+    /// Raised to refuse everything issued before; tokens carry it as `gen`.
+    pub generation: u64,
+    /// The secrets that authenticate it; more than one only during the grace of a rotation.
+    pub secrets: Vec<StoredSecret>,
+    /// When the agent was made.
+    pub created_at: Timestamp,
+    /// When the record last changed.
+    pub updated_at: Timestamp,
+    /// From when on the agent gets no token. `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What an administrator asks for.
+#[derive(Clone, Debug)]
+pub struct NewAgent {
+    /// For people; 1 to [`MAX_NAME`] characters.
+    pub name: String,
+    /// At most [`MAX_SCOPES`].
+    pub scopes: ScopeSet,
+    /// How long the agent gets tokens; 1 s to [`MAX_EXPIRES_IN`].
+    pub expires_in: Option<Duration>,
+}
+
+/// A value that an agent cannot have. The text names the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidAgent {
+    /// The name is empty, too long, or holds control characters.
+    #[error("name: 1 to {MAX_NAME} characters, no control characters")]
+    Name,
+    /// More scopes than one agent can have.
+    #[error("scopes: at most {MAX_SCOPES}")]
+    TooManyScopes,
+    /// A lifetime of nothing, or of more than a century.
+    #[error("expires_in: 1 to {MAX_EXPIRES_IN} seconds")]
+    ExpiresIn,
+}
+
+/// Why an agent gets nothing at this moment. Never told to a stranger: to them it is all one `invalid_client`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It was deactivated.
+    Inactive,
+    /// Its lifetime is over.
+    Expired,
+    /// The secret is not one of its live ones.
+    WrongSecret,
+}
+
+impl NewAgent {
+    fn validate(&self) -> Result<(), InvalidAgent> {
+        let characters = self.name.chars().count();
+        if self.name.trim().is_empty()
+            || characters > MAX_NAME
+            || self.name.chars().any(char::is_control)
+        {
+            return Err(InvalidAgent::Name);
+        }
+        if self.scopes.len() > MAX_SCOPES {
+            return Err(InvalidAgent::TooManyScopes);
+        }
+        match self.expires_in.map(|lifetime| lifetime.as_secs()) {
+            Some(0) => Err(InvalidAgent::ExpiresIn),
+            Some(seconds) if seconds > MAX_EXPIRES_IN => Err(InvalidAgent::ExpiresIn),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Agent {
+    /// A new agent with its first secret.
+    ///
+    /// # Errors
+    /// Names the field that does not hold what an agent can have.
+    pub fn create(
+        new: NewAgent,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(Self, SecretText), InvalidAgent> {
+        new.validate()?;
+        let id = AgentId::random();
+        let mut agent = Self {
+            id,
+            client_id: ClientId::random_in(id.partition()),
+            name: new.name,
+            scopes: new.scopes,
+            is_active: true,
+            generation: 0,
+            secrets: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            expires_at: new.expires_in.map(|lifetime| now.saturating_add(lifetime)),
+        };
+        let secret = agent.replace_secret(vault, now);
+        Ok((agent, secret))
+    }
+
+    /// The partition in which the agent and all that belongs to it lives.
+    pub fn home(&self) -> Partition {
+        self.id.partition()
+    }
+
+    /// Makes a new secret the only one.
+    pub fn replace_secret(&mut self, vault: &Vault, now: Timestamp) -> SecretText {
+        let secret = SecretText::generate(SECRET_PREFIX);
+        self.secrets = vec![StoredSecret {
+            id: SecretId::random(),
+            key: vault.data_key().to_string(),
+            mac: vault.client_secret_mac(self.client_id, &secret),
+            created_at: now,
+            expires_at: None,
+        }];
+        self.updated_at = now;
+        secret
+    }
+
+    /// Whether the agent may have tokens at `now`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_act(&self, now: Timestamp) -> Result<(), Refusal> {
+        if !self.is_active {
+            Err(Refusal::Inactive)
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            Err(Refusal::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether `secret` authenticates the agent, which may act.
+    ///
+    /// # Errors
+    /// Why not. The keyed hash is computed and compared whatever the answer, so that time tells nothing (I3).
+    pub fn authenticate(
+        &self,
+        secret: &SecretText,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let presented = vault.client_secret_mac(self.client_id, secret);
+        let known = self.secrets.iter().fold(false, |known, stored| {
+            known | (Vault::same_mac(&stored.mac, &presented) & stored.is_live(now))
+        });
+        if !known {
+            return Err(Refusal::WrongSecret);
+        }
+        self.may_act(now)
+    }
+}

@@ -1,0 +1,412 @@
+//! The agents of this server: creating, finding, changing and deleting them.
+
+use std::sync::Arc;
+
+use machineauth_core::clock::{Clock, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::agent::{Agent, InvalidAgent, NewAgent};
+use super::id::{AgentId, ClientId};
+use super::revocation;
+use super::secret::SecretText;
+use super::stats::{self, Stat};
+use super::vault::Vault;
+use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
+
+const AGENTS: Table<Agent> = Table::new("agent", 1);
+/// Says which agent a `client_id` is. Written once with the agent, deleted with it.
+const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
+const USAGE: &str = "usage";
+
+/// How many records the cache of clients keeps.
+const CACHED_CLIENTS: u64 = 100_000;
+/// How often a write is tried again when somebody else's came first.
+const MAX_ATTEMPTS: usize = 16;
+const SCAN_PAGE: usize = 500;
+
+#[derive(Serialize, Deserialize)]
+struct DirectoryEntry {
+    agent_id: AgentId,
+}
+
+/// An agent's record with the version that a batch can insist on.
+pub type StoredAgent = Versioned<Agent>;
+
+/// Where a record may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Possibly outdated. Good enough to judge by when the commit checks the version, never to refuse by.
+    Cache,
+    /// Read just now.
+    Store,
+}
+
+/// A record, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The record with its version.
+    pub agent: Arc<StoredAgent>,
+    /// Whether a refusal may rest on it.
+    pub source: Source,
+}
+
+/// What a client presents to authenticate (RFC 6749 §2.3.1).
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Who it says it is.
+    pub client_id: ClientId,
+    /// What proves it.
+    pub secret: SecretText,
+}
+
+/// How a client presents itself.
+#[derive(Debug, Clone)]
+pub enum Presented {
+    /// Not at all.
+    Nothing,
+    /// By name only, without proof.
+    Name(ClientId),
+    /// With a secret, still to be checked.
+    Credentials(Credentials),
+}
+
+impl Presented {
+    /// Who the client says it is.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match self {
+            Self::Nothing => None,
+            Self::Name(client_id) | Self::Credentials(Credentials { client_id, .. }) => {
+                Some(*client_id)
+            }
+        }
+    }
+}
+
+/// Why a client was not authenticated.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Unknown, wrong secret, inactive or expired: which one is nobody's business (I3).
+    #[error("invalid client credentials")]
+    Refused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an agent has done, from counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Access tokens by client credentials.
+    pub token_count: i64,
+    /// Access tokens by refresh.
+    pub refresh_count: i64,
+    /// When the last token was issued.
+    pub last_token_issued_at: Option<Timestamp>,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// There is no such agent.
+    #[error("there is no such agent")]
+    NotFound,
+    /// The record would not be valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidAgent),
+    /// Too many others changed the same record at the same time.
+    #[error("the agent is being changed by many at once; try again")]
+    Contended,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All agents.
+#[derive(Debug)]
+pub struct Agents {
+    store: DynStore,
+    clock: Arc<dyn Clock>,
+    vault: Arc<Vault>,
+    by_client: moka::sync::Cache<ClientId, Arc<StoredAgent>>,
+}
+
+impl Agents {
+    /// The agents in `store`.
+    pub fn new(store: DynStore, clock: Arc<dyn Clock>, vault: Arc<Vault>) -> Self {
+        Self {
+            store,
+            clock,
+            vault,
+            by_client: moka::sync::Cache::new(CACHED_CLIENTS),
+        }
+    }
+
+    /// Creates an agent. The secret is returned here and never again.
+    ///
+    /// # Errors
+    /// [`AgentError::Invalid`] names the field that cannot be accepted.
+    pub async fn create(&self, new: NewAgent) -> Result<(Agent, SecretText), AgentError> {
+        let (agent, secret) = Agent::create(new, &self.vault, self.clock.now())?;
+        let record = record_key(agent.id);
+        let directory = directory_key(agent.client_id);
+        let batch = Batch::new(agent.home())
+            .absent(&record)
+            .absent(&directory)
+            .put(&record, AGENTS.encode(&agent))
+            .put(
+                &directory,
+                CLIENTS.encode(&DirectoryEntry { agent_id: agent.id }),
+            );
+        let batch = stats::count(batch, Stat::Agents, 1);
+        match self.store.commit(&batch).await? {
+            Outcome::Committed => Ok((agent, secret)),
+            Outcome::Conflict => Err(AgentError::Contended),
+        }
+    }
+
+    /// The agent named `id`.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], or the store's failure.
+    pub async fn find(&self, id: AgentId) -> Result<StoredAgent, AgentError> {
+        AGENTS
+            .get(&*self.store, &record_key(id))
+            .await?
+            .ok_or(AgentError::NotFound)
+    }
+
+    /// The agent that authenticates as `client_id`. `None` is only ever the store's word, never the cache's.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn by_client(
+        &self,
+        client_id: ClientId,
+        source: Source,
+    ) -> Result<Option<Found>, StoreError> {
+        if source == Source::Cache {
+            if let Some(agent) = self.by_client.get(&client_id) {
+                return Ok(Some(Found {
+                    agent,
+                    source: Source::Cache,
+                }));
+            }
+        }
+        let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
+        // An unknown client costs the same two reads as a known one with a wrong secret (I3).
+        let id = entry.map_or_else(AgentId::random, |entry| entry.value.agent_id);
+        let Some(stored) = AGENTS.get(&*self.store, &record_key(id)).await? else {
+            self.by_client.invalidate(&client_id);
+            return Ok(None);
+        };
+        let agent = Arc::new(stored);
+        self.by_client.insert(client_id, Arc::clone(&agent));
+        Ok(Some(Found {
+            agent,
+            source: Source::Store,
+        }))
+    }
+
+    /// The agent that `credentials` belong to, by its record as it stands now.
+    ///
+    /// # Errors
+    /// [`AuthenticationError::Refused`] whatever was wrong with them, or the store's failure.
+    pub async fn authenticate(
+        &self,
+        credentials: &Credentials,
+    ) -> Result<Arc<StoredAgent>, AuthenticationError> {
+        let found = self.by_client(credentials.client_id, Source::Store).await?;
+        let agent = found.ok_or(AuthenticationError::Refused)?.agent;
+        agent
+            .value
+            .authenticate(&credentials.secret, &self.vault, self.clock.now())
+            .map_err(|_| AuthenticationError::Refused)?;
+        Ok(agent)
+    }
+
+    /// Up to `limit` agents, oldest identifier first within each partition, after the agent `after`.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn list(
+        &self,
+        after: Option<AgentId>,
+        limit: usize,
+    ) -> Result<Vec<Agent>, StoreError> {
+        let mut agents = Vec::new();
+        let first = after.map(|id| id.partition());
+        let mut after = after.map(record_key);
+        for partition in
+            Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first))
+        {
+            let prefix = AGENTS.key(partition);
+            while agents.len() < limit {
+                let page = (limit - agents.len()).min(SCAN_PAGE);
+                let rows = AGENTS
+                    .scan(&*self.store, &prefix, after.as_ref(), page)
+                    .await?;
+                let exhausted = rows.len() < page;
+                after = rows.last().map(|(key, _)| key.clone());
+                agents.extend(rows.into_iter().map(|(_, row)| row.value));
+                if exhausted {
+                    break;
+                }
+            }
+            after = None;
+        }
+        Ok(agents)
+    }
+
+    /// What the agent has done.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn usage(&self, id: AgentId) -> Result<Usage, StoreError> {
+        let counts = self
+            .store
+            .counts(&Counter::ALL.map(|counter| counter.key(id)))
+            .await?;
+        let [token_count, refresh_count, last] = counts[..] else {
+            return Ok(Usage::default());
+        };
+        Ok(Usage {
+            token_count,
+            refresh_count,
+            last_token_issued_at: u64::try_from(last)
+                .ok()
+                .filter(|last| *last > 0)
+                .map(Timestamp::from_millis),
+        })
+    }
+
+    /// Replaces the agent's secret. Its tokens stay valid, unless `revoke_tokens` also ends all of them.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], or the store's failure.
+    pub async fn rotate(&self, id: AgentId, revoke_tokens: bool) -> Result<SecretText, AgentError> {
+        self.change(id, |agent, batch, now| {
+            let secret = agent.replace_secret(&self.vault, now);
+            let batch = if revoke_tokens {
+                end_generation(agent, batch, now)
+            } else {
+                batch
+            };
+            (batch, secret)
+        })
+        .await
+    }
+
+    /// Suspends or resumes the agent: while it is inactive it gets no token and its tokens are refused.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], or the store's failure.
+    pub async fn set_active(&self, id: AgentId, active: bool) -> Result<(), AgentError> {
+        self.change(id, |agent, batch, now| {
+            agent.is_active = active;
+            agent.updated_at = now;
+            let batch = match active {
+                true => revocation::resume_agent(batch, agent.home(), id),
+                false => revocation::suspend_agent(batch, agent.home(), id, now),
+            };
+            (batch, ())
+        })
+        .await
+    }
+
+    /// Deletes the agent; all of its tokens die, everywhere.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], or the store's failure.
+    pub async fn delete(&self, id: AgentId) -> Result<(), AgentError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let stored = self.find(id).await?;
+            let record = record_key(id);
+            let mut batch = Batch::new(id.partition())
+                .at_version(&record, stored.version)
+                .delete(&record)
+                .delete(&directory_key(stored.value.client_id));
+            for counter in Counter::ALL {
+                batch = batch.delete(&counter.key(id));
+            }
+            let batch =
+                revocation::revoke_agent(batch, id.partition(), id, u64::MAX, self.clock.now());
+            let batch = stats::count(batch, Stat::Agents, -1);
+            if self.store.commit(&batch).await? == Outcome::Committed {
+                self.by_client.invalidate(&stored.value.client_id);
+                return Ok(());
+            }
+        }
+        Err(AgentError::Contended)
+    }
+
+    /// Reads the record, lets `alter` change it and add to the batch, and writes it if nobody was faster.
+    async fn change<T>(
+        &self,
+        id: AgentId,
+        alter: impl Fn(&mut Agent, Batch, Timestamp) -> (Batch, T),
+    ) -> Result<T, AgentError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let stored = self.find(id).await?;
+            let mut agent = stored.value;
+            let record = record_key(id);
+            let batch = Batch::new(agent.home()).at_version(&record, stored.version);
+            let (batch, answer) = alter(&mut agent, batch, self.clock.now());
+            let batch = batch.put(&record, AGENTS.encode(&agent));
+            if self.store.commit(&batch).await? == Outcome::Committed {
+                self.by_client.invalidate(&agent.client_id);
+                return Ok(answer);
+            }
+        }
+        Err(AgentError::Contended)
+    }
+}
+
+fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
+    agent.generation += 1;
+    revocation::revoke_agent(batch, agent.home(), agent.id, agent.generation, now)
+}
+
+fn record_key(id: AgentId) -> Key {
+    AGENTS.key(id.partition()).with(id)
+}
+
+fn directory_key(client_id: ClientId) -> Key {
+    CLIENTS.key(client_id.partition()).with(client_id)
+}
+
+/// The start of a batch that issues something to the agent: it fails when the record is no longer the one judged by.
+pub fn issue_to(agent: &StoredAgent) -> Batch {
+    Batch::new(agent.value.home()).at_version(&record_key(agent.value.id), agent.version)
+}
+
+/// The counters of one agent, in rows of their own so that counting never conflicts with a change of the record.
+#[derive(Debug, Clone, Copy)]
+pub enum Counter {
+    /// Access tokens by client credentials.
+    Tokens,
+    /// Access tokens by refresh.
+    Refreshes,
+    /// When the last token was issued, in Unix milliseconds.
+    LastIssued,
+}
+
+impl Counter {
+    const ALL: [Self; 3] = [Self::Tokens, Self::Refreshes, Self::LastIssued];
+
+    fn key(self, id: AgentId) -> Key {
+        let name = match self {
+            Self::Tokens => "tokens",
+            Self::Refreshes => "refreshes",
+            Self::LastIssued => "last_issued",
+        };
+        id.partition().key(USAGE).with(id).with(name)
+    }
+
+    /// Adds one to this counter, and sets when the agent was last issued a token.
+    pub fn count(self, batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
+        let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        batch
+            .add(&self.key(agent), 1)
+            .max(&Self::LastIssued.key(agent), millis)
+    }
+}

@@ -1,0 +1,159 @@
+//! Revocations: a row each for those who ask, and a log entry each for those who listen.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join3;
+use machineauth_core::clock::Timestamp;
+use machineauth_core::revocation::Revocation;
+
+use super::id::{AgentId, FamilyId, TokenId};
+use crate::store::{Batch, Key, Log, Partition, Store, StoreError, Table};
+
+/// The longest an access token or refresh token can live, whatever the configuration says now or said before.
+///
+/// A revocation that may hit any token of an agent is kept this long, and then a verifier's greatest leeway.
+pub const LONGEST_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// The greatest clock leeway that a verifier can be configured with.
+const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
+
+/// The rows of what is revoked: `revoked/{kind}/{id}`, each until nothing that it could hit is alive.
+pub const REVOKED: Table<Revocation> = Table::new("revoked", 1);
+
+fn token_key(home: Partition, token: TokenId) -> Key {
+    REVOKED.key(home).with("token").with(token)
+}
+
+fn family_key(home: Partition, family: FamilyId) -> Key {
+    REVOKED.key(home).with("family").with(family)
+}
+
+fn agent_key(home: Partition, agent: AgentId) -> Key {
+    REVOKED.key(home).with("agent").with(agent)
+}
+
+fn suspension_key(home: Partition, agent: AgentId) -> Key {
+    REVOKED.key(home).with("suspended").with(agent)
+}
+
+/// When a revocation of something that may live until `end` can be forgotten.
+fn forgotten_after(end: Timestamp) -> Timestamp {
+    end.saturating_add(GREATEST_LEEWAY)
+}
+
+fn append(batch: Batch, revocation: &Revocation) -> Batch {
+    let entry = serde_json::to_vec(revocation).expect("a revocation is plain data");
+    batch.append(Log::Revocations, Bytes::from(entry))
+}
+
+fn record(batch: Batch, key: &Key, revocation: &Revocation, until: Timestamp) -> Batch {
+    append(
+        batch.put_until(key, REVOKED.encode(revocation), until),
+        revocation,
+    )
+}
+
+/// Adds to `batch`: the token `token`, which expires at `end`, is revoked, and was not before.
+pub fn revoke_token(batch: Batch, home: Partition, token: TokenId, end: Timestamp) -> Batch {
+    let until = forgotten_after(end);
+    let revocation = Revocation::Token {
+        jti: token.to_string(),
+        until: until.as_secs(),
+    };
+    let key = token_key(home, token);
+    record(batch.absent(&key), &key, &revocation, until)
+}
+
+/// Adds to `batch`: every token of the family is revoked, the refresh tokens and the access tokens, and was not before.
+pub fn revoke_family(batch: Batch, home: Partition, family: FamilyId, now: Timestamp) -> Batch {
+    let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
+    let revocation = Revocation::Family {
+        fid: family.to_string(),
+        until: until.as_secs(),
+    };
+    let key = family_key(home, family);
+    record(batch.absent(&key), &key, &revocation, until)
+}
+
+/// Adds to `batch`: every token that the agent got in a generation before `generation` is revoked.
+pub fn revoke_agent(
+    batch: Batch,
+    home: Partition,
+    agent: AgentId,
+    generation: u64,
+    now: Timestamp,
+) -> Batch {
+    let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
+    let revocation = Revocation::Agent {
+        agent_id: agent.to_string(),
+        below_generation: generation,
+        until: until.as_secs(),
+    };
+    record(batch, &agent_key(home, agent), &revocation, until)
+}
+
+/// Adds to `batch`: the agent's tokens are refused until it is resumed.
+pub fn suspend_agent(batch: Batch, home: Partition, agent: AgentId, now: Timestamp) -> Batch {
+    let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
+    let revocation = Revocation::Suspended {
+        agent_id: agent.to_string(),
+        until: until.as_secs(),
+    };
+    record(batch, &suspension_key(home, agent), &revocation, until)
+}
+
+/// Adds to `batch`: the agent's tokens are good again, as far as nothing else revokes them.
+pub fn resume_agent(batch: Batch, home: Partition, agent: AgentId) -> Batch {
+    let revocation = Revocation::Resumed {
+        agent_id: agent.to_string(),
+    };
+    append(batch.delete(&suspension_key(home, agent)), &revocation)
+}
+
+/// The check that a batch makes so that nothing is issued in a revoked family.
+pub fn family_not_revoked(batch: Batch, home: Partition, family: FamilyId) -> Batch {
+    batch.absent(&family_key(home, family))
+}
+
+/// Whether the family is revoked.
+///
+/// # Errors
+/// When the store cannot tell; the caller fails closed.
+pub async fn family_is_revoked(
+    store: &dyn Store,
+    home: Partition,
+    family: FamilyId,
+) -> Result<bool, StoreError> {
+    Ok(store.get(&family_key(home, family)).await?.is_some())
+}
+
+/// Whether the access token is revoked by itself, through its family, or with all of its agent's generation.
+///
+/// # Errors
+/// When the store cannot tell; the caller fails closed.
+pub async fn token_is_revoked(
+    store: &dyn Store,
+    agent: AgentId,
+    token: TokenId,
+    family: Option<FamilyId>,
+    generation: u64,
+) -> Result<bool, StoreError> {
+    let home = agent.partition();
+    let by_agent = agent_key(home, agent);
+    let (token, family, agent) = try_join3(
+        async { Ok(store.get(&token_key(home, token)).await?.is_some()) },
+        async {
+            match family {
+                Some(family) => family_is_revoked(store, home, family).await,
+                None => Ok(false),
+            }
+        },
+        REVOKED.get(store, &by_agent),
+    )
+    .await?;
+    let by_generation = agent.is_some_and(|row| {
+        matches!(row.value, Revocation::Agent { below_generation, .. } if generation < below_generation)
+    });
+    Ok(token || family || by_generation)
+}

@@ -1,0 +1,147 @@
+//! Access tokens: what they say, and signing them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use machineauth_core::clock::Timestamp;
+use machineauth_core::jws::{Type, sign_compact};
+use machineauth_core::scope::ScopeSet;
+use serde::Serialize;
+
+use super::agent::Agent;
+use super::id::{AgentId, ClientId, FamilyId, TokenId};
+use super::signing::SigningKeys;
+
+/// Which shape access tokens have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The documented claims: `typ: JWT`, `scope` as an array.
+    Machineauth,
+    /// RFC 9068: `typ: at+jwt`, `scope` as a string, `client_id`.
+    Rfc9068,
+}
+
+/// What every access token of this server has in common.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// The `iss` claim.
+    pub issuer: String,
+    /// The `aud` claim.
+    pub audience: String,
+    /// How long a token lives, at most.
+    pub lifetime: Duration,
+    /// The shape.
+    pub profile: Profile,
+}
+
+/// What one access token is issued for.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenRequest<'a> {
+    /// The `jti`.
+    pub id: TokenId,
+    /// The granted scopes.
+    pub scope: &'a ScopeSet,
+    /// The refresh family that it belongs to.
+    pub family: Option<FamilyId>,
+    /// The `iat`.
+    pub issued_at: Timestamp,
+}
+
+/// A signed access token.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// The compact serialization (RFC 7515 §7.1).
+    pub text: String,
+    /// The `exp` claim.
+    pub expires_at: Timestamp,
+}
+
+/// Signs access tokens.
+#[derive(Debug)]
+pub struct Minter {
+    keys: Arc<SigningKeys>,
+    settings: TokenSettings,
+}
+
+/// The claims, in the order in which they are written.
+#[derive(Serialize)]
+struct AccessTokenClaims<'a> {
+    iss: &'a str,
+    sub: ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
+    agent_id: AgentId,
+    /// Empty while the agent belongs to no organization: the documented claims are always there.
+    org_id: &'a str,
+    aud: &'a str,
+    iat: u64,
+    exp: u64,
+    scope: ScopeClaim<'a>,
+    jti: TokenId,
+    /// The agent's generation: seconds in `iat` are too coarse to say "issued before".
+    r#gen: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fid: Option<FamilyId>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ScopeClaim<'a> {
+    Array(&'a ScopeSet),
+    Text(String),
+}
+
+impl Minter {
+    /// Signs with the active key of `keys`.
+    pub fn new(keys: Arc<SigningKeys>, settings: TokenSettings) -> Self {
+        Self { keys, settings }
+    }
+
+    /// What all tokens have in common.
+    pub fn settings(&self) -> &TokenSettings {
+        &self.settings
+    }
+
+    /// Signs an access token for `agent`. It never outlives the agent.
+    ///
+    /// # Errors
+    /// When the cryptographic library fails.
+    pub fn mint(
+        &self,
+        agent: &Agent,
+        request: TokenRequest<'_>,
+    ) -> Result<AccessToken, machineauth_core::Error> {
+        let end = request.issued_at.saturating_add(self.settings.lifetime);
+        let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
+        let rfc9068 = self.settings.profile == Profile::Rfc9068;
+        let claims = AccessTokenClaims {
+            iss: &self.settings.issuer,
+            sub: agent.client_id,
+            client_id: rfc9068.then_some(agent.client_id),
+            agent_id: agent.id,
+            org_id: "",
+            aud: &self.settings.audience,
+            iat: request.issued_at.as_secs(),
+            exp: end.as_secs(),
+            scope: match rfc9068 {
+                true => ScopeClaim::Text(request.scope.to_string()),
+                false => ScopeClaim::Array(request.scope),
+            },
+            jti: request.id,
+            r#gen: agent.generation,
+            fid: request.family,
+        };
+        let payload = serde_json::to_vec(&claims).expect("claims are plain data");
+        let typ = if rfc9068 {
+            Type::AccessToken
+        } else {
+            Type::Jwt
+        };
+        let active = self.keys.active();
+        let text = sign_compact(&active.key, typ, &active.kid, &payload)?;
+        Ok(AccessToken {
+            text,
+            expires_at: Timestamp::from_secs(end.as_secs()),
+        })
+    }
+}

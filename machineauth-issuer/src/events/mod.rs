@@ -1,0 +1,3 @@
+//! What follows from the logs that every commit appends to.
+
+pub mod feed;

@@ -1,0 +1,94 @@
+//! Client authentication: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1).
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
+
+use super::params::Params;
+use crate::basic::BasicCredentials;
+use crate::config::ClientAuth;
+use crate::domain::agents::{Agents, Credentials, Presented, StoredAgent};
+use crate::domain::id::ClientId;
+use crate::error::OAuthError;
+
+const UNKNOWN_CLIENT: OAuthError = OAuthError::InvalidClient("invalid client credentials");
+
+/// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
+///
+/// # Errors
+/// `invalid_request` for two methods at once, `invalid_client` for what can never be right.
+pub fn read(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAuthError> {
+    let name = params.take("client_id");
+    let secret = params.take("client_secret");
+    if !headers.contains_key(AUTHORIZATION) {
+        return match (name, secret) {
+            (None, None) => Ok(Presented::Nothing),
+            (Some(name), None) => Ok(Presented::Name(client_id(&name)?)),
+            (Some(name), Some(secret)) => credentials(&name, secret),
+            (None, Some(_)) => Err(OAuthError::InvalidRequest(
+                "client_secret without client_id".into(),
+            )),
+        };
+    }
+    let basic = BasicCredentials::read(headers).map_err(|_| {
+        OAuthError::InvalidClient("the Authorization header is not one HTTP Basic credential")
+    })?;
+    let basic_name = percent_decode(&basic.user)?;
+    if secret.is_some() || name.is_some_and(|name| name != basic_name) {
+        return Err(OAuthError::InvalidRequest(
+            "authenticate in the Authorization header or in the body, not in both".into(),
+        ));
+    }
+    credentials(&basic_name, percent_decode(&basic.password)?)
+}
+
+/// The credentials, which must be there.
+///
+/// # Errors
+/// `invalid_client`.
+pub fn require(presented: Presented) -> Result<Credentials, OAuthError> {
+    match presented {
+        Presented::Credentials(credentials) => Ok(credentials),
+        Presented::Nothing | Presented::Name(_) => Err(OAuthError::InvalidClient(
+            "client authentication is required: HTTP Basic, or client_id and client_secret in the body",
+        )),
+    }
+}
+
+/// The client that makes this request, where `policy` lets it stay unknown `None`. Wrong credentials are never ignored.
+///
+/// # Errors
+/// `invalid_client`, or the store's failure.
+pub async fn authenticate(
+    agents: &Agents,
+    presented: Presented,
+    policy: ClientAuth,
+) -> Result<Option<Arc<StoredAgent>>, OAuthError> {
+    match (presented, policy) {
+        (Presented::Nothing | Presented::Name(_), ClientAuth::Optional) => Ok(None),
+        (presented, _) => Ok(Some(agents.authenticate(&require(presented)?).await?)),
+    }
+}
+
+fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {
+    Ok(Presented::Credentials(Credentials {
+        client_id: client_id(name)?,
+        secret: secret.into(),
+    }))
+}
+
+/// A `client_id` that is not one of ours belongs to an unknown client.
+fn client_id(text: &str) -> Result<ClientId, OAuthError> {
+    text.parse().map_err(|_| UNKNOWN_CLIENT)
+}
+
+/// RFC 6749 §2.3.1 has both halves form-encoded; many clients send them raw. Our identifiers and secrets hold only
+/// characters that read the same either way.
+fn percent_decode(text: &str) -> Result<String, OAuthError> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(UNKNOWN_CLIENT),
+    }
+}

@@ -1,0 +1,253 @@
+//! The parameters of an OAuth request: a form (RFC 6749 appendix B) or, as documented, a JSON object of strings.
+
+use std::fmt;
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::error::OAuthError;
+
+const MAX_BODY: usize = 64 * 1024;
+const MAX_PARAMETERS: usize = 32;
+
+/// Parameters by name, none of them twice (RFC 6749 §3.2).
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Takes the parameter out. One without a value counts as left out (RFC 6749 §3.2).
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(present, _)| present == name)?;
+        Some(self.0.swap_remove(at).1).filter(|value| !value.is_empty())
+    }
+
+    /// Takes a parameter that must be there.
+    ///
+    /// # Errors
+    /// [`OAuthError::InvalidRequest`] that names it.
+    pub fn require(&mut self, name: &'static str) -> Result<String, OAuthError> {
+        self.take(name).ok_or_else(|| {
+            OAuthError::InvalidRequest(format!("the parameter {name} is missing").into())
+        })
+    }
+
+    fn parse(content_type: &str, body: &[u8]) -> Result<Self, OAuthError> {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let params = if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            parse_form(body)?
+        } else if media_type.eq_ignore_ascii_case("application/json") {
+            parse_json(body)?
+        } else {
+            return Err(invalid(
+                "send the parameters as application/x-www-form-urlencoded or application/json, and say so in Content-Type",
+            ));
+        };
+        for (at, (name, _)) in params.iter().enumerate() {
+            if params[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(invalid("a parameter is there twice"));
+            }
+        }
+        Ok(Self(params))
+    }
+}
+
+impl fmt::Debug for Params {
+    /// Names only: values are secrets and tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Params {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, OAuthError> {
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Err(invalid(
+                "parameters belong in the body, never in the URL, which ends up in logs",
+            ));
+        }
+        let (parts, body) = request.into_parts();
+        let content_type = match parts.headers.get(CONTENT_TYPE) {
+            Some(value) => value
+                .to_str()
+                .map_err(|_| invalid("Content-Type is not text"))?,
+            None => "",
+        };
+        let body: Bytes = axum::body::to_bytes(body, MAX_BODY)
+            .await
+            .map_err(|error| match too_large(&error) {
+                true => OAuthError::TooLarge,
+                false => invalid("the body ended early"),
+            })?;
+        Self::parse(content_type, &body)
+    }
+}
+
+fn too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn invalid(what: &'static str) -> OAuthError {
+    OAuthError::InvalidRequest(what.into())
+}
+
+fn parse_form(body: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
+    let pairs: Vec<_> = form_urlencoded::parse(body)
+        .take(MAX_PARAMETERS + 1)
+        .map(|(k, v)| (k.into_owned(), v.into_owned()))
+        .collect();
+    if pairs.len() > MAX_PARAMETERS {
+        return Err(invalid("more than 32 parameters"));
+    }
+    // The parser puts this character where bytes were not UTF-8.
+    if pairs.iter().any(|(name, value)| {
+        [name, value]
+            .iter()
+            .any(|text| text.contains(char::REPLACEMENT_CHARACTER))
+    }) {
+        return Err(invalid("a parameter is not UTF-8"));
+    }
+    Ok(pairs)
+}
+
+fn parse_json(body: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let pairs = deserializer
+        .deserialize_map(Members)
+        .and_then(|pairs| deserializer.end().map(|()| pairs))
+        .map_err(|_| invalid("expected a JSON object with at most 32 members, each a string"))?;
+    Ok(pairs)
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, Option<String>>()? {
+            if pairs.len() == MAX_PARAMETERS {
+                return Err(serde::de::Error::custom("too many members"));
+            }
+            // A null member is one without a value.
+            pairs.push((name, value.unwrap_or_default()));
+        }
+        Ok(pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const JSON: &str = "application/json";
+
+    #[test]
+    fn a_form_and_an_object_say_the_same() {
+        for (content_type, body) in [
+            (FORM, "grant_type=client_credentials&scope=read+write"),
+            (
+                "application/x-www-form-urlencoded;charset=UTF-8",
+                "grant_type=client_credentials&scope=read%20write",
+            ),
+            (
+                JSON,
+                r#"{"grant_type": "client_credentials", "scope": "read write"}"#,
+            ),
+            (
+                "Application/JSON; charset=utf-8",
+                r#"{"scope":"read write","grant_type":"client_credentials","x":null}"#,
+            ),
+        ] {
+            let mut params = Params::parse(content_type, body.as_bytes()).unwrap();
+            assert_eq!(
+                params.take("grant_type").as_deref(),
+                Some("client_credentials")
+            );
+            assert_eq!(params.take("scope").as_deref(), Some("read write"));
+            assert_eq!(params.take("client_id"), None);
+        }
+    }
+
+    /// I2
+    #[test]
+    fn a_parameter_twice_is_refused() {
+        for (content_type, body) in [
+            (FORM, "a=1&a=2"),
+            (FORM, "a=1&%61=1"),
+            (JSON, r#"{"a":"1","a":"1"}"#),
+        ] {
+            assert!(
+                Params::parse(content_type, body.as_bytes()).is_err(),
+                "{body}"
+            );
+        }
+    }
+
+    /// I22
+    #[test]
+    fn what_is_not_parameters_is_refused() {
+        let many: Vec<_> = (0..33).map(|n| format!("p{n}=1")).collect();
+        let many_json = format!(
+            "{{{}}}",
+            (0..33)
+                .map(|n| format!("\"p{n}\":\"1\""))
+                .collect::<Vec<_>>()
+                .join(",")
+        );
+        for (content_type, body) in [
+            ("", b"grant_type=x".as_slice()),
+            ("text/plain", b"grant_type=x"),
+            ("multipart/form-data", b"grant_type=x"),
+            (JSON, b""),
+            (JSON, b"[]"),
+            (JSON, b"\"grant_type\""),
+            (JSON, br#"{"grant_type":1}"#),
+            (JSON, br#"{"scope":["read"]}"#),
+            (JSON, br#"{"grant_type":"x"} {}"#),
+            (JSON, b"{\"grant_type\":\"\xff\"}"),
+            (JSON, many_json.as_bytes()),
+            (FORM, b"grant_type=%ff"),
+            (FORM, many.join("&").as_bytes()),
+        ] {
+            assert!(
+                Params::parse(content_type, body).is_err(),
+                "{content_type} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_output_has_names_but_no_values() {
+        let params = Params::parse(FORM, b"client_secret=hunter2").unwrap();
+        assert_eq!(format!("{params:?}"), r#"["client_secret"]"#);
+    }
+
+    proptest::proptest! {
+        /// I22
+        #[test]
+        fn no_body_makes_the_parser_panic(body: Vec<u8>, json: bool) {
+            let _ = Params::parse(if json { JSON } else { FORM }, &body);
+        }
+
+        #[test]
+        fn every_parameter_survives_the_form(name in "[a-z_]{1,20}", value in "\\PC{1,40}") {
+            let body = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
+            let read = Params::parse(FORM, body.as_bytes()).map(|mut params| params.take(&name));
+            if !value.contains(char::REPLACEMENT_CHARACTER) {
+                proptest::prop_assert_eq!(read.unwrap(), Some(value));
+            }
+        }
+    }
+}

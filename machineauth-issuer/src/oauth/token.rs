@@ -1,0 +1,106 @@
+//! `POST /oauth/token` (RFC 6749 §3.2) and `POST /oauth/refresh`, the documented short form of one of its grants.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use machineauth_core::scope::ScopeSet;
+use serde::Serialize;
+
+use super::client_auth;
+use super::params::Params;
+use crate::app::App;
+use crate::config::ClientAuth;
+use crate::domain::agents::Presented;
+use crate::domain::grants::Granted;
+use crate::error::OAuthError;
+
+/// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
+#[derive(Serialize)]
+struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    issued_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl IntoResponse for Granted {
+    fn into_response(self) -> Response {
+        Json(TokenResponse {
+            access_token: self.access_token,
+            token_type: "Bearer",
+            expires_in: self.expires_in,
+            scope: self.scope.to_string(),
+            issued_at: self.issued_at.as_secs(),
+            refresh_token: self.refresh_token,
+        })
+        .into_response()
+    }
+}
+
+/// `POST /oauth/token`
+pub async fn token(
+    State(app): State<App>,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
+    match params.require("grant_type")?.as_str() {
+        "client_credentials" => client_credentials(&app, &headers, params).await,
+        "refresh_token" => refresh_token(&app, &headers, params).await,
+        _ => Err(OAuthError::UnsupportedGrantType),
+    }
+}
+
+/// `POST /oauth/refresh`
+pub async fn refresh(
+    State(app): State<App>,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
+    match params.take("grant_type").as_deref() {
+        None | Some("refresh_token") => refresh_token(&app, &headers, params).await,
+        Some(_) => Err(OAuthError::UnsupportedGrantType),
+    }
+}
+
+async fn client_credentials(
+    app: &App,
+    headers: &HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
+    let credentials = client_auth::require(client_auth::read(headers, &mut params)?)?;
+    let scope = requested_scope(&mut params)?;
+    Ok(app
+        .grants
+        .client_credentials(&credentials, scope.as_ref())
+        .await?)
+}
+
+async fn refresh_token(
+    app: &App,
+    headers: &HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
+    let mut client = client_auth::read(headers, &mut params)?;
+    if app.config.access.refresh == ClientAuth::Required {
+        client = Presented::Credentials(client_auth::require(client)?);
+    }
+    let token = params.require("refresh_token")?;
+    let scope = requested_scope(&mut params)?;
+    Ok(app.grants.refresh(&token, &client, scope.as_ref()).await?)
+}
+
+fn requested_scope(params: &mut Params) -> Result<Option<ScopeSet>, OAuthError> {
+    let Some(text) = params.take("scope") else {
+        return Ok(None);
+    };
+    match ScopeSet::parse_lenient_separators(&text) {
+        Ok(scope) => Ok(Some(scope)),
+        Err(_) => Err(OAuthError::InvalidScope(
+            "scope: names of printable ASCII without quotes, separated by spaces",
+        )),
+    }
+}

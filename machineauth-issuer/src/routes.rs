@@ -1,0 +1,101 @@
+//! Every path of the HTTP API, in one table.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+
+use crate::api::{agents, service};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::oauth::{introspect, metadata, revocations, revoke, token};
+
+/// The token endpoint.
+pub const TOKEN: &str = "/oauth/token";
+/// The introspection endpoint.
+pub const INTROSPECT: &str = "/oauth/introspect";
+/// The revocation endpoint.
+pub const REVOKE: &str = "/oauth/revoke";
+/// The documented short form of the refresh grant.
+pub const REFRESH: &str = "/oauth/refresh";
+/// The revocation feed.
+pub const REVOCATIONS: &str = "/oauth/revocations";
+/// The key set.
+pub const JWKS: &str = "/.well-known/jwks.json";
+const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
+const OPENID_METADATA: &str = "/.well-known/openid-configuration";
+const AGENTS: &str = "/api/agents";
+
+/// What `GET /` names.
+pub const ENDPOINTS: [&str; 7] = [
+    TOKEN,
+    INTROSPECT,
+    REVOKE,
+    REFRESH,
+    REVOCATIONS,
+    AGENTS,
+    JWKS,
+];
+
+/// How long a request may take until its answer begins, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The HTTP API of `app`.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(service::about))
+        .route("/health", get(service::health))
+        .route("/health/ready", get(service::ready))
+        .route("/metrics", get(service::metrics))
+        .route(JWKS, get(metadata::jwks))
+        .route(OAUTH_METADATA, get(metadata::metadata))
+        .route(OPENID_METADATA, get(metadata::metadata))
+        .route(TOKEN, post(token::token))
+        .route(REFRESH, post(token::refresh))
+        .route(INTROSPECT, post(introspect::introspect))
+        .route(REVOKE, post(revoke::revoke))
+        .route(REVOCATIONS, get(revocations::revocations))
+        .route(AGENTS, get(agents::list).post(agents::create))
+        .route(
+            "/api/agents/{id}",
+            get(agents::get).delete(agents::delete).post(agents::act),
+        )
+        .route("/api/agents/{id}/rotate", post(agents::rotate))
+        .route("/api/agents/{id}/deactivate", post(agents::deactivate))
+        .route("/api/agents/{id}/reactivate", post(agents::reactivate))
+        .fallback(service::not_found)
+        .method_not_allowed_fallback(service::method_not_allowed)
+        .layer(from_fn(within_time))
+        .layer(from_fn_with_state(app.clone(), every_answer))
+        .with_state(app)
+}
+
+/// A client that sends its body a byte at a time does not hold a request forever.
+async fn within_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Timeout.into_response(),
+    }
+}
+
+/// Counts the request, and sets what every answer carries. What does not say that it may be cached may not (I4).
+async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
+    app.requests.fetch_add(1, Ordering::Relaxed);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        HeaderName::from_static("referrer-policy"),
+        HeaderValue::from_static("no-referrer"),
+    );
+    response
+}

@@ -1,0 +1,154 @@
+//! The real binary: what it creates, prints, refuses, and how it stops.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use machineauth_tests::process::{Process, free_port};
+
+const ISSUER: &str = env!("CARGO_BIN_EXE_issuer");
+
+async fn start(directory: &Path, port: u16, variables: &[(&str, &str)]) -> Process {
+    let port_text = port.to_string();
+    let mut all = vec![("PORT", port_text.as_str())];
+    all.extend_from_slice(variables);
+    Process::start(Path::new(ISSUER), directory, port, &all, &[]).await
+}
+
+#[tokio::test]
+async fn nothing_configured_is_enough_and_the_printed_lines_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut issuer = start(directory.path(), free_port().await, &[]).await;
+    let printed = issuer
+        .printed_until(|line| line.contains("/oauth/introspect"))
+        .await;
+    assert!(
+        printed.contains(&format!("listens on {}", issuer.base)),
+        "{printed}"
+    );
+    let lines: Vec<_> = printed
+        .lines()
+        .filter(|line| line.contains("curl "))
+        .collect();
+    assert_eq!(lines.len(), 3, "{printed}");
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(lines.join("\n"))
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (answer["active"].as_bool(), answer["scope"].as_str()),
+        (Some(true), Some("read write"))
+    );
+    for name in ["machineauth.redb", "machineauth.key"] {
+        let mode = std::fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert!(issuer.terminate().await.success());
+}
+
+/// I18
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port().await;
+    let issuer = start(directory.path(), port, &[]).await;
+    let client = machineauth_tests::http::client();
+    let created = client
+        .post(format!("{}/api/agents", issuer.base))
+        .basic_auth("admin@example.com", Some("changeme"))
+        .json(&serde_json::json!({ "name": "a", "scopes": ["read"] }));
+    let created = machineauth_tests::http::Answer::to(created).await;
+    let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &*client_id),
+        ("client_secret", &*client_secret),
+    ];
+    let token_of = async |base: &str| {
+        machineauth_tests::http::Answer::to(client.post(format!("{base}/oauth/token")).form(&form))
+            .await
+            .str("access_token")
+    };
+    let before = token_of(&issuer.base).await;
+    issuer.kill().await;
+    let issuer = start(directory.path(), port, &[]).await;
+    let introspected = client
+        .post(format!("{}/oauth/introspect", issuer.base))
+        .form(&[("token", &before)]);
+    assert_eq!(
+        machineauth_tests::http::Answer::to(introspected)
+            .await
+            .json()["active"],
+        true
+    );
+    token_of(&issuer.base).await;
+}
+
+/// I20
+#[test]
+fn production_refuses_the_defaults_and_names_each_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("ENV", "production")
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for name in ["ADMIN_PASSWORD", "SERVER_KEY", "JWT_ISSUER"] {
+        assert!(
+            complaint.contains(name),
+            "{name} is missing in: {complaint}"
+        );
+    }
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "nothing was created"
+    );
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_file_is_refused_with_advice() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = start(directory.path(), free_port().await, &[]).await;
+    let port = free_port().await.to_string();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("PORT", port)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("in use by another process"),
+        "{complaint}"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_server_key_is_noticed_and_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let issuer = start(directory.path(), free_port().await, &[]).await;
+    assert!(issuer.terminate().await.success());
+    let key = directory.path().join("machineauth.key");
+    std::fs::remove_file(&key).unwrap();
+    let port = free_port().await.to_string();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("PORT", port)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("server key"), "{complaint}");
+    assert!(!key.exists(), "a key that cannot fit is not left behind");
+}

@@ -1,0 +1,102 @@
+//! Plain HTTP, as a client of ours sees it.
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header.
+    pub headers: HeaderMap,
+    /// The body, as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// Sends the request and reads the whole answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn to(request: reqwest::RequestBuilder) -> Self {
+        Self::try_to(request).await.expect("the server answers")
+    }
+
+    /// Sends the request and reads the whole answer.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn try_to(request: reqwest::RequestBuilder) -> reqwest::Result<Self> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Self {
+            status,
+            headers,
+            text: response.text().await?,
+        })
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    /// The text of the member `name`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn str(&self, name: &str) -> String {
+        let json = self.json();
+        json[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {name} in {json}"))
+            .to_owned()
+    }
+
+    /// A header's text; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Checks the status, and that a refusal says the same in `error_description` and `message`.
+    ///
+    /// # Panics
+    /// When it is another status, or the body is not the documented one.
+    pub fn expect_error(&self, status: u16, error: &str) {
+        let json = self.json();
+        assert_eq!(
+            (self.status.as_u16(), json["error"].as_str()),
+            (status, Some(error)),
+            "{json}"
+        );
+        assert!(
+            json["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{json}"
+        );
+        assert_eq!(json["message"], json["error_description"], "{json}");
+        assert_eq!(self.header("cache-control"), "no-store", "{json}");
+    }
+}
+
+/// A client without redirects, for loopback only.
+///
+/// # Panics
+/// When the TLS library cannot start.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(std::time::Duration::from_secs(30))
+        .build()
+        .expect("the client has no unusual settings")
+}

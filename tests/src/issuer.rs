@@ -1,0 +1,256 @@
+//! An issuer in this process, on a real socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use machineauth_core::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use machineauth_issuer::app::{App, Background};
+use machineauth_issuer::config::{Config, ServerKeySource};
+use machineauth_issuer::domain::vault::ServerKey;
+use machineauth_issuer::store::{DynStore, MemoryStore};
+use machineauth_issuer::{routes, server};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::agent::Agent;
+use crate::http::{self, Answer};
+
+/// The administrator of every issuer here.
+pub const ADMIN: (&str, &str) = ("admin@example.com", "changeme");
+/// The server key of every issuer here, so that several can share a store.
+const SERVER_KEY: &str = "8d1f0c4b6a2e9375d8c1b0a4f3e2d1c00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+/// A running issuer.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Its `iss`, and where it listens.
+    pub base: String,
+    /// Its inside, for what HTTP cannot do.
+    pub app: App,
+    client: reqwest::Client,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    background: Background,
+}
+
+/// What an issuer is started with.
+#[derive(Debug)]
+pub struct Builder {
+    variables: BTreeMap<String, String>,
+    clock: Arc<dyn Clock>,
+    store: Option<DynStore>,
+}
+
+impl Builder {
+    /// Sets a variable of the configuration.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Uses this clock instead of the real one.
+    #[must_use]
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Arc::new(clock.clone());
+        self
+    }
+
+    /// Uses this store instead of one in memory.
+    #[must_use]
+    pub fn store(mut self, store: DynStore) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Starts the issuer.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(mut self) -> Issuer {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let base = format!(
+            "http://{}",
+            listener
+                .local_addr()
+                .expect("a bound socket has an address")
+        );
+        self.variables
+            .entry("JWT_ISSUER".into())
+            .or_insert_with(|| base.clone());
+        self.variables
+            .entry("SERVER_KEY".into())
+            .or_insert_with(|| SERVER_KEY.into());
+        let config =
+            Config::from_variables(self.variables).expect("the test's configuration works");
+        let server_key = match &config.server_key {
+            ServerKeySource::Given(key) => key.clone(),
+            ServerKeySource::Generated(_) => ServerKey::generate(),
+        };
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::new(Arc::clone(&self.clock))));
+        let app = App::open(config, &server_key, self.clock, store)
+            .await
+            .expect("the issuer starts");
+        let background = app.start_background();
+        let (stop, stopped) = oneshot::channel();
+        let router = routes::router(app.clone());
+        let server = tokio::spawn(server::serve(listener, router, async {
+            let _ = stopped.await;
+        }));
+        Issuer {
+            base,
+            app,
+            client: http::client(),
+            running: Some(Running {
+                stop,
+                server,
+                background,
+            }),
+        }
+    }
+}
+
+impl Issuer {
+    /// An issuer with the defaults of development, on the real clock and a store in memory.
+    pub fn builder() -> Builder {
+        Builder {
+            variables: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+            store: None,
+        }
+    }
+
+    /// Starts an issuer with the defaults.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Starts an issuer with the defaults, at a time that only the test moves.
+    pub async fn at_fixed_time() -> (Self, ManualClock) {
+        let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let issuer = Self::builder().clock(&clock).start().await;
+        (issuer, clock)
+    }
+
+    /// Stops the issuer: requests in flight finish, the store closes.
+    ///
+    /// # Panics
+    /// When it does not stop cleanly.
+    pub async fn stop(mut self) {
+        let running = self.running.take().expect("an issuer is stopped once");
+        running.background.end_streams();
+        let _ = running.stop.send(());
+        running
+            .server
+            .await
+            .expect("the server ends without a panic");
+        running.background.stop().await.expect("the store closes");
+    }
+
+    /// A request to `path`.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// `GET path`
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(reqwest::Method::GET, path)).await
+    }
+
+    /// `POST path` with a form.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        Answer::to(self.request(reqwest::Method::POST, path).form(form)).await
+    }
+
+    /// A request by the administrator, with a JSON body where there is one.
+    pub async fn admin(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Answer {
+        let request = self
+            .request(method, path)
+            .basic_auth(ADMIN.0, Some(ADMIN.1));
+        Answer::to(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    }
+
+    /// Creates an agent with these scopes.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn agent(&self, scopes: &[&str]) -> Agent {
+        let body = json!({ "name": "test agent", "scopes": scopes });
+        let created = self
+            .admin(reqwest::Method::POST, "/api/agents", Some(body))
+            .await;
+        assert_eq!(created.status, 201, "{}", created.text);
+        Agent {
+            id: created.json()["agent"]["id"]
+                .as_str()
+                .expect("an agent has an id")
+                .to_owned(),
+            client_id: created.str("client_id"),
+            client_secret: created.str("client_secret"),
+        }
+    }
+
+    /// Asks for a token for `agent`.
+    pub async fn token_answer(&self, agent: &Agent) -> Answer {
+        self.post(
+            "/oauth/token",
+            &agent.form(&[("grant_type", "client_credentials")]),
+        )
+        .await
+    }
+
+    /// A token for `agent`: the access token and the refresh token.
+    ///
+    /// # Panics
+    /// When it is not granted.
+    pub async fn tokens(&self, agent: &Agent) -> (String, String) {
+        let answer = self.token_answer(agent).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        (answer.str("access_token"), answer.str("refresh_token"))
+    }
+
+    /// Redeems a refresh token as `agent`.
+    pub async fn refresh(&self, agent: &Agent, refresh_token: &str) -> Answer {
+        let form = agent.form(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ]);
+        self.post("/oauth/token", &form).await
+    }
+
+    /// What introspection says about a token.
+    pub async fn introspect(&self, token: &str) -> Value {
+        self.post("/oauth/introspect", &[("token", token)])
+            .await
+            .json()
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn revoke(&self, token: &str) {
+        let answer = self.post("/oauth/revoke", &[("token", token)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.str("status").as_str()),
+            (200, "revoked"),
+            "{}",
+            answer.text
+        );
+    }
+}
