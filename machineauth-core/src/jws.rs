@@ -58,8 +58,8 @@ impl<'a> Jws<'a> {
     }
 
     /// What the signature was made over: header and payload as they stand in the token (RFC 7515 §5.2).
-    pub fn signing_input(&self) -> &'a str {
-        self.signing_input
+    pub fn signing_input(&self) -> &'a [u8] {
+        self.signing_input.as_bytes()
     }
 
     /// The decoded payload.

@@ -128,13 +128,6 @@ impl KeySet {
             .ok_or(Error::new(ErrorKind::UnsupportedAlgorithm))
     }
 
-    /// Whether this set still has the very key that `key` is: same name, same algorithm, same numbers.
-    pub(crate) fn still_has(&self, key: &Arc<PublishedKey>) -> bool {
-        self.keys
-            .iter()
-            .any(|own| Arc::ptr_eq(own, key) || own.jwk == key.jwk)
-    }
-
     /// The keys as JSON.
     pub fn jwks(&self) -> impl Iterator<Item = &Jwk> {
         self.keys.iter().map(|key| &key.jwk)

@@ -18,9 +18,9 @@ pub mod challenge;
 pub mod feed;
 #[cfg(feature = "http")]
 pub mod fetch;
-pub mod jwks;
 #[cfg(feature = "http")]
 mod follower;
+pub mod jwks;
 #[cfg(feature = "http")]
 mod outbound;
 pub mod revocation;
@@ -35,7 +35,7 @@ pub use jwk::Jwk;
 pub use jws::Jws;
 pub use keyset::KeySet;
 pub use scope::{Scope, ScopeSet};
-pub use verifier::{Agent, Verifier};
+pub use verifier::{Agent, StalePolicy, TokenTypes, Verifier, VerifierBuilder};
 
 pub use bearer::bearer_token;
 pub use challenge::Challenge;

@@ -1,16 +1,19 @@
 //! Who a verified token speaks for.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::claims::Claims;
 use crate::error::{Error, ErrorKind};
+use crate::keyset::PublishedKey;
 use crate::scope::ScopeSet;
 
 /// The verified identity behind a request: made by a [`Verifier`](super::Verifier), and by nothing else.
 pub struct Agent {
     claims: Claims,
-    kid: Option<Box<str>>,
+    /// The key that verified the signature.
+    key: Arc<PublishedKey>,
     /// The generation of the key set that verified the signature.
     generation: u64,
     /// The epoch of the revocations under which the token was last found good.
@@ -18,8 +21,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(claims: Claims, kid: Option<&str>, generation: u64, epoch: u64) -> Self {
-        Self { claims, kid: kid.map(Into::into), generation, epoch: AtomicU64::new(epoch) }
+    pub(super) fn new(claims: Claims, key: Arc<PublishedKey>, generation: u64, epoch: u64) -> Self {
+        Self {
+            claims,
+            key,
+            generation,
+            epoch: AtomicU64::new(epoch),
+        }
     }
 
     /// Everything that the token says.
@@ -29,12 +37,18 @@ impl Agent {
 
     /// The agent's identifier: the `agent_id` claim, or the subject where an issuer has none.
     pub fn id(&self) -> &str {
-        self.claims.agent_id.as_deref().unwrap_or(&self.claims.subject)
+        self.claims
+            .agent_id
+            .as_deref()
+            .unwrap_or(&self.claims.subject)
     }
 
     /// The OAuth client: the `client_id` claim (RFC 9068 §2.2), or the subject where an issuer has none.
     pub fn client_id(&self) -> &str {
-        self.claims.client_id.as_deref().unwrap_or(&self.claims.subject)
+        self.claims
+            .client_id
+            .as_deref()
+            .unwrap_or(&self.claims.subject)
     }
 
     /// The `sub` claim (RFC 7519 §4.1.2).
@@ -73,8 +87,10 @@ impl Agent {
         }
     }
 
+    /// The name that the issuer gave the key, whether or not the token mentions it: a revoked key must not escape by
+    /// leaving its name out of the header.
     pub(super) fn kid(&self) -> Option<&str> {
-        self.kid.as_deref()
+        self.key.jwk.kid()
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -93,6 +109,9 @@ impl Agent {
 impl fmt::Debug for Agent {
     /// Names the agent; the other claims may be nobody's business.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Agent").field("id", &self.id()).field("scopes", self.scopes()).finish_non_exhaustive()
+        f.debug_struct("Agent")
+            .field("id", &self.id())
+            .field("scopes", self.scopes())
+            .finish_non_exhaustive()
     }
 }

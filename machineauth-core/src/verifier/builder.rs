@@ -44,14 +44,21 @@ impl TokenTypes {
         let is = |name: &str| {
             // "application/" may be left out (RFC 7515 §4.1.9); media types are compared without case.
             let typ = typ.unwrap_or_default();
-            let short = typ.get(..12).filter(|prefix| prefix.eq_ignore_ascii_case("application/")).map_or(typ, |_| &typ[12..]);
+            let short = typ
+                .get(..12)
+                .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+                .map_or(typ, |_| &typ[12..]);
             short.eq_ignore_ascii_case(name)
         };
         let accepted = match self {
             Self::AnyAccessToken => typ.is_none() || is("at+jwt") || is("jwt"),
             Self::Rfc9068 => is("at+jwt"),
         };
-        if accepted { Ok(()) } else { Err(ErrorKind::InvalidType.into()) }
+        if accepted {
+            Ok(())
+        } else {
+            Err(ErrorKind::InvalidType.into())
+        }
     }
 }
 

@@ -22,7 +22,10 @@ impl VerifiedTokens {
             Cache::builder()
                 .max_capacity(max_bytes)
                 .weigher(|token: &Box<str>, _: &Arc<Agent>| {
-                    u32::try_from(token.len()).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(ENTRY_BYTES)
+                    u32::try_from(token.len())
+                        .unwrap_or(u32::MAX)
+                        .saturating_mul(2)
+                        .saturating_add(ENTRY_BYTES)
                 })
                 .build_with_hasher(RandomState::default())
         }))

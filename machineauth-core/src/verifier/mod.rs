@@ -21,7 +21,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{ClaimName, Error, ErrorKind};
 use crate::jwks::JwksCache;
 use crate::jws::Jws;
-use crate::keyset::KeySet;
+use crate::keyset::{KeySet, PublishedKey};
 use crate::revocation::RevocationSet;
 
 /// Claims that only an OpenID Connect ID token has (OpenID Connect Core §2, §3.3.2.11).
@@ -96,7 +96,9 @@ impl Verifier {
     /// As [`Verifier::check`].
     pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let checked = self.check(token);
-        let (KeySource::Remote(jwks), Err(error)) = (&self.0.keys, &checked) else { return checked };
+        let (KeySource::Remote(jwks), Err(error)) = (&self.0.keys, &checked) else {
+            return checked;
+        };
         match error.kind() {
             ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
                 jwks.refresh().await;
@@ -124,16 +126,19 @@ impl KeySource {
         }
     }
 
-    /// Verifies the signature with the key that the token names, and returns the generation of the key set it is in.
-    fn verify(&self, jws: &Jws<'_>, now: Timestamp) -> Result<u64, Error> {
-        let verify = |set: &KeySet| {
-            set.find(jws.header().kid(), jws.header().algorithm())?.verify(jws.signing_input().as_bytes(), jws.signature())
+    /// Verifies the signature with the key that the token names. Returns that key, and the generation of the key set
+    /// it is in.
+    fn verify(&self, jws: &Jws<'_>, now: Timestamp) -> Result<(Arc<PublishedKey>, u64), Error> {
+        let verify = |set: &KeySet| -> Result<Arc<PublishedKey>, Error> {
+            let key = set.published(jws.header().kid(), jws.header().algorithm())?;
+            key.verifying.verify(jws.signing_input(), jws.signature())?;
+            Ok(Arc::clone(key))
         };
         match self {
-            Self::Fixed(set) => verify(set).map(|()| 0),
+            Self::Fixed(set) => Ok((verify(set)?, 0)),
             Self::Remote(jwks) => {
                 let keys = jwks.current(now)?;
-                verify(keys.set()).map(|()| keys.generation())
+                Ok((verify(keys.set())?, keys.generation()))
             }
         }
     }
@@ -145,7 +150,9 @@ impl Inner {
         if self.has_expired(agent.claims(), now) {
             return Err(ErrorKind::Expired.into());
         }
-        let Some(revocations) = &self.revocations else { return Ok(()) };
+        let Some(revocations) = &self.revocations else {
+            return Ok(());
+        };
         // The epoch is read before the look-up: a change in between moves it, and the next check looks again.
         let epoch = revocations.epoch();
         if agent.judged_at_epoch(epoch) {
@@ -161,21 +168,19 @@ impl Inner {
     fn check_cold(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
         let jws = Jws::parse(token)?;
         self.types.accept(jws.header().typ())?;
-        let generation = self.keys.verify(&jws, now)?;
+        let (key, generation) = self.keys.verify(&jws, now)?;
         let claims = Claims::parse(jws.payload())?;
         self.judge(&claims, now)?;
-        let kid = jws.header().kid();
-        let epoch = match &self.revocations {
-            Some(revocations) => {
-                let epoch = revocations.epoch();
-                if revocations.hit(&claims, kid) {
-                    return Err(ErrorKind::Revoked.into());
-                }
-                epoch
-            }
-            None => 0,
-        };
-        let agent = Arc::new(Agent::new(claims, kid, generation, epoch));
+        let epoch = self.revocations.as_ref().map_or(0, RevocationSet::epoch);
+        let agent = Agent::new(claims, key, generation, epoch);
+        if self
+            .revocations
+            .as_ref()
+            .is_some_and(|revocations| revocations.hit(agent.claims(), agent.kid()))
+        {
+            return Err(ErrorKind::Revoked.into());
+        }
+        let agent = Arc::new(agent);
         self.verified.insert(token, &agent);
         Ok(agent)
     }
@@ -187,7 +192,10 @@ impl Inner {
         if !claims.audience.contains(&self.audience) {
             return Err(ErrorKind::WrongAudience.into());
         }
-        if ID_TOKEN_CLAIMS.iter().any(|claim| claims.extra.contains_key(*claim)) {
+        if ID_TOKEN_CLAIMS
+            .iter()
+            .any(|claim| claims.extra.contains_key(*claim))
+        {
             return Err(Error::because(ErrorKind::InvalidType, "it is an ID token"));
         }
         if claims.confirmation.is_some() {
@@ -212,7 +220,10 @@ impl Inner {
     }
 
     fn revocations_are_fresh(&self, now: Timestamp) -> Result<(), Error> {
-        let (StalePolicy::Refuse { after }, Some(revocations)) = (self.stale, &self.revocations) else { return Ok(()) };
+        let (StalePolicy::Refuse { after }, Some(revocations)) = (self.stale, &self.revocations)
+        else {
+            return Ok(());
+        };
         match revocations.staleness(now) {
             Some(staleness) if staleness <= after => Ok(()),
             _ => Err(ErrorKind::RevocationsStale.into()),

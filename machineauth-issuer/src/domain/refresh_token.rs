@@ -49,13 +49,28 @@ pub struct Redemption {
 
 impl RefreshToken {
     /// The first token of a new family.
-    pub fn first(client_id: ClientId, generation: u64, scope: ScopeSet, expires_at: Timestamp) -> Self {
-        Self { client_id, family: FamilyId::random(), sequence: 0, generation, expires_at, scope }
+    pub fn first(
+        client_id: ClientId,
+        generation: u64,
+        scope: ScopeSet,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            client_id,
+            family: FamilyId::random(),
+            sequence: 0,
+            generation,
+            expires_at,
+            scope,
+        }
     }
 
     /// The token that replaces this one when it is redeemed. Always the same one.
     pub fn successor(&self) -> Self {
-        Self { sequence: self.sequence + 1, ..self.clone() }
+        Self {
+            sequence: self.sequence + 1,
+            ..self.clone()
+        }
     }
 
     /// The signed text.
@@ -105,7 +120,9 @@ impl RefreshToken {
     /// Adds to `batch`: this token is redeemed now, and was not before.
     pub fn redeem(&self, batch: Batch, home: Partition, redemption: &Redemption) -> Batch {
         let key = self.redemption_key(home);
-        batch.absent(&key).put_until(&key, REDEEMED.encode(redemption), self.expires_at)
+        batch
+            .absent(&key)
+            .put_until(&key, REDEEMED.encode(redemption), self.expires_at)
     }
 
     /// The check that a batch makes so that an answer is repeated only while nobody has gone on from it.
@@ -117,8 +134,13 @@ impl RefreshToken {
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub async fn redemption(&self, store: &dyn Store, home: Partition) -> Result<Option<Redemption>, StoreError> {
-        let row: Option<Versioned<Redemption>> = REDEEMED.get(store, &self.redemption_key(home)).await?;
+    pub async fn redemption(
+        &self,
+        store: &dyn Store,
+        home: Partition,
+    ) -> Result<Option<Redemption>, StoreError> {
+        let row: Option<Versioned<Redemption>> =
+            REDEEMED.get(store, &self.redemption_key(home)).await?;
         Ok(row.map(|row| row.value))
     }
 }

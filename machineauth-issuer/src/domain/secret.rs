@@ -81,11 +81,16 @@ mod mac_as_text {
     use machineauth_core::base64url;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(mac: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        mac: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&base64url::encode(mac))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = base64url::decode(text).and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or_else(|| D::Error::custom("a keyed hash is 32 bytes in base64url"))
@@ -100,7 +105,12 @@ mod tests {
     fn a_secret_survives_both_basic_encodings() {
         for _ in 0..100 {
             let secret = SecretText::generate("cs_");
-            assert!(secret.reveal().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+            assert!(
+                secret
+                    .reveal()
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            );
             assert_eq!(secret.reveal().len(), 52);
         }
     }
