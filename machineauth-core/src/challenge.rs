@@ -117,7 +117,7 @@ impl Challenge {
     }
 
     /// The whole answer.
-    pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
+    pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
         let mut response = Response::new(B::from(self.body()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn what_cannot_be_told_at_the_moment_is_503_and_asks_to_come_back() {
         for kind in [ErrorKind::KeysUnavailable, ErrorKind::RevocationsStale] {
-            let response: Response<Bytes> = challenge(kind).into_response();
+            let response: Response<Bytes> = challenge(kind).to_response();
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[RETRY_AFTER], "5");
             assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_body_repeats_the_description_as_message_and_must_not_be_stored() {
-        let response: Response<Bytes> = challenge(ErrorKind::Expired).into_response();
+        let response: Response<Bytes> = challenge(ErrorKind::Expired).to_response();
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         let body: Value = serde_json::from_slice(response.body()).unwrap();

@@ -23,12 +23,12 @@ use crate::sse::EventReader;
 
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Follows `GET {issuer}/oauth/revocations` in a background task and keeps a [`RevocationSet`] up to date.
 ///
 /// The task connects, takes a snapshot, then increments; when the connection breaks or falls silent it connects
-/// again, with pauses that grow to 10 s, and resumes where it was. What is known stays in force meanwhile, and
+/// again, with pauses that grow to 5 s, and resumes where it was. What is known stays in force meanwhile, and
 /// [`RevocationSet::staleness`] grows: the verifier's policy decides how long that is acceptable.
 ///
 /// The task ends when this value is dropped.

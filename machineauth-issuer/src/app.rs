@@ -88,7 +88,9 @@ impl App {
     ) -> Result<Self, StartError> {
         let vault = Arc::new(Vault::open(&*store, server_key, &*clock).await?);
         let signing = &config.signing;
-        let keys = Arc::new(SigningKeys::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?);
+        let keys = Arc::new(
+            SigningKeys::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?,
+        );
         let verifier = Verifier::builder(&config.tokens.issuer, &config.tokens.audience)
             .keys(Arc::clone(keys.published()))
             .clock(Arc::clone(&clock))
@@ -96,7 +98,11 @@ impl App {
             .leeway(std::time::Duration::ZERO)
             .build()
             .map_err(StartError::Verifier)?;
-        let agents = Arc::new(Agents::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&vault)));
+        let agents = Arc::new(Agents::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&vault),
+        ));
         Ok(Self(Arc::new(Inner {
             admin: AdminCredentials::new(&config.admin),
             documents: Documents::new(&config.tokens.issuer, &keys),

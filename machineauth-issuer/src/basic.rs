@@ -27,7 +27,9 @@ impl BasicCredentials {
     /// [`NotBasic`] when there is none, more than one, another scheme, or no valid credential in it.
     pub fn read(headers: &HeaderMap) -> Result<Self, NotBasic> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return Err(NotBasic) };
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(NotBasic);
+        };
         Self::parse(value.as_bytes()).ok_or(NotBasic)
     }
 
@@ -39,13 +41,18 @@ impl BasicCredentials {
         let decoded = Zeroizing::new(STANDARD.decode(encoded.trim_ascii()).ok()?);
         let text = std::str::from_utf8(&decoded).ok()?;
         let (user, password) = text.split_once(':')?;
-        Some(Self { user: user.to_owned(), password: Zeroizing::new(password.to_owned()) })
+        Some(Self {
+            user: user.to_owned(),
+            password: Zeroizing::new(password.to_owned()),
+        })
     }
 }
 
 impl fmt::Debug for BasicCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicCredentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("BasicCredentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 

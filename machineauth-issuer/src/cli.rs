@@ -11,12 +11,12 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use machineauth_core::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, ServerKeySource, StoreUrl, VARIABLES_HELP};
-use crate::domain::vault::ServerKey;
-use crate::store::{DynStore, EmbeddedStore, RedisStore, StoreError};
+use crate::domain::vault::{ServerKey, Vault};
+use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
 use crate::{routes, server, telemetry};
 
 /// The OAuth 2.0 token service for machines.
@@ -48,21 +48,26 @@ impl Cli {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::from_environment()?;
     telemetry::init(&config).map_err(|error| format!("LOG: {error}"))?;
+    // Before anything can be asked to stop, somebody listens for the request.
+    let stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = open_store(&config.store, Arc::clone(&clock)).await?;
-    let server_key = server_key(&config.server_key)?;
+    let server_key = server_key(&config.server_key, &*store).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; choose another address with HOST and PORT", config.listen)
+        format!(
+            "cannot listen on {}: {error}; choose another address with HOST and PORT",
+            config.listen
+        )
     })?;
     let app = App::open(config, &server_key, clock, store).await?;
     let background = app.start_background();
     print_welcome(&app.config, listener.local_addr()?)?;
-    let stop = async {
-        stop_signal().await;
+    let stopping = async {
+        stop.received().await;
         tracing::info!("stopping: requests in flight finish, new ones are refused");
         background.end_streams();
     };
-    server::serve(listener, routes::router(app), stop).await;
+    server::serve(listener, routes::router(app), stopping).await;
     background.stop().await?;
     Ok(())
 }
@@ -74,38 +79,60 @@ async fn open_store(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<DynStore, S
     })
 }
 
-fn server_key(source: &ServerKeySource) -> Result<ServerKey, Box<dyn Error>> {
-    match source {
-        ServerKeySource::Given(key) => Ok(key.clone()),
-        ServerKeySource::Generated(path) => {
-            generated_key(path).map_err(|error| format!("the server key file {}: {error}", path.display()).into())
-        }
+async fn server_key(
+    source: &ServerKeySource,
+    store: &dyn Store,
+) -> Result<ServerKey, Box<dyn Error>> {
+    let path = match source {
+        ServerKeySource::Given(key) => return Ok(key.clone()),
+        ServerKeySource::Generated(path) => path,
+    };
+    let in_file = |error: &dyn Error| format!("the server key file {}: {error}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(ServerKey::parse(&text).map_err(|error| in_file(&error))?),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(in_file(&error).into()),
+        Err(_) if Vault::exists_in(store).await? => Err(format!(
+            "the server key file {} is missing, and nothing secret in the store can be read without it: put it back, \
+             or set SERVER_KEY",
+            path.display()
+        )
+        .into()),
+        Err(_) => Ok(generate_server_key(path).map_err(|error| in_file(&error))?),
     }
 }
 
-/// Reads the key file beside an embedded store, or makes it. Holding the open store, no other process is at it.
-fn generated_key(path: &Path) -> Result<ServerKey, Box<dyn Error>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => return Ok(ServerKey::parse(&text)?),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        Err(_) => {}
-    }
+/// Makes the key file beside a new store. Since the store is open, no other process is doing the same.
+fn generate_server_key(path: &Path) -> io::Result<ServerKey> {
     let key = ServerKey::generate();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(key.to_text().as_bytes())?;
     file.sync_all()?;
     Ok(key)
 }
 
-async fn stop_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::warn!("signals cannot be received; stop the server by killing it");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that ask a server to stop.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -118,7 +145,11 @@ fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
         false => "$ADMIN_EMAIL:$ADMIN_PASSWORD".to_owned(),
     };
     let mut out = io::stdout().lock();
-    writeln!(out, "machineauth-issuer listens on http://{address} and issues as {base}, store {}", config.store)?;
+    writeln!(
+        out,
+        "machineauth-issuer listens on http://{address} and issues as {base}, store {}",
+        config.store
+    )?;
     writeln!(
         out,
         r#"

@@ -27,8 +27,13 @@ const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
 const AUDIENCE: &str = "machineauth-api";
 
 /// Documented variables that a later version honours. Setting one refuses to start: none is decoration.
-const NOT_YET: [&str; 5] =
-    ["ALLOWED_ORIGINS", "REQUIRE_HTTPS", "WEBHOOK_WORKER_COUNT", "WEBHOOK_MAX_RETRIES", "WEBHOOK_TIMEOUT_SECS"];
+const NOT_YET: [&str; 5] = [
+    "ALLOWED_ORIGINS",
+    "REQUIRE_HTTPS",
+    "WEBHOOK_WORKER_COUNT",
+    "WEBHOOK_MAX_RETRIES",
+    "WEBHOOK_TIMEOUT_SECS",
+];
 
 /// The variables, for `--help`.
 pub const VARIABLES_HELP: &str = "\
@@ -152,7 +157,9 @@ pub struct ConfigError(Vec<String>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration cannot work:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -186,13 +193,15 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("embedded", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
-            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => Ok(Self::Redis(text.to_owned())),
-            Some(("postgres" | "postgresql", _)) => {
-                Err("PostgreSQL is not a store of this server: use redis://HOST in production, or embedded:PATH")
+            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => {
+                Ok(Self::Redis(text.to_owned()))
             }
-            Some(("json", _)) => {
-                Err("the JSON file store loses data at a crash and is not supported: use embedded:PATH or redis://HOST")
-            }
+            Some(("postgres" | "postgresql", _)) => Err(
+                "PostgreSQL is not a store of this server: use redis://HOST in production, or embedded:PATH",
+            ),
+            Some(("json", _)) => Err(
+                "the JSON file store loses data at a crash and is not supported: use embedded:PATH or redis://HOST",
+            ),
             _ => Err("expected embedded:PATH, redis://HOST or rediss://HOST"),
         }
     }
@@ -204,7 +213,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -216,7 +228,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { variables, problems: Vec::new() };
+        let mut reader = Reader {
+            variables,
+            problems: Vec::new(),
+        };
         let config = reader.config();
         match config {
             Some(config) if reader.problems.is_empty() => Ok(config),
@@ -241,7 +256,9 @@ impl Reader {
         let environment = self.environment();
         let production = environment == Environment::Production;
         let admin = self.admin(production);
-        let port = self.parsed("PORT", "a port, 1 to 65535", 8080, |text| text.parse().ok().filter(|port| *port > 0u16));
+        let port = self.parsed("PORT", "a port, 1 to 65535", 8080, |text| {
+            text.parse().ok().filter(|port| *port > 0u16)
+        });
         let address = match admin.is_default {
             true => IpAddr::V4(Ipv4Addr::LOCALHOST),
             false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -266,29 +283,51 @@ impl Reader {
     }
 
     fn environment(&mut self) -> Environment {
-        self.choice("ENV", &[("development", Environment::Development), ("production", Environment::Production)])
-            .unwrap_or(Environment::Development)
+        self.choice(
+            "ENV",
+            &[
+                ("development", Environment::Development),
+                ("production", Environment::Production),
+            ],
+        )
+        .unwrap_or(Environment::Development)
     }
 
     fn admin(&mut self, production: bool) -> Admin {
-        let email = self.take("ADMIN_EMAIL").unwrap_or_else(|| DEFAULT_ADMIN_EMAIL.to_owned());
+        let email = self
+            .take("ADMIN_EMAIL")
+            .unwrap_or_else(|| DEFAULT_ADMIN_EMAIL.to_owned());
         if email.is_empty() || email.contains(':') {
-            self.problem("ADMIN_EMAIL", "expected an address without a colon, since HTTP Basic splits there");
+            self.problem(
+                "ADMIN_EMAIL",
+                "expected an address without a colon, since HTTP Basic splits there",
+            );
         }
-        let password = self.secret("ADMIN_PASSWORD").unwrap_or_else(|| DEFAULT_ADMIN_PASSWORD.to_owned());
+        let password = self
+            .secret("ADMIN_PASSWORD")
+            .unwrap_or_else(|| DEFAULT_ADMIN_PASSWORD.to_owned());
         let is_default = password == DEFAULT_ADMIN_PASSWORD;
         if production && is_default {
-            self.problem("ADMIN_PASSWORD", "the default password is refused in production; set one of your own");
+            self.problem(
+                "ADMIN_PASSWORD",
+                "the default password is refused in production; set one of your own",
+            );
         } else if production && password.chars().count() < SHORTEST_PRODUCTION_PASSWORD {
             self.problem("ADMIN_PASSWORD", "in production at least 12 characters");
         } else if password.is_empty() {
             self.problem("ADMIN_PASSWORD", "an empty password is refused");
         }
-        Admin { email, password: password.into(), is_default }
+        Admin {
+            email,
+            password: password.into(),
+            is_default,
+        }
     }
 
     fn store(&mut self) -> StoreUrl {
-        let Some(text) = self.take("DATABASE_URL") else { return StoreUrl::Embedded(DEFAULT_STORE.into()) };
+        let Some(text) = self.take("DATABASE_URL") else {
+            return StoreUrl::Embedded(DEFAULT_STORE.into());
+        };
         text.parse().unwrap_or_else(|allowed| {
             self.problem("DATABASE_URL", allowed);
             StoreUrl::Embedded(DEFAULT_STORE.into())
@@ -328,12 +367,24 @@ impl Reader {
             |text| text.parse().ok(),
         );
         let default = KeyName::try_from("key-1").ok()?;
-        let kid = self.parsed("JWT_KEY_ID", "1 to 128 of A-Z a-z 0-9 _ . -", default, |text| KeyName::try_from(text).ok());
+        let kid = self.parsed(
+            "JWT_KEY_ID",
+            "1 to 128 of A-Z a-z 0-9 _ . -",
+            default,
+            |text| KeyName::try_from(text).ok(),
+        );
         Some(Signing { algorithm, kid })
     }
 
     fn tokens(&mut self, production: bool, listen: SocketAddr) -> TokenSettings {
-        let local = SocketAddr::new(if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() }, listen.port());
+        let local = SocketAddr::new(
+            if listen.ip().is_unspecified() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                listen.ip()
+            },
+            listen.port(),
+        );
         let issuer = match self.take("JWT_ISSUER") {
             Some(issuer) => {
                 if let Err(allowed) = check_issuer(&issuer, production) {
@@ -343,41 +394,75 @@ impl Reader {
             }
             None => {
                 if production {
-                    self.problem("JWT_ISSUER", "required in production: the https URL that clients reach this server at");
+                    self.problem(
+                        "JWT_ISSUER",
+                        "required in production: the https URL that clients reach this server at",
+                    );
                 }
                 format!("http://{local}")
             }
         };
         let default_lifetime = if production { 3_600 } else { 86_400 };
         let longest = LONGEST_LIFETIME.as_secs();
-        let lifetime = self.parsed("JWT_ACCESS_TOKEN_EXPIRY", "1 to 604800 seconds", default_lifetime, |text| {
-            text.parse().ok().filter(|seconds| (1..=longest).contains(seconds))
-        });
-        let profiles = [("machineauth", Profile::Machineauth), ("rfc9068", Profile::Rfc9068)];
+        let lifetime = self.parsed(
+            "JWT_ACCESS_TOKEN_EXPIRY",
+            "1 to 604800 seconds",
+            default_lifetime,
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|seconds| (1..=longest).contains(seconds))
+            },
+        );
+        let profiles = [
+            ("machineauth", Profile::Machineauth),
+            ("rfc9068", Profile::Rfc9068),
+        ];
         TokenSettings {
             issuer,
             audience: AUDIENCE.to_owned(),
             lifetime: Duration::from_secs(lifetime),
-            profile: self.choice("JWT_PROFILE", &profiles).unwrap_or(Profile::Machineauth),
+            profile: self
+                .choice("JWT_PROFILE", &profiles)
+                .unwrap_or(Profile::Machineauth),
         }
     }
 
     fn grants(&mut self) -> GrantSettings {
-        let policies = [("filter", ScopePolicy::Filter), ("strict", ScopePolicy::Strict)];
-        let refresh = self.choice("REFRESH_TOKENS", &[("on", true), ("off", false)]).unwrap_or(true);
+        let policies = [
+            ("filter", ScopePolicy::Filter),
+            ("strict", ScopePolicy::Strict),
+        ];
+        let refresh = self
+            .choice("REFRESH_TOKENS", &[("on", true), ("off", false)])
+            .unwrap_or(true);
         GrantSettings {
-            scope_policy: self.choice("SCOPE_POLICY", &policies).unwrap_or(ScopePolicy::Filter),
+            scope_policy: self
+                .choice("SCOPE_POLICY", &policies)
+                .unwrap_or(ScopePolicy::Filter),
             refresh_lifetime: refresh.then_some(LONGEST_LIFETIME),
         }
     }
 
     fn access(&mut self, production: bool) -> Access {
-        let default = if production { ClientAuth::Required } else { ClientAuth::Optional };
-        let open = [("open", ClientAuth::Optional), ("required", ClientAuth::Required)];
-        let optional = [("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+        let default = if production {
+            ClientAuth::Required
+        } else {
+            ClientAuth::Optional
+        };
+        let open = [
+            ("open", ClientAuth::Optional),
+            ("required", ClientAuth::Required),
+        ];
+        let optional = [
+            ("optional", ClientAuth::Optional),
+            ("required", ClientAuth::Required),
+        ];
         Access {
             introspection: self.choice("INTROSPECTION_AUTH", &open).unwrap_or(default),
-            refresh: self.choice("REFRESH_CLIENT_AUTH", &optional).unwrap_or(default),
+            refresh: self
+                .choice("REFRESH_CLIENT_AUTH", &optional)
+                .unwrap_or(default),
             revocations: self.choice("REVOCATIONS_AUTH", &open).unwrap_or(default),
         }
     }
@@ -410,8 +495,16 @@ impl Reader {
         }
     }
 
-    fn parsed<T>(&mut self, name: &str, allowed: &str, default: T, parse: impl Fn(&str) -> Option<T>) -> T {
-        let Some(text) = self.take(name) else { return default };
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        allowed: &str,
+        default: T,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(text) = self.take(name) else {
+            return default;
+        };
         parse(&text).unwrap_or_else(|| {
             self.problem(name, &format!("{text:?} is not {allowed}"));
             default
@@ -423,7 +516,10 @@ impl Reader {
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.problem(name, &format!("{text:?} is not one of: {}", words.join(", ")));
+            self.problem(
+                name,
+                &format!("{text:?} is not one of: {}", words.join(", ")),
+            );
         }
         found.map(|(_, choice)| *choice)
     }
@@ -431,7 +527,9 @@ impl Reader {
 
 /// An issuer identifier is an https URL without query and fragment (RFC 8414 §2); http is for development.
 fn check_issuer(issuer: &str, production: bool) -> Result<(), &'static str> {
-    let uri: http::Uri = issuer.parse().map_err(|_| "expected a URL, as https://auth.example.com")?;
+    let uri: http::Uri = issuer
+        .parse()
+        .map_err(|_| "expected a URL, as https://auth.example.com")?;
     let known_scheme = match uri.scheme_str() {
         Some("https") => true,
         Some("http") => !production,
@@ -444,7 +542,9 @@ fn check_issuer(issuer: &str, production: bool) -> Result<(), &'static str> {
         return Err("expected a URL without query, fragment and user");
     }
     if issuer.ends_with('/') {
-        return Err("expected a URL without a slash at the end: clients compare it character by character");
+        return Err(
+            "expected a URL without a slash at the end: clients compare it character by character",
+        );
     }
     Ok(())
 }
@@ -454,7 +554,9 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::from_variables(variables.collect())
     }
 
@@ -467,7 +569,9 @@ mod tests {
         assert_eq!(config.store, StoreUrl::Embedded("machineauth.redb".into()));
         assert_eq!(config.tokens.issuer, "http://127.0.0.1:8080");
         assert_eq!(config.tokens.lifetime, Duration::from_secs(86_400));
-        assert!(matches!(config.server_key, ServerKeySource::Generated(path) if path == Path::new("machineauth.key")));
+        assert!(
+            matches!(config.server_key, ServerKeySource::Generated(path) if path == Path::new("machineauth.key"))
+        );
     }
 
     #[test]
@@ -482,7 +586,10 @@ mod tests {
     fn production_names_every_default_that_it_refuses() {
         let error = read(&[("ENV", "production")]).unwrap_err().to_string();
         for name in ["ADMIN_PASSWORD", "SERVER_KEY", "JWT_ISSUER"] {
-            assert!(error.contains(&format!("\n  {name}: ")), "{name} is missing in: {error}");
+            assert!(
+                error.contains(&format!("\n  {name}: ")),
+                "{name} is missing in: {error}"
+            );
         }
     }
 
@@ -533,14 +640,19 @@ mod tests {
             ("WEBHOOK_WORKER_COUNT", "3", "does not support it yet"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(&format!("{name}: ")), "{name}={value}: {error}");
+            assert!(
+                error.contains(&format!("{name}: ")),
+                "{name}={value}: {error}"
+            );
             assert!(error.contains(expected), "{name}={value}: {error}");
         }
     }
 
     #[test]
     fn redis_demands_a_server_key() {
-        let error = read(&[("DATABASE_URL", "redis://127.0.0.1")]).unwrap_err().to_string();
+        let error = read(&[("DATABASE_URL", "redis://127.0.0.1")])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("SERVER_KEY: required with Redis"), "{error}");
         assert!(read(&[("DATABASE_URL", "redis://127.0.0.1"), ("SERVER_KEY", KEY)]).is_ok());
     }
@@ -555,10 +667,17 @@ mod tests {
     #[test]
     fn no_secret_is_printed() {
         let url = "redis://user:hunter2hunter2@127.0.0.1:6379/0";
-        let config =
-            read(&[("ADMIN_PASSWORD", "hunter2hunter2"), ("SERVER_KEY", KEY), ("DATABASE_URL", url)]).unwrap();
+        let config = read(&[
+            ("ADMIN_PASSWORD", "hunter2hunter2"),
+            ("SERVER_KEY", KEY),
+            ("DATABASE_URL", url),
+        ])
+        .unwrap();
         let printed = format!("{config:?} {}", config.store);
-        assert!(!printed.contains("hunter2") && !printed.contains(KEY), "{printed}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains(KEY),
+            "{printed}"
+        );
         assert!(printed.contains("redis://127.0.0.1:6379/0"));
     }
 }

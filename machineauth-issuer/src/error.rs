@@ -18,7 +18,8 @@ use crate::store::StoreError;
 
 /// Seconds after which a request that met an unreachable store is worth repeating.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-const CLIENT_CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"machineauth\", charset=\"UTF-8\"");
+const CLIENT_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"machineauth\", charset=\"UTF-8\"");
 
 /// An error of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3).
 #[derive(Debug)]
@@ -78,16 +79,26 @@ impl IntoResponse for OAuthError {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (status, error, description) = match &self {
-            Self::InvalidRequest(what) => (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref()),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 64 KiB"),
+            Self::InvalidRequest(what) => {
+                (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref())
+            }
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "invalid_request",
+                "the body is larger than 64 KiB",
+            ),
             Self::InvalidClient(what) => {
                 headers.insert(WWW_AUTHENTICATE, CLIENT_CHALLENGE);
                 (StatusCode::UNAUTHORIZED, "invalid_client", *what)
             }
-            Self::InvalidGrant => {
-                (StatusCode::BAD_REQUEST, "invalid_grant", "the refresh token is invalid, expired or already used")
+            Self::InvalidGrant => (
+                StatusCode::BAD_REQUEST,
+                "invalid_grant",
+                "the refresh token is invalid, expired or already used",
+            ),
+            Self::UnauthorizedClient(what) => {
+                (StatusCode::BAD_REQUEST, "unauthorized_client", *what)
             }
-            Self::UnauthorizedClient(what) => (StatusCode::BAD_REQUEST, "unauthorized_client", *what),
             Self::UnsupportedGrantType => (
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
@@ -97,7 +108,16 @@ impl IntoResponse for OAuthError {
             Self::TemporarilyUnavailable => unavailable(&mut headers),
             Self::ServerError => SERVER_ERROR,
         };
-        (status, headers, Json(Body { error, error_description: description, message: description })).into_response()
+        (
+            status,
+            headers,
+            Json(Body {
+                error,
+                error_description: description,
+                message: description,
+            }),
+        )
+            .into_response()
     }
 }
 
@@ -106,8 +126,14 @@ impl IntoResponse for ApiError {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (status, error, description) = match &self {
-            Self::InvalidRequest(what) => (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref()),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is larger than 1 MiB"),
+            Self::InvalidRequest(what) => {
+                (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref())
+            }
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "invalid_request",
+                "the body is larger than 1 MiB",
+            ),
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, CLIENT_CHALLENGE);
                 (
@@ -117,20 +143,38 @@ impl IntoResponse for ApiError {
                 )
             }
             Self::NotFound(what) => (StatusCode::NOT_FOUND, "not_found", *what),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has other methods; see the Allow header")
-            }
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path has other methods; see the Allow header",
+            ),
             Self::Conflict(what) => (StatusCode::CONFLICT, "conflict", *what),
-            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the request took longer than 30 seconds"),
+            Self::Timeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the request took longer than 30 seconds",
+            ),
             Self::TemporarilyUnavailable => unavailable(&mut headers),
             Self::ServerError => SERVER_ERROR,
         };
-        (status, headers, Json(Body { error, error_description: description, message: description })).into_response()
+        (
+            status,
+            headers,
+            Json(Body {
+                error,
+                error_description: description,
+                message: description,
+            }),
+        )
+            .into_response()
     }
 }
 
-const SERVER_ERROR: (StatusCode, &str, &str) =
-    (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the server failed; its log says why");
+const SERVER_ERROR: (StatusCode, &str, &str) = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "server_error",
+    "the server failed; its log says why",
+);
 
 fn unavailable(headers: &mut HeaderMap) -> (StatusCode, &'static str, &'static str) {
     headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -146,9 +190,9 @@ impl From<GrantError> for OAuthError {
         match error {
             GrantError::InvalidClient => INVALID_CLIENT,
             GrantError::InvalidGrant => Self::InvalidGrant,
-            GrantError::InvalidScope => {
-                Self::InvalidScope("none of the requested scopes, or not all of them, may be granted to this client")
-            }
+            GrantError::InvalidScope => Self::InvalidScope(
+                "none of the requested scopes, or not all of them, may be granted to this client",
+            ),
             GrantError::Contended => Self::TemporarilyUnavailable,
             GrantError::Signing(error) => {
                 tracing::error!(%error, "signing a token failed");
@@ -173,7 +217,9 @@ impl From<AuthenticationError> for OAuthError {
 impl From<RevokeError> for OAuthError {
     fn from(error: RevokeError) -> Self {
         match error {
-            RevokeError::NotYours => Self::UnauthorizedClient("the token was issued to another client"),
+            RevokeError::NotYours => {
+                Self::UnauthorizedClient("the token was issued to another client")
+            }
             RevokeError::Store(error) => error.into(),
         }
     }
@@ -184,7 +230,9 @@ impl From<AgentError> for ApiError {
         match error {
             AgentError::NotFound => Self::NotFound("there is no such agent"),
             AgentError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
-            AgentError::Contended => Self::Conflict("the agent is being changed by many at once; try again"),
+            AgentError::Contended => {
+                Self::Conflict("the agent is being changed by many at once; try again")
+            }
             AgentError::Store(error) => error.into(),
         }
     }
@@ -192,31 +240,32 @@ impl From<AgentError> for ApiError {
 
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
-        if is_outage(&error) { Self::TemporarilyUnavailable } else { Self::ServerError }
+        if is_outage(&error) {
+            Self::TemporarilyUnavailable
+        } else {
+            Self::ServerError
+        }
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if is_outage(&error) { Self::TemporarilyUnavailable } else { Self::ServerError }
+        if is_outage(&error) {
+            Self::TemporarilyUnavailable
+        } else {
+            Self::ServerError
+        }
     }
 }
 
 /// Logs the error, the one time that it passes here, and tells whether waiting helps.
 fn is_outage(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unavailable { .. } => {
-            tracing::warn!(error = %Chain(error), "the store cannot be reached");
-            true
-        }
-        StoreError::Corrupt { .. }
-        | StoreError::Incompatible { .. }
-        | StoreError::Busy { .. }
-        | StoreError::Address { .. } => {
-            tracing::error!(error = %Chain(error), "the store failed");
-            false
-        }
+    let outage = error.is_unavailable();
+    match outage {
+        true => tracing::warn!(error = %Chain(error), "the store cannot be reached"),
+        false => tracing::error!(error = %Chain(error), "the store failed"),
     }
+    outage
 }
 
 /// An error with its causes, on one line.

@@ -29,6 +29,8 @@ async fn maintain(store: &dyn Store, partition: Partition) -> Result<(), StoreEr
     while store.sweep(partition, ROWS_PER_STEP).await? == ROWS_PER_STEP {
         tokio::task::yield_now().await;
     }
-    store.trim(partition, Log::Revocations, REVOCATIONS_KEPT).await?;
+    store
+        .trim(partition, Log::Revocations, REVOCATIONS_KEPT)
+        .await?;
     Ok(())
 }

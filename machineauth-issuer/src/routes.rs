@@ -33,7 +33,15 @@ const OPENID_METADATA: &str = "/.well-known/openid-configuration";
 const AGENTS: &str = "/api/agents";
 
 /// What `GET /` names.
-pub const ENDPOINTS: [&str; 7] = [TOKEN, INTROSPECT, REVOKE, REFRESH, REVOCATIONS, AGENTS, JWKS];
+pub const ENDPOINTS: [&str; 7] = [
+    TOKEN,
+    INTROSPECT,
+    REVOKE,
+    REFRESH,
+    REVOCATIONS,
+    AGENTS,
+    JWKS,
+];
 
 /// How long a request may take until its answer begins, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,7 +62,10 @@ pub fn router(app: App) -> Router {
         .route(REVOKE, post(revoke::revoke))
         .route(REVOCATIONS, get(revocations::revocations))
         .route(AGENTS, get(agents::list).post(agents::create))
-        .route("/api/agents/{id}", get(agents::get).delete(agents::delete).post(agents::act))
+        .route(
+            "/api/agents/{id}",
+            get(agents::get).delete(agents::delete).post(agents::act),
+        )
         .route("/api/agents/{id}/rotate", post(agents::rotate))
         .route("/api/agents/{id}/deactivate", post(agents::deactivate))
         .route("/api/agents/{id}/reactivate", post(agents::reactivate))
@@ -78,8 +89,13 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
     app.requests.fetch_add(1, Ordering::Relaxed);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        HeaderName::from_static("referrer-policy"),
+        HeaderValue::from_static("no-referrer"),
+    );
     response
 }

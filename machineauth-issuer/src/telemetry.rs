@@ -10,7 +10,9 @@ use crate::config::{Config, Environment};
 /// When the directives cannot be read.
 pub fn init(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(&config.log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.environment {
         Environment::Development => builder.init(),
         Environment::Production => builder.json().init(),

@@ -8,7 +8,8 @@ use serde_json::json;
 #[tokio::test]
 async fn a_created_agent_is_shown_listed_and_counted() {
     let issuer = Issuer::start().await;
-    let body = json!({ "name": "OpenClaw Agent", "scopes": ["read", "write"], "expires_in": 7_776_000 });
+    let body =
+        json!({ "name": "OpenClaw Agent", "scopes": ["read", "write"], "expires_in": 7_776_000 });
     let created = issuer.admin(Method::POST, "/api/agents", Some(body)).await;
     assert_eq!(created.status, 201, "{}", created.text);
     let agent = created.json()["agent"].clone();
@@ -16,22 +17,47 @@ async fn a_created_agent_is_shown_listed_and_counted() {
     assert_eq!(agent["organization_id"], "");
     assert_eq!(agent["scopes"], json!(["read", "write"]));
     assert_eq!(agent["is_active"], true);
-    assert_eq!((&agent["token_count"], &agent["refresh_count"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&agent["token_count"], &agent["refresh_count"]),
+        (&json!(0), &json!(0))
+    );
     for time in ["created_at", "updated_at", "expires_at"] {
-        assert!(agent[time].as_str().unwrap().ends_with('Z'), "{time} in {agent}");
+        assert!(
+            agent[time].as_str().unwrap().ends_with('Z'),
+            "{time} in {agent}"
+        );
     }
     let id = agent["id"].as_str().unwrap();
     let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [("grant_type", "client_credentials"), ("client_id", &*client_id), ("client_secret", &*client_secret)];
-    let refresh_token = issuer.post("/oauth/token", &form).await.str("refresh_token");
-    issuer.post("/oauth/refresh", &[("refresh_token", &refresh_token)]).await;
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &*client_id),
+        ("client_secret", &*client_secret),
+    ];
+    let refresh_token = issuer
+        .post("/oauth/token", &form)
+        .await
+        .str("refresh_token");
+    issuer
+        .post("/oauth/refresh", &[("refresh_token", &refresh_token)])
+        .await;
 
-    let shown = issuer.admin(Method::GET, &format!("/api/agents/{id}"), None).await.json()["agent"].clone();
-    assert_eq!((&shown["token_count"], &shown["refresh_count"]), (&json!(1), &json!(1)));
+    let shown = issuer
+        .admin(Method::GET, &format!("/api/agents/{id}"), None)
+        .await
+        .json()["agent"]
+        .clone();
+    assert_eq!(
+        (&shown["token_count"], &shown["refresh_count"]),
+        (&json!(1), &json!(1))
+    );
     assert!(shown["last_token_issued_at"].is_string() && shown["last_activity_at"].is_string());
     let listed = issuer.admin(Method::GET, "/api/agents", None).await.json();
     assert_eq!(listed["agents"], json!([shown]));
-    assert!(!format!("{listed}{shown}").contains(&client_secret), "a secret is shown once");
+    assert!(
+        !format!("{listed}{shown}").contains(&client_secret),
+        "a secret is shown once"
+    );
 }
 
 #[tokio::test]
@@ -43,8 +69,17 @@ async fn a_long_list_is_walked_by_cursor() {
     }
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = issuer.admin(Method::GET, &format!("/api/agents?limit=10{cursor}"), None).await.json();
-        seen.extend(page["agents"].as_array().unwrap().iter().map(|agent| agent["id"].as_str().unwrap().to_owned()));
+        let page = issuer
+            .admin(Method::GET, &format!("/api/agents?limit=10{cursor}"), None)
+            .await
+            .json();
+        seen.extend(
+            page["agents"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|agent| agent["id"].as_str().unwrap().to_owned()),
+        );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
@@ -54,7 +89,10 @@ async fn a_long_list_is_walked_by_cursor() {
     seen.sort();
     assert_eq!(seen, expected);
     for query in ["limit=0", "limit=1001", "limit=x", "cursor=x"] {
-        issuer.admin(Method::GET, &format!("/api/agents?{query}"), None).await.expect_error(400, "invalid_request");
+        issuer
+            .admin(Method::GET, &format!("/api/agents?{query}"), None)
+            .await
+            .expect_error(400, "invalid_request");
     }
 }
 
@@ -65,10 +103,19 @@ async fn a_deleted_agent_is_gone() {
     let path = format!("/api/agents/{}", agent.id);
     assert_eq!(issuer.admin(Method::DELETE, &path, None).await.status, 204);
     for method in [Method::GET, Method::DELETE] {
-        issuer.admin(method, &path, None).await.expect_error(404, "not_found");
+        issuer
+            .admin(method, &path, None)
+            .await
+            .expect_error(404, "not_found");
     }
-    issuer.admin(Method::POST, &format!("{path}/rotate"), None).await.expect_error(404, "not_found");
-    issuer.token_answer(&agent).await.expect_error(401, "invalid_client");
+    issuer
+        .admin(Method::POST, &format!("{path}/rotate"), None)
+        .await
+        .expect_error(404, "not_found");
+    issuer
+        .token_answer(&agent)
+        .await
+        .expect_error(401, "invalid_client");
     assert_eq!(issuer.get("/health/ready").await.json()["agents_count"], 0);
 }
 
@@ -91,15 +138,30 @@ async fn every_value_that_cannot_be_accepted_is_named() {
         (json!({ "name": "a", "expires_in": -1 }), "expires_in"),
         (json!({ "name": "a", "expires_in": u64::MAX }), "expires_in"),
         (json!({ "name": "a", "expires_in": "1h" }), "expires_in"),
-        (json!({ "name": "a", "organization_id": "org-123" }), "organization_id"),
+        (
+            json!({ "name": "a", "organization_id": "org-123" }),
+            "organization_id",
+        ),
         (json!([]), "struct"),
     ] {
-        let answer = issuer.admin(Method::POST, "/api/agents", Some(body.clone())).await;
+        let answer = issuer
+            .admin(Method::POST, "/api/agents", Some(body.clone()))
+            .await;
         answer.expect_error(400, "invalid_request");
-        assert!(answer.str("message").contains(field), "{body}: {}", answer.text);
+        assert!(
+            answer.str("message").contains(field),
+            "{body}: {}",
+            answer.text
+        );
     }
     let agent = issuer.agent(&[]).await;
-    let answer = issuer.admin(Method::POST, &format!("/api/agents/{}", agent.id), Some(json!({ "action": "explode" }))).await;
+    let answer = issuer
+        .admin(
+            Method::POST,
+            &format!("/api/agents/{}", agent.id),
+            Some(json!({ "action": "explode" })),
+        )
+        .await;
     answer.expect_error(400, "invalid_request");
     assert!(answer.str("message").contains("action"));
 }
@@ -109,13 +171,25 @@ async fn a_body_that_is_not_json_is_refused() {
     let issuer = Issuer::start().await;
     for (content_type, body, status) in [
         ("application/json", "{\"name\":\"a\"} x".to_owned(), 400),
-        ("application/json", "{\"name\":\"a\",\"name\":\"b\"}".to_owned(), 400),
+        (
+            "application/json",
+            "{\"name\":\"a\",\"name\":\"b\"}".to_owned(),
+            400,
+        ),
         ("application/json", String::new(), 400),
         ("text/plain", "{\"name\":\"a\"}".to_owned(), 400),
-        ("application/json", format!("{{\"name\":\"{}\"}}", "a".repeat(1024 * 1024)), 413),
+        (
+            "application/json",
+            format!("{{\"name\":\"{}\"}}", "a".repeat(1024 * 1024)),
+            413,
+        ),
     ] {
-        let request = issuer.request(Method::POST, "/api/agents").basic_auth(ADMIN.0, Some(ADMIN.1));
-        Answer::to(request.header("content-type", content_type).body(body)).await.expect_error(status, "invalid_request");
+        let request = issuer
+            .request(Method::POST, "/api/agents")
+            .basic_auth(ADMIN.0, Some(ADMIN.1));
+        Answer::to(request.header("content-type", content_type).body(body))
+            .await
+            .expect_error(status, "invalid_request");
     }
 }
 
@@ -137,7 +211,11 @@ async fn nobody_but_the_administrator_reaches_any_admin_route() {
         (Method::POST, format!("{one}/reactivate")),
     ];
     for (method, path) in routes {
-        let request = || issuer.request(method.clone(), &path).json(&json!({ "name": "x", "action": "rotate" }));
+        let request = || {
+            issuer
+                .request(method.clone(), &path)
+                .json(&json!({ "name": "x", "action": "rotate" }))
+        };
         for refused in [
             request(),
             request().bearer_auth(&token),
@@ -145,12 +223,21 @@ async fn nobody_but_the_administrator_reaches_any_admin_route() {
             request().basic_auth(ADMIN.0, Some("wrong")),
             request().basic_auth("other@example.com", Some(ADMIN.1)),
             request().basic_auth(ADMIN.0, None::<&str>),
-            request().basic_auth(ADMIN.0, Some(ADMIN.1)).header("authorization", "Basic eDp5"),
+            request()
+                .basic_auth(ADMIN.0, Some(ADMIN.1))
+                .header("authorization", "Basic eDp5"),
         ] {
             let answer = Answer::to(refused).await;
             answer.expect_error(401, "unauthorized");
-            assert!(answer.header("www-authenticate").starts_with("Basic "), "{method} {path}");
+            assert!(
+                answer.header("www-authenticate").starts_with("Basic "),
+                "{method} {path}"
+            );
         }
     }
-    assert_eq!(issuer.token_answer(&agent).await.status, 200, "nothing happened to the agent");
+    assert_eq!(
+        issuer.token_answer(&agent).await.status,
+        200,
+        "nothing happened to the agent"
+    );
 }

@@ -18,8 +18,14 @@ async fn an_active_token_is_described() {
     assert_eq!(answer["client_id"], agent.client_id);
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(answer["iat"], granted.json()["issued_at"]);
-    assert_eq!(answer["exp"].as_u64().unwrap() - answer["iat"].as_u64().unwrap(), 86_400);
-    assert!(answer.get("reason").is_none() && answer.get("revoked").is_none(), "{answer}");
+    assert_eq!(
+        answer["exp"].as_u64().unwrap() - answer["iat"].as_u64().unwrap(),
+        86_400
+    );
+    assert!(
+        answer.get("reason").is_none() && answer.get("revoked").is_none(),
+        "{answer}"
+    );
 }
 
 /// I13
@@ -29,12 +35,29 @@ async fn expired_revoked_and_malformed_tokens_are_inactive() {
     let agent = issuer.agent(&["read"]).await;
     let (expired, _) = issuer.tokens(&agent).await;
     clock.advance(Duration::from_secs(86_400));
-    assert_eq!(issuer.introspect(&expired).await, json!({ "active": false, "reason": "expired" }));
+    assert_eq!(
+        issuer.introspect(&expired).await,
+        json!({ "active": false, "reason": "expired" })
+    );
     let (revoked, _) = issuer.tokens(&agent).await;
     issuer.revoke(&revoked).await;
-    assert_eq!(issuer.introspect(&revoked).await, json!({ "active": false, "revoked": true, "reason": "revoked" }));
-    for malformed in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "rt_xyz", &"a".repeat(20_000), "\u{1F511}"] {
-        assert_eq!(issuer.introspect(malformed).await, json!({ "active": false }), "{malformed:.20}");
+    assert_eq!(
+        issuer.introspect(&revoked).await,
+        json!({ "active": false, "revoked": true, "reason": "revoked" })
+    );
+    for malformed in [
+        "x",
+        "a.b.c",
+        "eyJhbGciOiJub25lIn0.e30.",
+        "rt_xyz",
+        &"a".repeat(20_000),
+        "\u{1F511}",
+    ] {
+        assert_eq!(
+            issuer.introspect(malformed).await,
+            json!({ "active": false }),
+            "{malformed:.20}"
+        );
     }
 }
 
@@ -44,7 +67,10 @@ async fn a_token_of_another_issuer_is_inactive() {
     let (issuer, other) = (Issuer::start().await, Issuer::start().await);
     let agent = other.agent(&["read"]).await;
     let (foreign, _) = other.tokens(&agent).await;
-    assert_eq!(issuer.introspect(&foreign).await, json!({ "active": false }));
+    assert_eq!(
+        issuer.introspect(&foreign).await,
+        json!({ "active": false })
+    );
 }
 
 /// I11
@@ -53,15 +79,29 @@ async fn the_tokens_of_an_agent_are_inactive_while_it_is_and_after_its_end() {
     let issuer = Issuer::start().await;
     let agent = issuer.agent(&["read"]).await;
     let (token, refresh_token) = issuer.tokens(&agent).await;
-    issuer.admin(Method::POST, &format!("/api/agents/{}/deactivate", agent.id), None).await;
+    issuer
+        .admin(
+            Method::POST,
+            &format!("/api/agents/{}/deactivate", agent.id),
+            None,
+        )
+        .await;
     for token in [&token, &refresh_token] {
         assert_eq!(issuer.introspect(token).await["active"], false);
     }
-    issuer.admin(Method::POST, &format!("/api/agents/{}/reactivate", agent.id), None).await;
+    issuer
+        .admin(
+            Method::POST,
+            &format!("/api/agents/{}/reactivate", agent.id),
+            None,
+        )
+        .await;
     for token in [&token, &refresh_token] {
         assert_eq!(issuer.introspect(token).await["active"], true);
     }
-    issuer.admin(Method::DELETE, &format!("/api/agents/{}", agent.id), None).await;
+    issuer
+        .admin(Method::DELETE, &format!("/api/agents/{}", agent.id), None)
+        .await;
     for token in [&token, &refresh_token] {
         assert_eq!(issuer.introspect(token).await["active"], false);
     }
@@ -73,7 +113,10 @@ async fn a_refresh_token_is_active_until_it_is_redeemed() {
     let agent = issuer.agent(&["read"]).await;
     let (_, refresh_token) = issuer.tokens(&agent).await;
     let answer = issuer.introspect(&refresh_token).await;
-    assert_eq!((&answer["active"], &answer["token_type"]), (&json!(true), &json!("refresh_token")));
+    assert_eq!(
+        (&answer["active"], &answer["token_type"]),
+        (&json!(true), &json!("refresh_token"))
+    );
     issuer.refresh(&agent, &refresh_token).await;
     assert_eq!(issuer.introspect(&refresh_token).await["active"], false);
 }
@@ -81,24 +124,50 @@ async fn a_refresh_token_is_active_until_it_is_redeemed() {
 #[tokio::test]
 async fn a_request_without_a_token_is_refused() {
     let issuer = Issuer::start().await;
-    issuer.post("/oauth/introspect", &[]).await.expect_error(400, "invalid_request");
-    issuer.post("/oauth/introspect", &[("token", "")]).await.expect_error(400, "invalid_request");
+    issuer
+        .post("/oauth/introspect", &[])
+        .await
+        .expect_error(400, "invalid_request");
+    issuer
+        .post("/oauth/introspect", &[("token", "")])
+        .await
+        .expect_error(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn a_server_that_demands_authentication_shows_a_client_only_what_concerns_it() {
-    let issuer = Issuer::builder().with("INTROSPECTION_AUTH", "required").start().await;
+    let issuer = Issuer::builder()
+        .with("INTROSPECTION_AUTH", "required")
+        .start()
+        .await;
     let owner = issuer.agent(&["read"]).await;
     let stranger = issuer.agent(&["read"]).await;
     let resource_server = issuer.agent(&["tokens:introspect"]).await;
     let (token, _) = issuer.tokens(&owner).await;
-    issuer.post("/oauth/introspect", &[("token", &token)]).await.expect_error(401, "invalid_client");
+    issuer
+        .post("/oauth/introspect", &[("token", &token)])
+        .await
+        .expect_error(401, "invalid_client");
     for (caller, sees) in [(&owner, true), (&stranger, false), (&resource_server, true)] {
-        let answer = issuer.post("/oauth/introspect", &caller.form(&[("token", &token)])).await;
+        let answer = issuer
+            .post("/oauth/introspect", &caller.form(&[("token", &token)]))
+            .await;
         assert_eq!(answer.json()["active"], sees);
-        let request = issuer.request(Method::POST, "/oauth/introspect").basic_auth(&caller.client_id, Some(&caller.client_secret));
-        assert_eq!(Answer::to(request.form(&[("token", &token)])).await.json()["active"], sees);
+        let request = issuer
+            .request(Method::POST, "/oauth/introspect")
+            .basic_auth(&caller.client_id, Some(&caller.client_secret));
+        assert_eq!(
+            Answer::to(request.form(&[("token", &token)])).await.json()["active"],
+            sees
+        );
     }
-    let wrong = [("client_id", owner.client_id.as_str()), ("client_secret", "wrong"), ("token", &token)];
-    issuer.post("/oauth/introspect", &wrong).await.expect_error(401, "invalid_client");
+    let wrong = [
+        ("client_id", owner.client_id.as_str()),
+        ("client_secret", "wrong"),
+        ("token", &token),
+    ];
+    issuer
+        .post("/oauth/introspect", &wrong)
+        .await
+        .expect_error(401, "invalid_client");
 }

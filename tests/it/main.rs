@@ -3,6 +3,8 @@
 mod admin_api;
 mod client_authentication;
 mod introspection;
+mod journey;
+mod layering;
 mod metadata;
 mod outage;
 mod refresh;
@@ -10,4 +12,5 @@ mod revocation;
 mod revocation_feed;
 mod service;
 mod startup;
+mod store;
 mod token;

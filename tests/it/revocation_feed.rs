@@ -4,13 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use machineauth_core::ErrorKind;
-use machineauth_core::feed::RevocationFeed;
-use machineauth_core::fetch::HttpKeys;
-use machineauth_core::jwks::JwksCache;
-use machineauth_core::verifier::Verifier;
-use machineauth_issuer::store::{DynStore, MemoryStore};
 use machineauth_core::clock::{Clock, SystemClock};
+use machineauth_issuer::store::{DynStore, MemoryStore};
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use reqwest::Method;
@@ -31,7 +26,10 @@ impl Events {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { body: response.bytes_stream().boxed(), text: String::new() }
+        Self {
+            body: response.bytes_stream().boxed(),
+            text: String::new(),
+        }
     }
 
     async fn next(&mut self) -> (String, String, Value) {
@@ -39,14 +37,18 @@ impl Events {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
                     let line = event.lines().find_map(|line| line.strip_prefix(name));
-                    line.map(|value| value.trim_start().to_owned()).unwrap_or_default()
+                    line.map(|value| value.trim_start().to_owned())
+                        .unwrap_or_default()
                 };
                 let (name, id, data) = (field("event:"), field("id:"), field("data:"));
                 self.text = rest.to_owned();
                 return (name, id, serde_json::from_str(&data).unwrap());
             }
             let chunk = tokio::time::timeout(Duration::from_secs(10), self.body.next()).await;
-            let chunk = chunk.expect("the feed goes on").expect("the feed stays open").unwrap();
+            let chunk = chunk
+                .expect("the feed goes on")
+                .expect("the feed stays open")
+                .unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
@@ -72,7 +74,10 @@ async fn a_snapshot_comes_first_and_then_each_revocation() {
     issuer.revoke(&before).await;
     let mut events = Events::open(&issuer, None).await;
     let (snapshot, id) = events.until("live").await;
-    let rows: Vec<_> = snapshot.iter().flat_map(|chunk| chunk.as_array().unwrap()).collect();
+    let rows: Vec<_> = snapshot
+        .iter()
+        .flat_map(|chunk| chunk.as_array().unwrap())
+        .collect();
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["type"], "token");
     assert!(!id.is_empty());
@@ -98,7 +103,10 @@ async fn a_listener_resumes_where_it_left_off() {
     issuer.revoke(&missed).await;
     let mut resumed = Events::open(&issuer, Some(&id)).await;
     let (name, _, data) = resumed.next().await;
-    assert_eq!((name.as_str(), &data["type"]), ("revocation", &json!("token")));
+    assert_eq!(
+        (name.as_str(), &data["type"]),
+        ("revocation", &json!("token"))
+    );
     assert_eq!(resumed.next().await.0, "heartbeat");
 }
 
@@ -113,19 +121,47 @@ async fn an_id_that_matches_nothing_gets_a_snapshot() {
     }
     let (_, foreign) = Events::open(&other, None).await.until("live").await;
     for id in [foreign.as_str(), "x", "", "0,0", &",".repeat(31)] {
-        assert_eq!(Events::open(&issuer, Some(id)).await.next().await.0, "snapshot", "{id}");
+        assert_eq!(
+            Events::open(&issuer, Some(id)).await.next().await.0,
+            "snapshot",
+            "{id}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_closed_feed_asks_for_a_client_that_may_read_it() {
-    let issuer = Issuer::builder().with("REVOCATIONS_AUTH", "required").start().await;
-    let (may, may_not) = (issuer.agent(&["revocations:read"]).await, issuer.agent(&["read"]).await);
-    issuer.get("/oauth/revocations").await.expect_error(401, "invalid_client");
-    let ask = |user: &str, password: &str| issuer.request(Method::GET, "/oauth/revocations").basic_auth(user, Some(password));
-    Answer::to(ask(&may_not.client_id, &may_not.client_secret)).await.expect_error(400, "unauthorized_client");
-    Answer::to(ask(&may.client_id, "wrong")).await.expect_error(401, "invalid_client");
-    assert_eq!(ask(&may.client_id, &may.client_secret).send().await.unwrap().status(), 200);
+    let issuer = Issuer::builder()
+        .with("REVOCATIONS_AUTH", "required")
+        .start()
+        .await;
+    let (may, may_not) = (
+        issuer.agent(&["revocations:read"]).await,
+        issuer.agent(&["read"]).await,
+    );
+    issuer
+        .get("/oauth/revocations")
+        .await
+        .expect_error(401, "invalid_client");
+    let ask = |user: &str, password: &str| {
+        issuer
+            .request(Method::GET, "/oauth/revocations")
+            .basic_auth(user, Some(password))
+    };
+    Answer::to(ask(&may_not.client_id, &may_not.client_secret))
+        .await
+        .expect_error(400, "unauthorized_client");
+    Answer::to(ask(&may.client_id, "wrong"))
+        .await
+        .expect_error(401, "invalid_client");
+    assert_eq!(
+        ask(&may.client_id, &may.client_secret)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -133,7 +169,11 @@ async fn a_listener_of_one_issuer_hears_what_another_revokes_on_the_same_store()
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: DynStore = Arc::new(MemoryStore::new(clock));
     let one = Issuer::builder().store(Arc::clone(&store)).start().await;
-    let two = Issuer::builder().store(store).with("JWT_ISSUER", &one.base).start().await;
+    let two = Issuer::builder()
+        .store(store)
+        .with("JWT_ISSUER", &one.base)
+        .start()
+        .await;
     let agent = one.agent(&["read"]).await;
     let (token, _) = two.tokens(&agent).await;
     let mut events = Events::open(&two, None).await;

@@ -9,12 +9,26 @@ use serde_json::json;
 async fn the_service_says_what_it_is_and_that_it_is_well() {
     let issuer = Issuer::start().await;
     let about = issuer.get("/").await.json();
-    assert_eq!((&about["service"], &about["status"]), (&json!("MachineAuth"), &json!("running")));
-    assert!(about["endpoints"].as_str().unwrap().contains("/oauth/token, "));
-    assert_eq!(issuer.get("/health").await.json(), json!({ "status": "ok" }));
+    assert_eq!(
+        (&about["service"], &about["status"]),
+        (&json!("MachineAuth"), &json!("running"))
+    );
+    assert!(
+        about["endpoints"]
+            .as_str()
+            .unwrap()
+            .contains("/oauth/token, ")
+    );
+    assert_eq!(
+        issuer.get("/health").await.json(),
+        json!({ "status": "ok" })
+    );
     issuer.agent(&[]).await;
     let ready = issuer.get("/health/ready").await.json();
-    assert_eq!((&ready["status"], &ready["agents_count"]), (&json!("ok"), &json!(1)));
+    assert_eq!(
+        (&ready["status"], &ready["agents_count"]),
+        (&json!("ok"), &json!(1))
+    );
     assert!(ready["timestamp"].as_str().unwrap().ends_with('Z'));
 }
 
@@ -32,12 +46,26 @@ async fn metrics_are_json_for_people_and_text_for_a_scraper() {
     assert_eq!(metrics["total_agents"], 1);
     assert!(metrics["requests"].as_u64().unwrap() >= 4);
     for accept in ["text/plain;version=0.0.4", "application/openmetrics-text"] {
-        let scraped = Answer::to(issuer.request(Method::GET, "/metrics").header("accept", accept)).await;
+        let scraped = Answer::to(
+            issuer
+                .request(Method::GET, "/metrics")
+                .header("accept", accept),
+        )
+        .await;
         assert!(scraped.header("content-type").starts_with("text/plain"));
-        assert!(scraped.text.contains("machineauth_tokens_issued_total 2\n"), "{}", scraped.text);
+        assert!(
+            scraped.text.contains("machineauth_tokens_issued_total 2\n"),
+            "{}",
+            scraped.text
+        );
     }
     for accept in ["*/*", "application/json"] {
-        let asked = Answer::to(issuer.request(Method::GET, "/metrics").header("accept", accept)).await;
+        let asked = Answer::to(
+            issuer
+                .request(Method::GET, "/metrics")
+                .header("accept", accept),
+        )
+        .await;
         assert_eq!(asked.json()["tokens_issued"], 2);
     }
 }
@@ -45,7 +73,14 @@ async fn metrics_are_json_for_people_and_text_for_a_scraper() {
 #[tokio::test]
 async fn what_is_nowhere_is_said_in_json() {
     let issuer = Issuer::start().await;
-    for path in ["/nowhere", "/oauth", "/api/agents/x/y/z", "/oauth/token/", "//", "/%00"] {
+    for path in [
+        "/nowhere",
+        "/oauth",
+        "/api/agents/x/y/z",
+        "/oauth/token/",
+        "//",
+        "/%00",
+    ] {
         issuer.get(path).await.expect_error(404, "not_found");
     }
     for (method, path, allow) in [

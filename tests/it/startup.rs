@@ -19,15 +19,33 @@ async fn start(directory: &Path, port: u16, variables: &[(&str, &str)]) -> Proce
 async fn nothing_configured_is_enough_and_the_printed_lines_work() {
     let directory = tempfile::tempdir().unwrap();
     let mut issuer = start(directory.path(), free_port().await, &[]).await;
-    let printed = issuer.printed_until(|line| line.contains("/oauth/introspect")).await;
-    assert!(printed.contains(&format!("listens on {}", issuer.base)), "{printed}");
-    let lines: Vec<_> = printed.lines().filter(|line| line.contains("curl ")).collect();
+    let printed = issuer
+        .printed_until(|line| line.contains("/oauth/introspect"))
+        .await;
+    assert!(
+        printed.contains(&format!("listens on {}", issuer.base)),
+        "{printed}"
+    );
+    let lines: Vec<_> = printed
+        .lines()
+        .filter(|line| line.contains("curl "))
+        .collect();
     assert_eq!(lines.len(), 3, "{printed}");
-    let output = Command::new("sh").arg("-c").arg(lines.join("\n")).output().unwrap();
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(lines.join("\n"))
+        .output()
+        .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((answer["active"].as_bool(), answer["scope"].as_str()), (Some(true), Some("read write")));
+    assert_eq!(
+        (answer["active"].as_bool(), answer["scope"].as_str()),
+        (Some(true), Some("read write"))
+    );
     for name in ["machineauth.redb", "machineauth.key"] {
-        let mode = std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     assert!(issuer.terminate().await.success());
@@ -46,15 +64,28 @@ async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
         .json(&serde_json::json!({ "name": "a", "scopes": ["read"] }));
     let created = machineauth_tests::http::Answer::to(created).await;
     let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [("grant_type", "client_credentials"), ("client_id", &*client_id), ("client_secret", &*client_secret)];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &*client_id),
+        ("client_secret", &*client_secret),
+    ];
     let token_of = async |base: &str| {
-        machineauth_tests::http::Answer::to(client.post(format!("{base}/oauth/token")).form(&form)).await.str("access_token")
+        machineauth_tests::http::Answer::to(client.post(format!("{base}/oauth/token")).form(&form))
+            .await
+            .str("access_token")
     };
     let before = token_of(&issuer.base).await;
     issuer.kill().await;
     let issuer = start(directory.path(), port, &[]).await;
-    let introspected = client.post(format!("{}/oauth/introspect", issuer.base)).form(&[("token", &before)]);
-    assert_eq!(machineauth_tests::http::Answer::to(introspected).await.json()["active"], true);
+    let introspected = client
+        .post(format!("{}/oauth/introspect", issuer.base))
+        .form(&[("token", &before)]);
+    assert_eq!(
+        machineauth_tests::http::Answer::to(introspected)
+            .await
+            .json()["active"],
+        true
+    );
     token_of(&issuer.base).await;
 }
 
@@ -62,13 +93,25 @@ async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
 #[test]
 fn production_refuses_the_defaults_and_names_each_variable() {
     let directory = tempfile::tempdir().unwrap();
-    let output = Command::new(ISSUER).current_dir(directory.path()).env_clear().env("ENV", "production").output().unwrap();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("ENV", "production")
+        .output()
+        .unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     for name in ["ADMIN_PASSWORD", "SERVER_KEY", "JWT_ISSUER"] {
-        assert!(complaint.contains(name), "{name} is missing in: {complaint}");
+        assert!(
+            complaint.contains(name),
+            "{name} is missing in: {complaint}"
+        );
     }
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was created");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "nothing was created"
+    );
 }
 
 #[tokio::test]
@@ -76,10 +119,18 @@ async fn a_second_server_on_the_same_file_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     let _first = start(directory.path(), free_port().await, &[]).await;
     let port = free_port().await.to_string();
-    let output = Command::new(ISSUER).current_dir(directory.path()).env_clear().env("PORT", port).output().unwrap();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("PORT", port)
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.contains("in use by another process"), "{complaint}");
+    assert!(
+        complaint.contains("in use by another process"),
+        "{complaint}"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +141,12 @@ async fn a_lost_server_key_is_noticed_and_not_replaced() {
     let key = directory.path().join("machineauth.key");
     std::fs::remove_file(&key).unwrap();
     let port = free_port().await.to_string();
-    let output = Command::new(ISSUER).current_dir(directory.path()).env_clear().env("PORT", port).output().unwrap();
+    let output = Command::new(ISSUER)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("PORT", port)
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("server key"), "{complaint}");

@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 
 /// Verifies a token with another library, from nothing but the published key set.
 async fn verified_elsewhere(issuer: &Issuer, token: &str) -> Value {
-    let jwks: JwkSet = serde_json::from_str(&issuer.get("/.well-known/jwks.json").await.text).unwrap();
+    let jwks: JwkSet =
+        serde_json::from_str(&issuer.get("/.well-known/jwks.json").await.text).unwrap();
     let header = decode_header(token).unwrap();
     let jwk = jwks.find(header.kid.as_deref().unwrap()).unwrap();
     let mut validation = Validation::new(header.alg);
     validation.set_audience(&["machineauth-api"]);
     validation.set_issuer(&[&issuer.base]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    decode::<Value>(token, &DecodingKey::from_jwk(jwk).unwrap(), &validation).unwrap().claims
+    decode::<Value>(token, &DecodingKey::from_jwk(jwk).unwrap(), &validation)
+        .unwrap()
+        .claims
 }
 
 #[tokio::test]
@@ -35,8 +38,15 @@ async fn a_token_carries_the_documented_claims_and_verifies_elsewhere() {
     assert_eq!(claims["agent_id"], agent.id);
     assert_eq!(claims["scope"], json!(["read", "write"]));
     assert_eq!(claims["iat"], body["issued_at"]);
-    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 86_400);
-    for (name, is_there) in [("jti", claims["jti"].is_string()), ("gen", claims["gen"] == 0), ("fid", claims["fid"].is_string())] {
+    assert_eq!(
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(),
+        86_400
+    );
+    for (name, is_there) in [
+        ("jti", claims["jti"].is_string()),
+        ("gen", claims["gen"] == 0),
+        ("fid", claims["fid"].is_string()),
+    ] {
         assert!(is_there, "{name} in {claims}");
     }
     assert_eq!(decode_header(&token).unwrap().typ.as_deref(), Some("JWT"));
@@ -44,12 +54,25 @@ async fn a_token_carries_the_documented_claims_and_verifies_elsewhere() {
 
 #[tokio::test]
 async fn every_signing_algorithm_verifies_elsewhere() {
-    for algorithm in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"] {
-        let issuer = Issuer::builder().with("JWT_SIGNING_ALGORITHM", algorithm).start().await;
+    for algorithm in [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    ] {
+        let issuer = Issuer::builder()
+            .with("JWT_SIGNING_ALGORITHM", algorithm)
+            .start()
+            .await;
         let agent = issuer.agent(&["read"]).await;
         let (token, _) = issuer.tokens(&agent).await;
-        assert_eq!(verified_elsewhere(&issuer, &token).await["sub"], agent.client_id, "{algorithm}");
-        assert_eq!(issuer.introspect(&token).await["active"], true, "{algorithm}");
+        assert_eq!(
+            verified_elsewhere(&issuer, &token).await["sub"],
+            agent.client_id,
+            "{algorithm}"
+        );
+        assert_eq!(
+            issuer.introspect(&token).await["active"],
+            true,
+            "{algorithm}"
+        );
         let keys = issuer.get("/.well-known/jwks.json").await.json();
         assert_eq!(keys["keys"][0]["alg"], algorithm);
     }
@@ -57,13 +80,19 @@ async fn every_signing_algorithm_verifies_elsewhere() {
 
 #[tokio::test]
 async fn the_rfc_9068_profile_has_its_type_and_claims() {
-    let issuer = Issuer::builder().with("JWT_PROFILE", "rfc9068").start().await;
+    let issuer = Issuer::builder()
+        .with("JWT_PROFILE", "rfc9068")
+        .start()
+        .await;
     let agent = issuer.agent(&["read", "write"]).await;
     let (token, _) = issuer.tokens(&agent).await;
     let claims = verified_elsewhere(&issuer, &token).await;
     assert_eq!(claims["scope"], "read write");
     assert_eq!(claims["client_id"], agent.client_id);
-    assert_eq!(decode_header(&token).unwrap().typ.as_deref(), Some("at+jwt"));
+    assert_eq!(
+        decode_header(&token).unwrap().typ.as_deref(),
+        Some("at+jwt")
+    );
     assert_eq!(issuer.introspect(&token).await["active"], true);
 }
 
@@ -75,10 +104,17 @@ async fn a_json_body_gets_the_same_as_a_form() {
         let body = json!({
             "grant_type": "client_credentials", "client_id": agent.client_id, "client_secret": agent.client_secret, "scope": "read",
         });
-        let request = issuer.request(Method::POST, "/oauth/token").header("content-type", content_type).body(body.to_string());
+        let request = issuer
+            .request(Method::POST, "/oauth/token")
+            .header("content-type", content_type)
+            .body(body.to_string());
         let answer = Answer::to(request).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert!(answer.header("content-type").starts_with("application/json"));
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("application/json")
+        );
     }
 }
 
@@ -86,7 +122,12 @@ async fn a_json_body_gets_the_same_as_a_form() {
 async fn the_answer_says_which_of_the_requested_scopes_were_granted() {
     let issuer = Issuer::start().await;
     let agent = issuer.agent(&["read", "write"]).await;
-    for (requested, granted) in [("read", "read"), ("read admin", "read"), ("write,read", "write read"), ("", "read write")] {
+    for (requested, granted) in [
+        ("read", "read"),
+        ("read admin", "read"),
+        ("write,read", "write read"),
+        ("", "read write"),
+    ] {
         let form = agent.form(&[("grant_type", "client_credentials"), ("scope", requested)]);
         let answer = issuer.post("/oauth/token", &form).await;
         assert_eq!(answer.str("scope"), granted, "{requested}");
@@ -100,16 +141,29 @@ async fn no_requested_scope_of_its_own_is_invalid_scope() {
     let agent = issuer.agent(&["read"]).await;
     for scope in ["admin", "admin write", "re\"ad", "read\\", "rëad"] {
         let form = agent.form(&[("grant_type", "client_credentials"), ("scope", scope)]);
-        issuer.post("/oauth/token", &form).await.expect_error(400, "invalid_scope");
+        issuer
+            .post("/oauth/token", &form)
+            .await
+            .expect_error(400, "invalid_scope");
     }
 }
 
 /// I8
 #[tokio::test]
 async fn a_strict_server_refuses_what_it_would_have_to_narrow() {
-    let issuer = Issuer::builder().with("SCOPE_POLICY", "strict").start().await;
+    let issuer = Issuer::builder()
+        .with("SCOPE_POLICY", "strict")
+        .start()
+        .await;
     let agent = issuer.agent(&["read", "write"]).await;
-    let ask = async |scope| issuer.post("/oauth/token", &agent.form(&[("grant_type", "client_credentials"), ("scope", scope)])).await;
+    let ask = async |scope| {
+        issuer
+            .post(
+                "/oauth/token",
+                &agent.form(&[("grant_type", "client_credentials"), ("scope", scope)]),
+            )
+            .await
+    };
     ask("read admin").await.expect_error(400, "invalid_scope");
     assert_eq!(ask("read").await.str("scope"), "read");
 }
@@ -118,16 +172,31 @@ async fn a_strict_server_refuses_what_it_would_have_to_narrow() {
 #[tokio::test]
 async fn no_answer_with_a_token_or_secret_is_cached() {
     let issuer = Issuer::start().await;
-    let created = issuer.admin(Method::POST, "/api/agents", Some(json!({ "name": "a" }))).await;
+    let created = issuer
+        .admin(Method::POST, "/api/agents", Some(json!({ "name": "a" })))
+        .await;
     assert_eq!(created.header("cache-control"), "no-store");
     let agent = issuer.agent(&["read"]).await;
     let granted = issuer.token_answer(&agent).await;
     assert_eq!(granted.header("cache-control"), "no-store");
     let token = granted.str("access_token");
     for path in ["/oauth/introspect", "/oauth/revoke"] {
-        assert_eq!(issuer.post(path, &[("token", &token)]).await.header("cache-control"), "no-store", "{path}");
+        assert_eq!(
+            issuer
+                .post(path, &[("token", &token)])
+                .await
+                .header("cache-control"),
+            "no-store",
+            "{path}"
+        );
     }
-    let rotated = issuer.admin(Method::POST, &format!("/api/agents/{}/rotate", agent.id), None).await;
+    let rotated = issuer
+        .admin(
+            Method::POST,
+            &format!("/api/agents/{}/rotate", agent.id),
+            None,
+        )
+        .await;
     assert_eq!(rotated.header("cache-control"), "no-store");
 }
 
@@ -135,10 +204,21 @@ async fn no_answer_with_a_token_or_secret_is_cached() {
 async fn what_is_no_grant_type_of_ours_is_refused() {
     let issuer = Issuer::start().await;
     let agent = issuer.agent(&[]).await;
-    for grant_type in ["password", "authorization_code", "CLIENT_CREDENTIALS", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
-        issuer.post("/oauth/token", &agent.form(&[("grant_type", grant_type)])).await.expect_error(400, "unsupported_grant_type");
+    for grant_type in [
+        "password",
+        "authorization_code",
+        "CLIENT_CREDENTIALS",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ] {
+        issuer
+            .post("/oauth/token", &agent.form(&[("grant_type", grant_type)]))
+            .await
+            .expect_error(400, "unsupported_grant_type");
     }
-    issuer.post("/oauth/token", &agent.form(&[])).await.expect_error(400, "invalid_request");
+    issuer
+        .post("/oauth/token", &agent.form(&[]))
+        .await
+        .expect_error(400, "invalid_request");
 }
 
 /// I1
@@ -146,9 +226,17 @@ async fn what_is_no_grant_type_of_ours_is_refused() {
 async fn credentials_in_the_url_and_get_requests_are_refused() {
     let issuer = Issuer::start().await;
     let agent = issuer.agent(&["read"]).await;
-    let path = format!("/oauth/token?client_id={}&client_secret={}", agent.client_id, agent.client_secret);
-    issuer.post(&path, &[("grant_type", "client_credentials")]).await.expect_error(400, "invalid_request");
-    let answer = issuer.get("/oauth/token?grant_type=client_credentials").await;
+    let path = format!(
+        "/oauth/token?client_id={}&client_secret={}",
+        agent.client_id, agent.client_secret
+    );
+    issuer
+        .post(&path, &[("grant_type", "client_credentials")])
+        .await
+        .expect_error(400, "invalid_request");
+    let answer = issuer
+        .get("/oauth/token?grant_type=client_credentials")
+        .await;
     answer.expect_error(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), "POST");
 }
@@ -161,22 +249,57 @@ async fn every_malformed_body_gets_a_sentence_that_helps() {
         ("application/json", "{".to_owned(), 400),
         ("application/json", "[]".to_owned(), 400),
         ("application/json", r#"{"grant_type":{}}"#.to_owned(), 400),
-        ("text/plain", "grant_type=client_credentials".to_owned(), 400),
-        ("application/x-www-form-urlencoded", "grant_type=a&grant_type=a".to_owned(), 400),
-        ("application/x-www-form-urlencoded", "grant_type=%ff".to_owned(), 400),
-        ("application/x-www-form-urlencoded", format!("x={}", "a".repeat(64 * 1024)), 413),
+        (
+            "text/plain",
+            "grant_type=client_credentials".to_owned(),
+            400,
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            "grant_type=a&grant_type=a".to_owned(),
+            400,
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            "grant_type=%ff".to_owned(),
+            400,
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            format!("x={}", "a".repeat(64 * 1024)),
+            413,
+        ),
     ] {
-        let request = issuer.request(Method::POST, "/oauth/token").header("content-type", content_type).body(body);
-        Answer::to(request).await.expect_error(status, "invalid_request");
+        let request = issuer
+            .request(Method::POST, "/oauth/token")
+            .header("content-type", content_type)
+            .body(body);
+        Answer::to(request)
+            .await
+            .expect_error(status, "invalid_request");
     }
 }
 
 #[tokio::test]
 async fn a_token_never_outlives_its_agent() {
     let issuer = Issuer::start().await;
-    let created = issuer.admin(Method::POST, "/api/agents", Some(json!({ "name": "brief", "expires_in": 60 }))).await;
+    let created = issuer
+        .admin(
+            Method::POST,
+            "/api/agents",
+            Some(json!({ "name": "brief", "expires_in": 60 })),
+        )
+        .await;
     let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [("grant_type", "client_credentials"), ("client_id", &*client_id), ("client_secret", &*client_secret)];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &*client_id),
+        ("client_secret", &*client_secret),
+    ];
     let answer = issuer.post("/oauth/token", &form).await;
-    assert!(answer.json()["expires_in"].as_u64().unwrap() <= 60, "{}", answer.text);
+    assert!(
+        answer.json()["expires_in"].as_u64().unwrap() <= 60,
+        "{}",
+        answer.text
+    );
 }

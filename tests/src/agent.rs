@@ -14,7 +14,10 @@ pub struct Agent {
 impl Agent {
     /// A form with the agent's credentials and `more`.
     pub fn form<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let mut form = vec![("client_id", &*self.client_id), ("client_secret", &*self.client_secret)];
+        let mut form = vec![
+            ("client_id", &*self.client_id),
+            ("client_secret", &*self.client_secret),
+        ];
         form.extend_from_slice(more);
         form
     }

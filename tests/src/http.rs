@@ -30,7 +30,11 @@ impl Answer {
     pub async fn try_to(request: reqwest::RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Self { status, headers, text: response.text().await? })
+        Ok(Self {
+            status,
+            headers,
+            text: response.text().await?,
+        })
     }
 
     /// The body as JSON.
@@ -38,7 +42,8 @@ impl Answer {
     /// # Panics
     /// When it is none.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
     }
 
     /// The text of the member `name`.
@@ -47,12 +52,18 @@ impl Answer {
     /// When there is none.
     pub fn str(&self, name: &str) -> String {
         let json = self.json();
-        json[name].as_str().unwrap_or_else(|| panic!("no text {name} in {json}")).to_owned()
+        json[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {name} in {json}"))
+            .to_owned()
     }
 
     /// A header's text; empty when it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// Checks the status, and that a refusal says the same in `error_description` and `message`.
@@ -61,8 +72,17 @@ impl Answer {
     /// When it is another status, or the body is not the documented one.
     pub fn expect_error(&self, status: u16, error: &str) {
         let json = self.json();
-        assert_eq!((self.status.as_u16(), json["error"].as_str()), (status, Some(error)), "{json}");
-        assert!(json["message"].as_str().is_some_and(|message| !message.is_empty()), "{json}");
+        assert_eq!(
+            (self.status.as_u16(), json["error"].as_str()),
+            (status, Some(error)),
+            "{json}"
+        );
+        assert!(
+            json["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{json}"
+        );
         assert_eq!(json["message"], json["error_description"], "{json}");
         assert_eq!(self.header("cache-control"), "no-store", "{json}");
     }

@@ -75,31 +75,60 @@ impl Builder {
     /// # Panics
     /// When it does not start.
     pub async fn start(mut self) -> Issuer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let base = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
-        self.variables.entry("JWT_ISSUER".into()).or_insert_with(|| base.clone());
-        self.variables.entry("SERVER_KEY".into()).or_insert_with(|| SERVER_KEY.into());
-        let config = Config::from_variables(self.variables).expect("the test's configuration works");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let base = format!(
+            "http://{}",
+            listener
+                .local_addr()
+                .expect("a bound socket has an address")
+        );
+        self.variables
+            .entry("JWT_ISSUER".into())
+            .or_insert_with(|| base.clone());
+        self.variables
+            .entry("SERVER_KEY".into())
+            .or_insert_with(|| SERVER_KEY.into());
+        let config =
+            Config::from_variables(self.variables).expect("the test's configuration works");
         let server_key = match &config.server_key {
             ServerKeySource::Given(key) => key.clone(),
             ServerKeySource::Generated(_) => ServerKey::generate(),
         };
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(Arc::clone(&self.clock))));
-        let app = App::open(config, &server_key, self.clock, store).await.expect("the issuer starts");
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::new(Arc::clone(&self.clock))));
+        let app = App::open(config, &server_key, self.clock, store)
+            .await
+            .expect("the issuer starts");
         let background = app.start_background();
         let (stop, stopped) = oneshot::channel();
         let router = routes::router(app.clone());
         let server = tokio::spawn(server::serve(listener, router, async {
             let _ = stopped.await;
         }));
-        Issuer { base, app, client: http::client(), running: Some(Running { stop, server, background }) }
+        Issuer {
+            base,
+            app,
+            client: http::client(),
+            running: Some(Running {
+                stop,
+                server,
+                background,
+            }),
+        }
     }
 }
 
 impl Issuer {
     /// An issuer with the defaults of development, on the real clock and a store in memory.
     pub fn builder() -> Builder {
-        Builder { variables: BTreeMap::new(), clock: Arc::new(SystemClock), store: None }
+        Builder {
+            variables: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+            store: None,
+        }
     }
 
     /// Starts an issuer with the defaults.
@@ -122,7 +151,10 @@ impl Issuer {
         let running = self.running.take().expect("an issuer is stopped once");
         running.background.end_streams();
         let _ = running.stop.send(());
-        running.server.await.expect("the server ends without a panic");
+        running
+            .server
+            .await
+            .expect("the server ends without a panic");
         running.background.stop().await.expect("the store closes");
     }
 
@@ -143,7 +175,9 @@ impl Issuer {
 
     /// A request by the administrator, with a JSON body where there is one.
     pub async fn admin(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Answer {
-        let request = self.request(method, path).basic_auth(ADMIN.0, Some(ADMIN.1));
+        let request = self
+            .request(method, path)
+            .basic_auth(ADMIN.0, Some(ADMIN.1));
         Answer::to(match body {
             Some(body) => request.json(&body),
             None => request,
@@ -157,10 +191,15 @@ impl Issuer {
     /// When it is not created.
     pub async fn agent(&self, scopes: &[&str]) -> Agent {
         let body = json!({ "name": "test agent", "scopes": scopes });
-        let created = self.admin(reqwest::Method::POST, "/api/agents", Some(body)).await;
+        let created = self
+            .admin(reqwest::Method::POST, "/api/agents", Some(body))
+            .await;
         assert_eq!(created.status, 201, "{}", created.text);
         Agent {
-            id: created.json()["agent"]["id"].as_str().expect("an agent has an id").to_owned(),
+            id: created.json()["agent"]["id"]
+                .as_str()
+                .expect("an agent has an id")
+                .to_owned(),
             client_id: created.str("client_id"),
             client_secret: created.str("client_secret"),
         }
@@ -168,7 +207,11 @@ impl Issuer {
 
     /// Asks for a token for `agent`.
     pub async fn token_answer(&self, agent: &Agent) -> Answer {
-        self.post("/oauth/token", &agent.form(&[("grant_type", "client_credentials")])).await
+        self.post(
+            "/oauth/token",
+            &agent.form(&[("grant_type", "client_credentials")]),
+        )
+        .await
     }
 
     /// A token for `agent`: the access token and the refresh token.
@@ -183,13 +226,18 @@ impl Issuer {
 
     /// Redeems a refresh token as `agent`.
     pub async fn refresh(&self, agent: &Agent, refresh_token: &str) -> Answer {
-        let form = agent.form(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
+        let form = agent.form(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ]);
         self.post("/oauth/token", &form).await
     }
 
     /// What introspection says about a token.
     pub async fn introspect(&self, token: &str) -> Value {
-        self.post("/oauth/introspect", &[("token", token)]).await.json()
+        self.post("/oauth/introspect", &[("token", token)])
+            .await
+            .json()
     }
 
     /// Revokes a token.
@@ -198,6 +246,11 @@ impl Issuer {
     /// When that is refused.
     pub async fn revoke(&self, token: &str) {
         let answer = self.post("/oauth/revoke", &[("token", token)]).await;
-        assert_eq!((answer.status.as_u16(), answer.str("status").as_str()), (200, "revoked"), "{}", answer.text);
+        assert_eq!(
+            (answer.status.as_u16(), answer.str("status").as_str()),
+            (200, "revoked"),
+            "{}",
+            answer.text
+        );
     }
 }

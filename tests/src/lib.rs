@@ -1,6 +1,9 @@
-//! The harness: issuers in process and as processes, and what a test says to them.
+//! The harness of the end-to-end tests: real parts, started privately, and what a test says to them.
 
 pub mod agent;
+pub mod fault_proxy;
 pub mod http;
 pub mod issuer;
 pub mod process;
+pub mod redis_server;
+pub mod store_writer;

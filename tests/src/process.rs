@@ -24,8 +24,13 @@ pub struct Process {
 /// # Panics
 /// When loopback has none.
 pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 impl Process {
@@ -52,14 +57,27 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let deadline = tokio::time::Instant::now() + START_TIMEOUT;
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+        {
             if let Some(status) = child.try_wait().expect("a child can be asked") {
-                panic!("{} ended with {status} instead of listening", program.display());
+                panic!(
+                    "{} ended with {status} instead of listening",
+                    program.display()
+                );
             }
-            assert!(tokio::time::Instant::now() < deadline, "{} does not listen on {port}", program.display());
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{} does not listen on {port}",
+                program.display()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Self { base: format!("http://127.0.0.1:{port}"), child }
+        Self {
+            base: format!("http://127.0.0.1:{port}"),
+            child,
+        }
     }
 
     /// What it has printed so far, up to the first line that `last` accepts.
@@ -79,7 +97,9 @@ impl Process {
                 }
             }
         };
-        tokio::time::timeout(START_TIMEOUT, read).await.expect("the line is printed");
+        tokio::time::timeout(START_TIMEOUT, read)
+            .await
+            .expect("the line is printed");
         text
     }
 
@@ -88,11 +108,21 @@ impl Process {
     /// # Panics
     /// When it does not end by itself in time.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().expect("the process is still running").to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.expect("`kill` is there");
+        let pid = self
+            .child
+            .id()
+            .expect("the process is still running")
+            .to_string();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .await
+            .expect("`kill` is there");
         assert!(sent.success(), "the signal is delivered");
         let ended = tokio::time::timeout(START_TIMEOUT, self.child.wait()).await;
-        ended.expect("the process ends in time").expect("a child can be waited for")
+        ended
+            .expect("the process ends in time")
+            .expect("a child can be waited for")
     }
 
     /// Kills the process at once (SIGKILL).

@@ -125,15 +125,31 @@ pub struct CreateRequest {
 
 impl CreateRequest {
     fn into_agent(self) -> Result<NewAgent, ApiError> {
-        for (field, value) in [("organization_id", self.organization_id), ("team_id", self.team_id)] {
+        for (field, value) in [
+            ("organization_id", self.organization_id),
+            ("team_id", self.team_id),
+        ] {
             if value.is_some_and(|id| !id.is_empty()) {
-                return Err(ApiError::InvalidRequest(format!("{field}: there is no such object").into()));
+                return Err(ApiError::InvalidRequest(
+                    format!("{field}: there is no such object").into(),
+                ));
             }
         }
-        let scopes = self.scopes.iter().map(|scope| scope.parse()).collect::<Result<ScopeSet, _>>().map_err(|_| {
-            ApiError::InvalidRequest("scopes: each of printable ASCII without spaces, quotes and backslashes".into())
-        })?;
-        Ok(NewAgent { name: self.name, scopes, expires_in: self.expires_in.map(Duration::from_secs) })
+        let scopes = self
+            .scopes
+            .iter()
+            .map(|scope| scope.parse())
+            .collect::<Result<ScopeSet, _>>()
+            .map_err(|_| {
+                ApiError::InvalidRequest(
+                    "scopes: each of printable ASCII without spaces, quotes and backslashes".into(),
+                )
+            })?;
+        Ok(NewAgent {
+            name: self.name,
+            scopes,
+            expires_in: self.expires_in.map(Duration::from_secs),
+        })
     }
 }
 
@@ -158,19 +174,33 @@ pub async fn list(
     State(app): State<App>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Many>, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::InvalidRequest("limit: a number; cursor: from the last answer".into()))?;
+    let Query(query) = query.map_err(|_| {
+        ApiError::InvalidRequest("limit: a number; cursor: from the last answer".into())
+    })?;
     let limit = query.limit.unwrap_or(MAX_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::InvalidRequest(format!("limit: 1 to {MAX_PAGE}").into()));
+        return Err(ApiError::InvalidRequest(
+            format!("limit: 1 to {MAX_PAGE}").into(),
+        ));
     }
-    let after = query.cursor.as_deref().map(str::parse::<AgentId>).transpose();
-    let after = after.map_err(|_| ApiError::InvalidRequest("cursor: take it from the last answer".into()))?;
+    let after = query
+        .cursor
+        .as_deref()
+        .map(str::parse::<AgentId>)
+        .transpose();
+    let after = after
+        .map_err(|_| ApiError::InvalidRequest("cursor: take it from the last answer".into()))?;
     let mut agents = app.agents.list(after, limit + 1).await?;
     let more = agents.len() > limit;
     agents.truncate(limit);
     let next_cursor = agents.last().filter(|_| more).map(|agent| agent.id);
-    let views = stream::iter(agents).map(|agent| AgentView::read(&app, agent)).buffered(CONCURRENT_READS);
-    Ok(Json(Many { agents: views.try_collect().await?, next_cursor }))
+    let views = stream::iter(agents)
+        .map(|agent| AgentView::read(&app, agent))
+        .buffered(CONCURRENT_READS);
+    Ok(Json(Many {
+        agents: views.try_collect().await?,
+        next_cursor,
+    }))
 }
 
 /// `POST /api/agents`
@@ -183,17 +213,34 @@ pub async fn create(
     tracing::info!(agent.id = %agent.id, "created an agent");
     let client_id = agent.client_id;
     let agent = AgentView::new(agent, Usage::default());
-    Ok((StatusCode::CREATED, Json(Created { agent, client_id, client_secret: secret.reveal().to_owned() })))
+    Ok((
+        StatusCode::CREATED,
+        Json(Created {
+            agent,
+            client_id,
+            client_secret: secret.reveal().to_owned(),
+        }),
+    ))
 }
 
 /// `GET /api/agents/{id}`
-pub async fn get(_: Administrator, State(app): State<App>, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
+pub async fn get(
+    _: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<One>, ApiError> {
     let agent = app.agents.find(parse(&id)?).await?.value;
-    Ok(Json(One { agent: AgentView::read(&app, agent).await? }))
+    Ok(Json(One {
+        agent: AgentView::read(&app, agent).await?,
+    }))
 }
 
 /// `DELETE /api/agents/{id}`
-pub async fn delete(_: Administrator, State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+pub async fn delete(
+    _: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
     let id = parse(&id)?;
     app.agents.delete(id).await?;
     tracing::info!(agent.id = %id, "deleted an agent");
@@ -209,36 +256,60 @@ pub async fn act(
 ) -> Result<Json<Rotated>, ApiError> {
     match request.action.as_deref() {
         Some("rotate") => rotate_secret(&app, &id, request.revoke_tokens).await,
-        _ => Err(ApiError::InvalidRequest("action: must be \"rotate\"".into())),
+        _ => Err(ApiError::InvalidRequest(
+            "action: must be \"rotate\"".into(),
+        )),
     }
 }
 
 /// `POST /api/agents/{id}/rotate`
-pub async fn rotate(_: Administrator, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Rotated>, ApiError> {
+pub async fn rotate(
+    _: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Rotated>, ApiError> {
     rotate_secret(&app, &id, false).await
 }
 
-async fn rotate_secret(app: &App, id: &str, revoke_tokens: bool) -> Result<Json<Rotated>, ApiError> {
+async fn rotate_secret(
+    app: &App,
+    id: &str,
+    revoke_tokens: bool,
+) -> Result<Json<Rotated>, ApiError> {
     let id = parse(id)?;
     let secret = app.agents.rotate(id, revoke_tokens).await?;
     tracing::info!(agent.id = %id, revoke_tokens, "rotated an agent's secret");
-    Ok(Json(Rotated { client_secret: secret.reveal().to_owned() }))
+    Ok(Json(Rotated {
+        client_secret: secret.reveal().to_owned(),
+    }))
 }
 
 /// `POST /api/agents/{id}/deactivate`
-pub async fn deactivate(_: Administrator, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Done>, ApiError> {
+pub async fn deactivate(
+    _: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Done>, ApiError> {
     let id = parse(&id)?;
     app.agents.set_active(id, false).await?;
     tracing::info!(agent.id = %id, "deactivated an agent");
-    Ok(Json(Done { message: "agent deactivated successfully" }))
+    Ok(Json(Done {
+        message: "agent deactivated successfully",
+    }))
 }
 
 /// `POST /api/agents/{id}/reactivate`
-pub async fn reactivate(_: Administrator, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Done>, ApiError> {
+pub async fn reactivate(
+    _: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Done>, ApiError> {
     let id = parse(&id)?;
     app.agents.set_active(id, true).await?;
     tracing::info!(agent.id = %id, "reactivated an agent");
-    Ok(Json(Done { message: "agent reactivated successfully" }))
+    Ok(Json(Done {
+        message: "agent reactivated successfully",
+    }))
 }
 
 /// What is no identifier names no agent.

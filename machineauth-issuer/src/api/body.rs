@@ -17,17 +17,27 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let media_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::InvalidRequest("send JSON, and say so: Content-Type: application/json".into()));
+            return Err(ApiError::InvalidRequest(
+                "send JSON, and say so: Content-Type: application/json".into(),
+            ));
         }
-        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
-            match std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                true => ApiError::TooLarge,
-                false => ApiError::InvalidRequest("the body ended early".into()),
-            }
-        })?;
+        let body = axum::body::to_bytes(body, MAX_BODY)
+            .await
+            .map_err(|error| {
+                match std::error::Error::source(&error)
+                    .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+                {
+                    true => ApiError::TooLarge,
+                    false => ApiError::InvalidRequest("the body ended early".into()),
+                }
+            })?;
         read(&body).map(Self)
     }
 }
@@ -41,6 +51,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         };
         ApiError::InvalidRequest(what.into())
     })?;
-    deserializer.end().map_err(|_| ApiError::InvalidRequest("something follows the JSON value".into()))?;
+    deserializer
+        .end()
+        .map_err(|_| ApiError::InvalidRequest("something follows the JSON value".into()))?;
     Ok(value)
 }

@@ -41,10 +41,15 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let (store_now, stats) = futures_util::try_join!(app.store.now(), Stats::read(&*app.store))?;
     let skew = now.as_millis().abs_diff(store_now.as_millis());
     if skew > GREATEST_SKEW_MILLIS {
-        tracing::error!(skew_ms = skew, "this machine's clock and the store's disagree; synchronise them");
+        tracing::error!(
+            skew_ms = skew,
+            "this machine's clock and the store's disagree; synchronise them"
+        );
         return Err(ApiError::TemporarilyUnavailable);
     }
-    Ok(Json(json!({ "status": "ok", "timestamp": rfc3339(now), "agents_count": stats.agents })))
+    Ok(Json(
+        json!({ "status": "ok", "timestamp": rfc3339(now), "agents_count": stats.agents }),
+    ))
 }
 
 /// `GET /metrics`: the documented JSON, or Prometheus text for a scraper.
@@ -83,19 +88,51 @@ fn rfc3339(at: Timestamp) -> String {
 }
 
 fn accepts_prometheus(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     accept.contains("text/plain") || accept.contains("application/openmetrics-text")
 }
 
 fn prometheus(stats: &Stats, requests: u64) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: i128| {
-        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").expect("writing to a String cannot fail");
+        writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        )
+        .expect("writing to a String cannot fail");
     };
-    metric("machineauth_requests_total", "counter", "HTTP requests answered by this process.", requests.into());
-    metric("machineauth_tokens_issued_total", "counter", "Tokens by client credentials.", stats.tokens_issued.into());
-    metric("machineauth_tokens_refreshed_total", "counter", "Tokens by refresh.", stats.tokens_refreshed.into());
-    metric("machineauth_tokens_revoked_total", "counter", "Revocations.", stats.tokens_revoked.into());
-    metric("machineauth_agents", "gauge", "Agents that exist.", stats.agents.into());
+    metric(
+        "machineauth_requests_total",
+        "counter",
+        "HTTP requests answered by this process.",
+        requests.into(),
+    );
+    metric(
+        "machineauth_tokens_issued_total",
+        "counter",
+        "Tokens by client credentials.",
+        stats.tokens_issued.into(),
+    );
+    metric(
+        "machineauth_tokens_refreshed_total",
+        "counter",
+        "Tokens by refresh.",
+        stats.tokens_refreshed.into(),
+    );
+    metric(
+        "machineauth_tokens_revoked_total",
+        "counter",
+        "Revocations.",
+        stats.tokens_revoked.into(),
+    );
+    metric(
+        "machineauth_agents",
+        "gauge",
+        "Agents that exist.",
+        stats.agents.into(),
+    );
     text
 }

@@ -85,7 +85,10 @@ pub enum Refusal {
 impl NewAgent {
     fn validate(&self) -> Result<(), InvalidAgent> {
         let characters = self.name.chars().count();
-        if self.name.trim().is_empty() || characters > MAX_NAME || self.name.chars().any(char::is_control) {
+        if self.name.trim().is_empty()
+            || characters > MAX_NAME
+            || self.name.chars().any(char::is_control)
+        {
             return Err(InvalidAgent::Name);
         }
         if self.scopes.len() > MAX_SCOPES {
@@ -104,7 +107,11 @@ impl Agent {
     ///
     /// # Errors
     /// Names the field that does not hold what an agent can have.
-    pub fn create(new: NewAgent, vault: &Vault, now: Timestamp) -> Result<(Self, SecretText), InvalidAgent> {
+    pub fn create(
+        new: NewAgent,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(Self, SecretText), InvalidAgent> {
         new.validate()?;
         let id = AgentId::random();
         let mut agent = Self {
@@ -160,7 +167,12 @@ impl Agent {
     ///
     /// # Errors
     /// Why not. The keyed hash is computed and compared whatever the answer, so that time tells nothing (I3).
-    pub fn authenticate(&self, secret: &SecretText, vault: &Vault, now: Timestamp) -> Result<(), Refusal> {
+    pub fn authenticate(
+        &self,
+        secret: &SecretText,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let presented = vault.client_secret_mac(self.client_id, secret);
         let known = self.secrets.iter().fold(false, |known, stored| {
             known | (Vault::same_mac(&stored.mac, &presented) & stored.is_live(now))

@@ -75,7 +75,9 @@ impl Presented {
     pub fn client_id(&self) -> Option<ClientId> {
         match self {
             Self::Nothing => None,
-            Self::Name(client_id) | Self::Credentials(Credentials { client_id, .. }) => Some(*client_id),
+            Self::Name(client_id) | Self::Credentials(Credentials { client_id, .. }) => {
+                Some(*client_id)
+            }
         }
     }
 }
@@ -131,7 +133,12 @@ pub struct Agents {
 impl Agents {
     /// The agents in `store`.
     pub fn new(store: DynStore, clock: Arc<dyn Clock>, vault: Arc<Vault>) -> Self {
-        Self { store, clock, vault, by_client: moka::sync::Cache::new(CACHED_CLIENTS) }
+        Self {
+            store,
+            clock,
+            vault,
+            by_client: moka::sync::Cache::new(CACHED_CLIENTS),
+        }
     }
 
     /// Creates an agent. The secret is returned here and never again.
@@ -146,7 +153,10 @@ impl Agents {
             .absent(&record)
             .absent(&directory)
             .put(&record, AGENTS.encode(&agent))
-            .put(&directory, CLIENTS.encode(&DirectoryEntry { agent_id: agent.id }));
+            .put(
+                &directory,
+                CLIENTS.encode(&DirectoryEntry { agent_id: agent.id }),
+            );
         let batch = stats::count(batch, Stat::Agents, 1);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok((agent, secret)),
@@ -159,17 +169,27 @@ impl Agents {
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
     pub async fn find(&self, id: AgentId) -> Result<StoredAgent, AgentError> {
-        AGENTS.get(&*self.store, &record_key(id)).await?.ok_or(AgentError::NotFound)
+        AGENTS
+            .get(&*self.store, &record_key(id))
+            .await?
+            .ok_or(AgentError::NotFound)
     }
 
     /// The agent that authenticates as `client_id`. `None` is only ever the store's word, never the cache's.
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn by_client(&self, client_id: ClientId, source: Source) -> Result<Option<Found>, StoreError> {
+    pub async fn by_client(
+        &self,
+        client_id: ClientId,
+        source: Source,
+    ) -> Result<Option<Found>, StoreError> {
         if source == Source::Cache {
             if let Some(agent) = self.by_client.get(&client_id) {
-                return Ok(Some(Found { agent, source: Source::Cache }));
+                return Ok(Some(Found {
+                    agent,
+                    source: Source::Cache,
+                }));
             }
         }
         let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
@@ -181,14 +201,20 @@ impl Agents {
         };
         let agent = Arc::new(stored);
         self.by_client.insert(client_id, Arc::clone(&agent));
-        Ok(Some(Found { agent, source: Source::Store }))
+        Ok(Some(Found {
+            agent,
+            source: Source::Store,
+        }))
     }
 
     /// The agent that `credentials` belong to, by its record as it stands now.
     ///
     /// # Errors
     /// [`AuthenticationError::Refused`] whatever was wrong with them, or the store's failure.
-    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Arc<StoredAgent>, AuthenticationError> {
+    pub async fn authenticate(
+        &self,
+        credentials: &Credentials,
+    ) -> Result<Arc<StoredAgent>, AuthenticationError> {
         let found = self.by_client(credentials.client_id, Source::Store).await?;
         let agent = found.ok_or(AuthenticationError::Refused)?.agent;
         agent
@@ -202,15 +228,23 @@ impl Agents {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn list(&self, after: Option<AgentId>, limit: usize) -> Result<Vec<Agent>, StoreError> {
+    pub async fn list(
+        &self,
+        after: Option<AgentId>,
+        limit: usize,
+    ) -> Result<Vec<Agent>, StoreError> {
         let mut agents = Vec::new();
         let first = after.map(|id| id.partition());
         let mut after = after.map(record_key);
-        for partition in Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first)) {
+        for partition in
+            Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first))
+        {
             let prefix = AGENTS.key(partition);
             while agents.len() < limit {
                 let page = (limit - agents.len()).min(SCAN_PAGE);
-                let rows = AGENTS.scan(&*self.store, &prefix, after.as_ref(), page).await?;
+                let rows = AGENTS
+                    .scan(&*self.store, &prefix, after.as_ref(), page)
+                    .await?;
                 let exhausted = rows.len() < page;
                 after = rows.last().map(|(key, _)| key.clone());
                 agents.extend(rows.into_iter().map(|(_, row)| row.value));
@@ -228,14 +262,20 @@ impl Agents {
     /// # Errors
     /// The store's failure.
     pub async fn usage(&self, id: AgentId) -> Result<Usage, StoreError> {
-        let counts = self.store.counts(&Counter::ALL.map(|counter| counter.key(id))).await?;
+        let counts = self
+            .store
+            .counts(&Counter::ALL.map(|counter| counter.key(id)))
+            .await?;
         let [token_count, refresh_count, last] = counts[..] else {
             return Ok(Usage::default());
         };
         Ok(Usage {
             token_count,
             refresh_count,
-            last_token_issued_at: u64::try_from(last).ok().filter(|last| *last > 0).map(Timestamp::from_millis),
+            last_token_issued_at: u64::try_from(last)
+                .ok()
+                .filter(|last| *last > 0)
+                .map(Timestamp::from_millis),
         })
     }
 
@@ -246,7 +286,11 @@ impl Agents {
     pub async fn rotate(&self, id: AgentId, revoke_tokens: bool) -> Result<SecretText, AgentError> {
         self.change(id, |agent, batch, now| {
             let secret = agent.replace_secret(&self.vault, now);
-            let batch = if revoke_tokens { end_generation(agent, batch, now) } else { batch };
+            let batch = if revoke_tokens {
+                end_generation(agent, batch, now)
+            } else {
+                batch
+            };
             (batch, secret)
         })
         .await
@@ -284,7 +328,8 @@ impl Agents {
             for counter in Counter::ALL {
                 batch = batch.delete(&counter.key(id));
             }
-            let batch = revocation::revoke_agent(batch, id.partition(), id, u64::MAX, self.clock.now());
+            let batch =
+                revocation::revoke_agent(batch, id.partition(), id, u64::MAX, self.clock.now());
             let batch = stats::count(batch, Stat::Agents, -1);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&stored.value.client_id);
@@ -360,6 +405,8 @@ impl Counter {
     /// Adds one to this counter, and sets when the agent was last issued a token.
     pub fn count(self, batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
         let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        batch.add(&self.key(agent), 1).max(&Self::LastIssued.key(agent), millis)
+        batch
+            .add(&self.key(agent), 1)
+            .max(&Self::LastIssued.key(agent), millis)
     }
 }

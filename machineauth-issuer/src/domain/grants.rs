@@ -11,7 +11,10 @@ use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
-use super::agents::{Agents, AuthenticationError, Counter, Credentials, Found, Presented, Source, StoredAgent, issue_to};
+use super::agents::{
+    Agents, AuthenticationError, Counter, Credentials, Found, Presented, Source, StoredAgent,
+    issue_to,
+};
 use super::id::{FamilyId, TokenId};
 use super::refresh_token::{Redemption, RefreshToken};
 use super::revocation;
@@ -120,7 +123,11 @@ impl Grants {
     ) -> Result<Granted, GrantError> {
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
-            let found = self.agents.by_client(credentials.client_id, source).await?.ok_or(GrantError::InvalidClient)?;
+            let found = self
+                .agents
+                .by_client(credentials.client_id, source)
+                .await?
+                .ok_or(GrantError::InvalidClient)?;
             source = Source::Store;
             let agent = &found.agent.value;
             let now = self.clock.now();
@@ -128,12 +135,27 @@ impl Grants {
                 .authenticate(&credentials.secret, &self.vault, now)
                 .map_err(|_| GrantError::InvalidClient)
                 .and_then(|()| self.grantable(&agent.scopes, requested));
-            let Some(scope) = final_word(judged, &found)? else { continue };
+            let Some(scope) = final_word(judged, &found)? else {
+                continue;
+            };
             let refresh = self.settings.refresh_lifetime.map(|lifetime| {
-                RefreshToken::first(agent.client_id, agent.generation, scope.clone(), now.saturating_add(lifetime))
+                RefreshToken::first(
+                    agent.client_id,
+                    agent.generation,
+                    scope.clone(),
+                    now.saturating_add(lifetime),
+                )
             });
-            let redemption = Redemption { at: now, token_id: TokenId::random(), scope };
-            let access = self.mint(agent, &redemption, refresh.as_ref().map(|token| token.family))?;
+            let redemption = Redemption {
+                at: now,
+                token_id: TokenId::random(),
+                scope,
+            };
+            let access = self.mint(
+                agent,
+                &redemption,
+                refresh.as_ref().map(|token| token.family),
+            )?;
             let batch = Counter::Tokens.count(issue_to(&found.agent), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
             if self.store.commit(&batch).await? == Outcome::Committed {
@@ -161,12 +183,19 @@ impl Grants {
         }
         let authenticated = matches!(client, Presented::Credentials(_));
         let token = RefreshToken::parse(presented, &self.vault).ok_or(GrantError::InvalidGrant)?;
-        if client.client_id().is_some_and(|client_id| client_id != token.client_id) {
+        if client
+            .client_id()
+            .is_some_and(|client_id| client_id != token.client_id)
+        {
             return Err(GrantError::InvalidGrant);
         }
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
-            let found = self.agents.by_client(token.client_id, source).await?.ok_or(GrantError::InvalidGrant)?;
+            let found = self
+                .agents
+                .by_client(token.client_id, source)
+                .await?
+                .ok_or(GrantError::InvalidGrant)?;
             source = Source::Store;
             let agent = &found.agent.value;
             let now = self.clock.now();
@@ -174,16 +203,27 @@ impl Grants {
                 let offered = token.scope.intersection(&agent.scopes);
                 self.grantable(&offered, requested)
             });
-            let Some(scope) = final_word(judged, &found)? else { continue };
-            let redemption = Redemption { at: now, token_id: TokenId::random(), scope };
+            let Some(scope) = final_word(judged, &found)? else {
+                continue;
+            };
+            let redemption = Redemption {
+                at: now,
+                token_id: TokenId::random(),
+                scope,
+            };
             if let Some(granted) = self.redeem(&token, &found.agent, redemption).await? {
                 return Ok(granted);
             }
             if revocation::family_is_revoked(&*self.store, agent.home(), token.family).await? {
                 return Err(GrantError::InvalidGrant);
             }
-            let Some(earlier) = token.redemption(&*self.store, agent.home()).await? else { continue };
-            if let Some(granted) = self.repeat(&token, &found.agent, earlier, authenticated).await? {
+            let Some(earlier) = token.redemption(&*self.store, agent.home()).await? else {
+                continue;
+            };
+            if let Some(granted) = self
+                .repeat(&token, &found.agent, earlier, authenticated)
+                .await?
+            {
                 return Ok(granted);
             }
         }
@@ -205,7 +245,12 @@ impl Grants {
         let batch = Counter::Refreshes.count(batch, agent.id, now);
         let batch = stats::count(batch, Stat::TokensRefreshed, 1);
         match self.store.commit(&batch).await? {
-            Outcome::Committed => Ok(Some(self.granted(access, redemption, Some(token.successor()), now))),
+            Outcome::Committed => Ok(Some(self.granted(
+                access,
+                redemption,
+                Some(token.successor()),
+                now,
+            ))),
             Outcome::Conflict => Ok(None),
         }
     }
@@ -223,14 +268,20 @@ impl Grants {
         let now = self.clock.now();
         let successor = token.successor();
         let in_grace = now < earlier.at.saturating_add(REPEAT_GRACE);
-        if !in_grace || successor.redemption(&*self.store, agent.home()).await?.is_some() {
+        if !in_grace
+            || successor
+                .redemption(&*self.store, agent.home())
+                .await?
+                .is_some()
+        {
             return self.reused(token, agent, now).await;
         }
         if !authenticated {
             // Whoever holds only the token gets nothing from repeating it, and cannot end the family either.
             return Err(GrantError::InvalidGrant);
         }
-        let unchanged = revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
+        let unchanged =
+            revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
         let unchanged = successor.not_redeemed(unchanged, agent.home());
         match self.store.commit(&unchanged).await? {
             Outcome::Committed => {
@@ -242,15 +293,27 @@ impl Grants {
     }
 
     /// A token that somebody went on from came again: one of the two holders stole it, so nobody keeps it.
-    async fn reused<T>(&self, token: &RefreshToken, agent: &Agent, now: Timestamp) -> Result<T, GrantError> {
+    async fn reused<T>(
+        &self,
+        token: &RefreshToken,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<T, GrantError> {
         tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
-        let batch = revocation::revoke_family(Batch::new(agent.home()), agent.home(), token.family, now);
+        let batch =
+            revocation::revoke_family(Batch::new(agent.home()), agent.home(), token.family, now);
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
-        self.store.commit(&batch).await?;
-        Err(GrantError::InvalidGrant)
+        match self.store.commit(&batch).await? {
+            // A conflict means that somebody else revoked it at the same time.
+            Outcome::Committed | Outcome::Conflict => Err(GrantError::InvalidGrant),
+        }
     }
 
-    fn grantable(&self, own: &ScopeSet, requested: Option<&ScopeSet>) -> Result<ScopeSet, GrantError> {
+    fn grantable(
+        &self,
+        own: &ScopeSet,
+        requested: Option<&ScopeSet>,
+    ) -> Result<ScopeSet, GrantError> {
         let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
             return Ok(own.clone());
         };
@@ -259,12 +322,28 @@ impl Grants {
             ScopePolicy::Filter => granted.is_empty(),
             ScopePolicy::Strict => granted.len() < requested.len(),
         };
-        if refused { Err(GrantError::InvalidScope) } else { Ok(granted) }
+        if refused {
+            Err(GrantError::InvalidScope)
+        } else {
+            Ok(granted)
+        }
     }
 
-    fn mint(&self, agent: &Agent, about: &Redemption, family: Option<FamilyId>) -> Result<AccessToken, GrantError> {
-        let request = TokenRequest { id: about.token_id, scope: &about.scope, family, issued_at: about.at };
-        self.minter.mint(agent, request).map_err(GrantError::Signing)
+    fn mint(
+        &self,
+        agent: &Agent,
+        about: &Redemption,
+        family: Option<FamilyId>,
+    ) -> Result<AccessToken, GrantError> {
+        let request = TokenRequest {
+            id: about.token_id,
+            scope: &about.scope,
+            family,
+            issued_at: about.at,
+        };
+        self.minter
+            .mint(agent, request)
+            .map_err(GrantError::Signing)
     }
 
     fn granted(
@@ -294,6 +373,12 @@ fn final_word<T>(judged: Result<T, GrantError>, found: &Found) -> Result<Option<
 }
 
 fn redeemable(token: &RefreshToken, agent: &Agent, now: Timestamp) -> Result<(), GrantError> {
-    let alive = now < token.expires_at && token.generation == agent.generation && agent.may_act(now).is_ok();
-    if alive { Ok(()) } else { Err(GrantError::InvalidGrant) }
+    let alive = now < token.expires_at
+        && token.generation == agent.generation
+        && agent.may_act(now).is_ok();
+    if alive {
+        Ok(())
+    } else {
+        Err(GrantError::InvalidGrant)
+    }
 }

@@ -3,8 +3,7 @@
 //! A *family* is one refresh token with all its successors. Redeeming one writes a small row
 //! `redeemed/{family}/{sequence}`; an unredeemed token leaves no trace in the store at all.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
@@ -50,13 +49,28 @@ pub struct Redemption {
 
 impl RefreshToken {
     /// The first token of a new family.
-    pub fn first(client_id: ClientId, generation: u64, scope: ScopeSet, expires_at: Timestamp) -> Self {
-        Self { client_id, family: FamilyId::random(), sequence: 0, generation, expires_at, scope }
+    pub fn first(
+        client_id: ClientId,
+        generation: u64,
+        scope: ScopeSet,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            client_id,
+            family: FamilyId::random(),
+            sequence: 0,
+            generation,
+            expires_at,
+            scope,
+        }
     }
 
     /// The token that replaces this one when it is redeemed. Always the same one.
     pub fn successor(&self) -> Self {
-        Self { sequence: self.sequence + 1, ..self.clone() }
+        Self {
+            sequence: self.sequence + 1,
+            ..self.clone()
+        }
     }
 
     /// The signed text.
@@ -72,12 +86,14 @@ impl RefreshToken {
         bytes.extend_from_slice(scope.as_bytes());
         let mac = vault.refresh_tokens().sign(&bytes);
         bytes.extend_from_slice(&mac);
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        let mut text = PREFIX.to_owned();
+        base64url::encode_to(bytes, &mut text);
+        text
     }
 
     /// Reads a token that this server signed. `None` for everything else.
     pub fn parse(text: &str, vault: &Vault) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let bytes = base64url::decode(text.strip_prefix(PREFIX)?)?;
         let (content, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_LENGTH)?)?;
         if !vault.refresh_tokens().verify(content, mac) {
             return None;
@@ -104,7 +120,9 @@ impl RefreshToken {
     /// Adds to `batch`: this token is redeemed now, and was not before.
     pub fn redeem(&self, batch: Batch, home: Partition, redemption: &Redemption) -> Batch {
         let key = self.redemption_key(home);
-        batch.absent(&key).put_until(&key, REDEEMED.encode(redemption), self.expires_at)
+        batch
+            .absent(&key)
+            .put_until(&key, REDEEMED.encode(redemption), self.expires_at)
     }
 
     /// The check that a batch makes so that an answer is repeated only while nobody has gone on from it.
@@ -116,8 +134,13 @@ impl RefreshToken {
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub async fn redemption(&self, store: &dyn Store, home: Partition) -> Result<Option<Redemption>, StoreError> {
-        let row: Option<Versioned<Redemption>> = REDEEMED.get(store, &self.redemption_key(home)).await?;
+    pub async fn redemption(
+        &self,
+        store: &dyn Store,
+        home: Partition,
+    ) -> Result<Option<Redemption>, StoreError> {
+        let row: Option<Versioned<Redemption>> =
+            REDEEMED.get(store, &self.redemption_key(home)).await?;
         Ok(row.map(|row| row.value))
     }
 }

@@ -48,13 +48,19 @@ fn append(batch: Batch, revocation: &Revocation) -> Batch {
 }
 
 fn record(batch: Batch, key: &Key, revocation: &Revocation, until: Timestamp) -> Batch {
-    append(batch.put_until(key, REVOKED.encode(revocation), until), revocation)
+    append(
+        batch.put_until(key, REVOKED.encode(revocation), until),
+        revocation,
+    )
 }
 
 /// Adds to `batch`: the token `token`, which expires at `end`, is revoked, and was not before.
 pub fn revoke_token(batch: Batch, home: Partition, token: TokenId, end: Timestamp) -> Batch {
     let until = forgotten_after(end);
-    let revocation = Revocation::Token { jti: token.to_string(), until: until.as_secs() };
+    let revocation = Revocation::Token {
+        jti: token.to_string(),
+        until: until.as_secs(),
+    };
     let key = token_key(home, token);
     record(batch.absent(&key), &key, &revocation, until)
 }
@@ -62,13 +68,22 @@ pub fn revoke_token(batch: Batch, home: Partition, token: TokenId, end: Timestam
 /// Adds to `batch`: every token of the family is revoked, the refresh tokens and the access tokens, and was not before.
 pub fn revoke_family(batch: Batch, home: Partition, family: FamilyId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
-    let revocation = Revocation::Family { fid: family.to_string(), until: until.as_secs() };
+    let revocation = Revocation::Family {
+        fid: family.to_string(),
+        until: until.as_secs(),
+    };
     let key = family_key(home, family);
     record(batch.absent(&key), &key, &revocation, until)
 }
 
 /// Adds to `batch`: every token that the agent got in a generation before `generation` is revoked.
-pub fn revoke_agent(batch: Batch, home: Partition, agent: AgentId, generation: u64, now: Timestamp) -> Batch {
+pub fn revoke_agent(
+    batch: Batch,
+    home: Partition,
+    agent: AgentId,
+    generation: u64,
+    now: Timestamp,
+) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Agent {
         agent_id: agent.to_string(),
@@ -81,13 +96,18 @@ pub fn revoke_agent(batch: Batch, home: Partition, agent: AgentId, generation: u
 /// Adds to `batch`: the agent's tokens are refused until it is resumed.
 pub fn suspend_agent(batch: Batch, home: Partition, agent: AgentId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
-    let revocation = Revocation::Suspended { agent_id: agent.to_string(), until: until.as_secs() };
+    let revocation = Revocation::Suspended {
+        agent_id: agent.to_string(),
+        until: until.as_secs(),
+    };
     record(batch, &suspension_key(home, agent), &revocation, until)
 }
 
 /// Adds to `batch`: the agent's tokens are good again, as far as nothing else revokes them.
 pub fn resume_agent(batch: Batch, home: Partition, agent: AgentId) -> Batch {
-    let revocation = Revocation::Resumed { agent_id: agent.to_string() };
+    let revocation = Revocation::Resumed {
+        agent_id: agent.to_string(),
+    };
     append(batch.delete(&suspension_key(home, agent)), &revocation)
 }
 
@@ -100,7 +120,11 @@ pub fn family_not_revoked(batch: Batch, home: Partition, family: FamilyId) -> Ba
 ///
 /// # Errors
 /// When the store cannot tell; the caller fails closed.
-pub async fn family_is_revoked(store: &dyn Store, home: Partition, family: FamilyId) -> Result<bool, StoreError> {
+pub async fn family_is_revoked(
+    store: &dyn Store,
+    home: Partition,
+    family: FamilyId,
+) -> Result<bool, StoreError> {
     Ok(store.get(&family_key(home, family)).await?.is_some())
 }
 

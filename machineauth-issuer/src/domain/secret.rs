@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::crypto::{random, sha256};
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ impl SecretText {
         let random = Zeroizing::new(random::<32>());
         let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 49));
         text.push_str(prefix);
-        URL_SAFE_NO_PAD.encode_string(random.as_slice(), &mut text);
+        base64url::encode_to(random.as_slice(), &mut text);
         let checksum = checksum(&text);
         text.push_str(&checksum);
         Self(text)
@@ -52,7 +51,7 @@ impl fmt::Debug for SecretText {
 /// Lets a scanner tell a leaked secret from a random word without asking us.
 fn checksum(text: &str) -> String {
     let digest = sha256(text.as_bytes());
-    URL_SAFE_NO_PAD.encode(&digest[..4])
+    base64url::encode(&digest[..4])
 }
 
 /// What is kept of a client secret: a keyed hash, and the name of the key that made it.
@@ -79,17 +78,22 @@ impl StoredSecret {
 }
 
 mod mac_as_text {
-    use super::{Engine as _, URL_SAFE_NO_PAD};
+    use machineauth_core::base64url;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(mac: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(mac))
+    pub(super) fn serialize<S: Serializer>(
+        mac: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&base64url::encode(mac))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(D::Error::custom)?;
-        bytes.try_into().map_err(|_| D::Error::custom("a keyed hash has 32 bytes"))
+        let bytes = base64url::decode(text).and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| D::Error::custom("a keyed hash is 32 bytes in base64url"))
     }
 }
 
@@ -101,7 +105,12 @@ mod tests {
     fn a_secret_survives_both_basic_encodings() {
         for _ in 0..100 {
             let secret = SecretText::generate("cs_");
-            assert!(secret.reveal().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+            assert!(
+                secret
+                    .reveal()
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            );
             assert_eq!(secret.reveal().len(), 52);
         }
     }

@@ -28,10 +28,14 @@ struct StoredKey {
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A stored key does not open or does not parse.
-    #[error("the stored signing key {0:?} cannot be read: it is damaged, or was sealed for another store")]
+    #[error(
+        "the stored signing key {0:?} cannot be read: it is damaged, or was sealed for another store"
+    )]
     Unreadable(String),
     /// Every derived name for a new key is taken by a key of another algorithm.
-    #[error("JWT_KEY_ID {0:?} and the name derived from it are taken by keys of other algorithms: choose another")]
+    #[error(
+        "JWT_KEY_ID {0:?} and the name derived from it are taken by keys of other algorithms: choose another"
+    )]
     NameTaken(String),
     /// A new key could not be generated.
     #[error("generating a signing key failed: {0}")]
@@ -74,14 +78,20 @@ impl SigningKeys {
     ) -> Result<Self, SigningError> {
         let mut keys = load(store, vault).await?;
         let suffixed = format!("{kid}-{}", algorithm.as_str().to_lowercase());
-        let candidates = [kid.clone(), KeyName::try_from(suffixed.as_str()).unwrap_or_else(|_| kid.clone())];
+        let candidates = [
+            kid.clone(),
+            KeyName::try_from(suffixed.as_str()).unwrap_or_else(|_| kid.clone()),
+        ];
         for candidate in &candidates {
             if !keys.iter().any(|(name, _)| name == candidate.as_str()) {
                 generate(store, vault, clock, algorithm, candidate).await?;
                 // Read back: another issuer may have stored its key of that name first.
                 keys = load(store, vault).await?;
             }
-            if let Some(at) = keys.iter().position(|(name, key)| name == candidate.as_str() && key.algorithm() == algorithm) {
+            if let Some(at) = keys
+                .iter()
+                .position(|(name, key)| name == candidate.as_str() && key.algorithm() == algorithm)
+            {
                 return Ok(Self::assemble(keys, at));
             }
         }
@@ -91,7 +101,10 @@ impl SigningKeys {
     fn assemble(mut keys: Vec<(String, SigningKey)>, active: usize) -> Self {
         let published: Vec<Jwk> = keys.iter().map(|(kid, key)| key.public_jwk(kid)).collect();
         let (kid, key) = keys.swap_remove(active);
-        Self { active: ActiveKey { kid, key }, published: Arc::new(KeySet::from_jwks(published)) }
+        Self {
+            active: ActiveKey { kid, key },
+            published: Arc::new(KeySet::from_jwks(published)),
+        }
     }
 
     /// The key that signs new tokens.
@@ -115,7 +128,8 @@ async fn load(store: &dyn Store, vault: &Vault) -> Result<Vec<(String, SigningKe
     rows.into_iter()
         .map(|(key, stored)| {
             let kid = key.last_part().to_owned();
-            let signing = open_key(vault, &key, &stored.value).ok_or_else(|| SigningError::Unreadable(kid.clone()))?;
+            let signing = open_key(vault, &key, &stored.value)
+                .ok_or_else(|| SigningError::Unreadable(kid.clone()))?;
             Ok((kid, signing))
         })
         .collect()
@@ -141,9 +155,13 @@ async fn generate(
         private: vault.seal(&key.to_pkcs8(), &row),
         created_at: clock.now(),
     };
-    let batch = Batch::new(Partition::SYSTEM).absent(&row).put(&row, SIGNING_KEYS.encode(&stored));
+    let batch = Batch::new(Partition::SYSTEM)
+        .absent(&row)
+        .put(&row, SIGNING_KEYS.encode(&stored));
     match store.commit(&batch).await? {
-        Outcome::Committed => tracing::info!(%kid, algorithm = algorithm.as_str(), "generated a signing key"),
+        Outcome::Committed => {
+            tracing::info!(%kid, algorithm = algorithm.as_str(), "generated a signing key")
+        }
         Outcome::Conflict => tracing::info!(%kid, "another issuer generated the signing key first"),
     }
     Ok(())

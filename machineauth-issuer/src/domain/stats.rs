@@ -20,7 +20,12 @@ pub enum Stat {
 }
 
 impl Stat {
-    const ALL: [Self; 4] = [Self::Agents, Self::TokensIssued, Self::TokensRefreshed, Self::TokensRevoked];
+    const ALL: [Self; 4] = [
+        Self::Agents,
+        Self::TokensIssued,
+        Self::TokensRefreshed,
+        Self::TokensRevoked,
+    ];
 
     fn key(self, partition: Partition) -> Key {
         let name = match self {
@@ -58,9 +63,16 @@ impl Stats {
     /// # Errors
     /// The store's failure.
     pub async fn read(store: &dyn Store) -> Result<Self, StoreError> {
-        let keys: Vec<_> = Partition::data().map(|partition| Stat::ALL.map(|stat| stat.key(partition))).collect();
+        let keys: Vec<_> = Partition::data()
+            .map(|partition| Stat::ALL.map(|stat| stat.key(partition)))
+            .collect();
         let parts = try_join_all(keys.iter().map(|keys| store.counts(keys))).await?;
-        let sum = |stat: Stat| parts.iter().filter_map(|part| part.get(stat as usize)).sum();
+        let sum = |stat: Stat| {
+            parts
+                .iter()
+                .filter_map(|part| part.get(stat as usize))
+                .sum()
+        };
         Ok(Self {
             agents: sum(Stat::Agents),
             tokens_issued: sum(Stat::TokensIssued),

@@ -106,7 +106,11 @@ impl Minter {
     ///
     /// # Errors
     /// When the cryptographic library fails.
-    pub fn mint(&self, agent: &Agent, request: TokenRequest<'_>) -> Result<AccessToken, machineauth_core::Error> {
+    pub fn mint(
+        &self,
+        agent: &Agent,
+        request: TokenRequest<'_>,
+    ) -> Result<AccessToken, machineauth_core::Error> {
         let end = request.issued_at.saturating_add(self.settings.lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
@@ -128,9 +132,16 @@ impl Minter {
             fid: request.family,
         };
         let payload = serde_json::to_vec(&claims).expect("claims are plain data");
-        let typ = if rfc9068 { Type::AccessToken } else { Type::Jwt };
+        let typ = if rfc9068 {
+            Type::AccessToken
+        } else {
+            Type::Jwt
+        };
         let active = self.keys.active();
         let text = sign_compact(&active.key, typ, &active.kid, &payload)?;
-        Ok(AccessToken { text, expires_at: Timestamp::from_secs(end.as_secs()) })
+        Ok(AccessToken {
+            text,
+            expires_at: Timestamp::from_secs(end.as_secs()),
+        })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use machineauth_core::clock::Clock;
 use machineauth_core::claims::Claims;
+use machineauth_core::clock::Clock;
 use machineauth_core::scope::ScopeSet;
 use machineauth_core::verifier::Verifier;
 use machineauth_core::{Error, ErrorKind};
@@ -80,7 +80,12 @@ impl OwnClaims {
             agent: claims.agent_id.as_deref()?.parse().ok()?,
             client: claims.subject.parse().ok()?,
             token: claims.jwt_id.as_deref()?.parse().ok()?,
-            family: claims.family_id.as_deref().map(str::parse).transpose().ok()?,
+            family: claims
+                .family_id
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .ok()?,
             generation: claims.generation?,
         })
     }
@@ -115,10 +120,20 @@ impl Tokens {
         }
     }
 
-    async fn access_token_state(&self, claims: Claims, own: OwnClaims) -> Result<TokenState, StoreError> {
+    async fn access_token_state(
+        &self,
+        claims: Claims,
+        own: OwnClaims,
+    ) -> Result<TokenState, StoreError> {
         let (found, revoked) = futures_util::try_join!(
             self.agents.by_client(own.client, Source::Store),
-            token_is_revoked(&*self.store, own.agent, own.token, own.family, own.generation),
+            token_is_revoked(
+                &*self.store,
+                own.agent,
+                own.token,
+                own.family,
+                own.generation
+            ),
         )?;
         let usable = found.is_some_and(|found| {
             let agent = &found.agent.value;
@@ -141,8 +156,12 @@ impl Tokens {
         if token.expires_at <= now {
             return Ok(TokenState::Expired);
         }
-        let found = self.agents.by_client(token.client_id, Source::Store).await?;
-        let usable = |agent: &Agent| agent.generation == token.generation && agent.may_act(now).is_ok();
+        let found = self
+            .agents
+            .by_client(token.client_id, Source::Store)
+            .await?;
+        let usable =
+            |agent: &Agent| agent.generation == token.generation && agent.may_act(now).is_ok();
         let Some(found) = found.filter(|found| usable(&found.agent.value)) else {
             return Ok(TokenState::Revoked);
         };
@@ -171,25 +190,46 @@ impl Tokens {
     /// # Errors
     /// [`RevokeError::NotYours`] when `caller` is given and the token is another client's.
     pub async fn revoke(&self, text: &str, caller: Option<ClientId>) -> Result<(), RevokeError> {
-        let Ok(recognized) = self.recognize(text) else { return Ok(()) };
+        let Ok(recognized) = self.recognize(text) else {
+            return Ok(());
+        };
         let (owner, batch) = match recognized {
             Recognized::Access(claims, own) => {
                 let home = own.agent.partition();
                 let end = machineauth_core::clock::Timestamp::from_secs(claims.expires_at);
-                (own.client, revocation::revoke_token(Batch::new(home), home, own.token, end))
+                (
+                    own.client,
+                    revocation::revoke_token(Batch::new(home), home, own.token, end),
+                )
             }
             Recognized::Refresh(token) => {
-                let Some(found) = self.agents.by_client(token.client_id, Source::Store).await? else {
+                let Some(found) = self
+                    .agents
+                    .by_client(token.client_id, Source::Store)
+                    .await?
+                else {
                     return Ok(());
                 };
                 let home = found.agent.value.home();
-                (token.client_id, revocation::revoke_family(Batch::new(home), home, token.family, self.clock.now()))
+                (
+                    token.client_id,
+                    revocation::revoke_family(
+                        Batch::new(home),
+                        home,
+                        token.family,
+                        self.clock.now(),
+                    ),
+                )
             }
         };
         if caller.is_some_and(|caller| caller != owner) {
             return Err(RevokeError::NotYours);
         }
-        match self.store.commit(&stats::count(batch, Stat::TokensRevoked, 1)).await? {
+        match self
+            .store
+            .commit(&stats::count(batch, Stat::TokensRevoked, 1))
+            .await?
+        {
             Outcome::Committed => Ok(()),
             // The batch insists only on not having been revoked before.
             Outcome::Conflict => Ok(()),
@@ -201,7 +241,10 @@ impl Tokens {
         if let Some(token) = RefreshToken::parse(text, &self.vault) {
             return Ok(Recognized::Refresh(token));
         }
-        let agent = self.verifier.check(text).map_err(|error: Error| error.kind())?;
+        let agent = self
+            .verifier
+            .check(text)
+            .map_err(|error: Error| error.kind())?;
         let own = OwnClaims::read(agent.claims()).ok_or(ErrorKind::MalformedToken)?;
         Ok(Recognized::Access(agent.claims().clone(), own))
     }

@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{AeadKey, HmacKey, constant_time_eq, hkdf_sha256, random};
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,9 @@ pub struct ServerKey(Zeroizing<[u8; 32]>);
 
 /// A text that is not a server key.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("expected 32 random bytes in base64url (43 characters) or hex (64 characters), as `openssl rand -hex 32` prints")]
+#[error(
+    "expected 32 random bytes in base64url (43 characters) or hex (64 characters), as `openssl rand -hex 32` prints"
+)]
 pub struct ParseServerKeyError;
 
 impl ServerKey {
@@ -41,22 +42,30 @@ impl ServerKey {
     /// When the text does not hold exactly 32 bytes.
     pub fn parse(text: &str) -> Result<Self, ParseServerKeyError> {
         let text = text.trim();
-        let bytes = Zeroizing::new(match text.len() {
-            64 => decode_hex(text),
-            _ => URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok(),
-        }
-        .ok_or(ParseServerKeyError)?);
-        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| ParseServerKeyError)?;
+        let bytes = Zeroizing::new(
+            match text.len() {
+                64 => decode_hex(text),
+                _ => base64url::decode(text.trim_end_matches('=')),
+            }
+            .ok_or(ParseServerKeyError)?,
+        );
+        let key: [u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| ParseServerKeyError)?;
         Ok(Self(Zeroizing::new(key)))
     }
 
     /// The key as base64url text, for the file that keeps a generated one.
     pub fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()))
+        Zeroizing::new(base64url::encode(self.0.as_slice()))
     }
 
     fn wrapping(&self) -> AeadKey {
-        AeadKey::new(&hkdf_sha256(self.0.as_slice(), b"machineauth data key wrapping"))
+        AeadKey::new(&hkdf_sha256(
+            self.0.as_slice(),
+            b"machineauth data key wrapping",
+        ))
     }
 }
 
@@ -106,17 +115,27 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::WrongServerKey`] when the store belongs to another server key.
-    pub async fn open(store: &dyn Store, server_key: &ServerKey, clock: &dyn Clock) -> Result<Self, VaultError> {
-        let name = KeyName::try_from(FIRST_DATA_KEY).expect("a digit is a valid key name");
-        let row = DATA_KEYS.key(Partition::SYSTEM).with(&name);
+    pub async fn open(
+        store: &dyn Store,
+        server_key: &ServerKey,
+        clock: &dyn Clock,
+    ) -> Result<Self, VaultError> {
+        let (name, row) = first_data_key();
         loop {
             if let Some(stored) = DATA_KEYS.get(store, &row).await? {
                 return Self::unwrap(name, &row, &stored.value, server_key);
             }
             let data_key = Zeroizing::new(random::<32>());
-            let wrapped = server_key.wrapping().seal(data_key.as_slice(), row.path().as_bytes());
-            let record = WrappedKey { wrapped: URL_SAFE_NO_PAD.encode(wrapped), created_at: clock.now() };
-            let batch = Batch::new(Partition::SYSTEM).absent(&row).put(&row, DATA_KEYS.encode(&record));
+            let wrapped = server_key
+                .wrapping()
+                .seal(data_key.as_slice(), row.path().as_bytes());
+            let record = WrappedKey {
+                wrapped: base64url::encode(wrapped),
+                created_at: clock.now(),
+            };
+            let batch = Batch::new(Partition::SYSTEM)
+                .absent(&row)
+                .put(&row, DATA_KEYS.encode(&record));
             match store.commit(&batch).await? {
                 Outcome::Committed => return Ok(Self::new(name, &data_key)),
                 // Another issuer opened the new store first: its key is the one.
@@ -125,13 +144,29 @@ impl Vault {
         }
     }
 
-    fn unwrap(name: KeyName, row: &Key, stored: &WrappedKey, server_key: &ServerKey) -> Result<Self, VaultError> {
-        let wrapped = URL_SAFE_NO_PAD.decode(&stored.wrapped).map_err(|_| VaultError::WrongServerKey)?;
+    /// Whether the store has a data key, so that a server key is bound to it.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn exists_in(store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(store.get(&first_data_key().1).await?.is_some())
+    }
+
+    fn unwrap(
+        name: KeyName,
+        row: &Key,
+        stored: &WrappedKey,
+        server_key: &ServerKey,
+    ) -> Result<Self, VaultError> {
+        let wrapped = base64url::decode(&stored.wrapped).ok_or(VaultError::WrongServerKey)?;
         let opened = server_key
             .wrapping()
             .open(&wrapped, row.path().as_bytes())
             .map_err(|_| VaultError::WrongServerKey)?;
-        let data_key: &[u8; 32] = opened.as_slice().try_into().map_err(|_| VaultError::WrongServerKey)?;
+        let data_key: &[u8; 32] = opened
+            .as_slice()
+            .try_into()
+            .map_err(|_| VaultError::WrongServerKey)?;
         Ok(Self::new(name, data_key))
     }
 
@@ -151,12 +186,12 @@ impl Vault {
 
     /// Encrypts `plaintext` for the row `row`; it opens in no other row.
     pub fn seal(&self, plaintext: &[u8], row: &Key) -> String {
-        URL_SAFE_NO_PAD.encode(self.sealing.seal(plaintext, row.path().as_bytes()))
+        base64url::encode(self.sealing.seal(plaintext, row.path().as_bytes()))
     }
 
     /// Opens what [`Vault::seal`] made for the row `row`. `None` when it was not made under this data key for this row.
     pub fn open_sealed(&self, sealed: &str, row: &Key) -> Option<Zeroizing<Vec<u8>>> {
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let sealed = base64url::decode(sealed)?;
         self.sealing.open(&sealed, row.path().as_bytes()).ok()
     }
 
@@ -179,8 +214,16 @@ impl Vault {
     }
 }
 
+fn first_data_key() -> (KeyName, Key) {
+    let name = KeyName::try_from(FIRST_DATA_KEY).expect("a digit is a valid key name");
+    let row = DATA_KEYS.key(Partition::SYSTEM).with(&name);
+    (name, row)
+}
+
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault").field("data_key", &self.data_key).finish_non_exhaustive()
+        f.debug_struct("Vault")
+            .field("data_key", &self.data_key)
+            .finish_non_exhaustive()
     }
 }

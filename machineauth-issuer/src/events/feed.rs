@@ -43,7 +43,9 @@ struct Positions(Vec<Position>);
 
 impl Positions {
     async fn heads(store: &dyn Store) -> Result<Self, StoreError> {
-        try_join_all(Partition::data().map(|partition| store.head(partition, Log::Revocations))).await.map(Self)
+        try_join_all(Partition::data().map(|partition| store.head(partition, Log::Revocations)))
+            .await
+            .map(Self)
     }
 
     /// An opaque event id.
@@ -57,16 +59,25 @@ impl Positions {
     }
 
     fn parse(id: &str) -> Option<Self> {
-        let positions: Vec<Position> = id.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let positions: Vec<Position> = id
+            .split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .ok()?;
         (positions.len() == Partition::data().count()).then_some(Self(positions))
     }
 
     /// Everything after these positions, which move on to the end. `None` when one of them is not in its log.
     async fn read_on(&mut self, store: &dyn Store) -> Result<Option<Vec<Bytes>>, StoreError> {
-        let reads = Partition::data().zip(&self.0).map(|(partition, after)| read_to_end(store, partition, after));
+        let reads = Partition::data()
+            .zip(&self.0)
+            .map(|(partition, after)| read_to_end(store, partition, after));
+        let reads = try_join_all(reads).await?;
         let mut entries = Vec::new();
-        for (position, read) in self.0.iter_mut().zip(try_join_all(reads).await?) {
-            let Some((end, new)) = read else { return Ok(None) };
+        for (position, read) in self.0.iter_mut().zip(reads) {
+            let Some((end, new)) = read else {
+                return Ok(None);
+            };
             *position = end;
             entries.extend(new);
         }
@@ -110,7 +121,11 @@ pub struct Feed {
 impl Feed {
     /// A feed over the logs in `store`. Tells nothing new until [`Feed::run`] runs.
     pub fn new(store: DynStore, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, news: watch::Sender::new(Some(broadcast::Sender::new(BACKLOG))) }
+        Self {
+            store,
+            clock,
+            news: watch::Sender::new(Some(broadcast::Sender::new(BACKLOG))),
+        }
     }
 
     /// Reads the logs and tells all listeners, until the server stops.
@@ -135,7 +150,9 @@ impl Feed {
                     heartbeat_due = Instant::now() + HEARTBEAT;
                 }
                 Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "the revocation logs cannot be read; listeners go stale"),
+                Err(error) => {
+                    tracing::warn!(%error, "the revocation logs cannot be read; listeners go stale")
+                }
             }
         }
     }
@@ -152,12 +169,16 @@ impl Feed {
             return Ok(());
         };
         match current.read_on(&*self.store).await? {
-            Some(entries) => entries.into_iter().for_each(|entry| self.tell(News::Revoked(entry))),
+            Some(entries) => entries
+                .into_iter()
+                .for_each(|entry| self.tell(News::Revoked(entry))),
             None => {
                 tracing::warn!("the store went back in time; every listener starts over");
                 let heads = Positions::heads(&*self.store).await?;
                 // Dropping the old channel ends the streams; their ids match nothing now, so they get a snapshot.
-                self.news.send_if_modified(|news| news.replace(broadcast::Sender::new(BACKLOG)).is_some());
+                self.news.send_if_modified(|news| {
+                    news.replace(broadcast::Sender::new(BACKLOG)).is_some()
+                });
                 *positions = Some(heads);
             }
         }
@@ -176,7 +197,11 @@ impl Feed {
     /// # Errors
     /// When the store cannot be read right now.
     pub async fn follow(&self, resume: Option<&str>) -> Result<mpsc::Receiver<Event>, StoreError> {
-        let news = self.news.borrow().as_ref().map(broadcast::Sender::subscribe);
+        let news = self
+            .news
+            .borrow()
+            .as_ref()
+            .map(broadcast::Sender::subscribe);
         let at = self.clock.now();
         let (sender, events) = mpsc::channel(64);
         let Some(news) = news else { return Ok(events) };
@@ -187,10 +212,20 @@ impl Feed {
             }
             None => None,
         };
-        let listener = Listener { events: sender, store: Arc::clone(&self.store) };
+        let listener = Listener {
+            events: sender,
+            store: Arc::clone(&self.store),
+        };
         let start = match resumed {
-            Some((missed, positions)) => Start::Resumed { missed, id: positions.to_id(), at },
-            None => Start::Snapshot { id: Positions::heads(&*self.store).await?.to_id(), at },
+            Some((missed, positions)) => Start::Resumed {
+                missed,
+                id: positions.to_id(),
+                at,
+            },
+            None => Start::Snapshot {
+                id: Positions::heads(&*self.store).await?.to_id(),
+                at,
+            },
         };
         tokio::spawn(listener.run(start, news));
         Ok(events)
@@ -200,7 +235,11 @@ impl Feed {
 /// How a listener begins.
 enum Start {
     /// Where it left off.
-    Resumed { missed: Vec<Bytes>, id: String, at: Timestamp },
+    Resumed {
+        missed: Vec<Bytes>,
+        id: String,
+        at: Timestamp,
+    },
     /// With everything that is revoked; the logs were at `id` before.
     Snapshot { id: String, at: Timestamp },
 }
@@ -238,14 +277,18 @@ impl Listener {
             let prefix = REVOKED.key(partition);
             let mut after = None;
             loop {
-                let page = REVOKED.scan(&*self.store, &prefix, after.as_ref(), PAGE).await.map_err(|error| {
-                    tracing::warn!(%error, "a snapshot of the revocations broke off");
-                    Ended
-                })?;
+                let page = REVOKED
+                    .scan(&*self.store, &prefix, after.as_ref(), PAGE)
+                    .await
+                    .map_err(|error| {
+                        tracing::warn!(%error, "a snapshot of the revocations broke off");
+                        Ended
+                    })?;
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.clone());
                 let last_page = page.len() < PAGE;
-                let revocations: Vec<Revocation> = page.into_iter().map(|(_, row)| row.value).collect();
+                let revocations: Vec<Revocation> =
+                    page.into_iter().map(|(_, row)| row.value).collect();
                 self.send(chunk(&revocations)).await?;
                 if last_page {
                     break;
@@ -255,7 +298,10 @@ impl Listener {
         self.send(current("live", at, id)).await
     }
 
-    async fn relay(&self, mut news: broadcast::Receiver<News>) -> Result<std::convert::Infallible, Ended> {
+    async fn relay(
+        &self,
+        mut news: broadcast::Receiver<News>,
+    ) -> Result<std::convert::Infallible, Ended> {
         loop {
             let event = tokio::select! {
                 () = self.events.closed() => return Err(Ended),
@@ -280,9 +326,14 @@ fn chunk(revocations: &[Revocation]) -> Event {
 }
 
 fn revocation(entry: &Bytes) -> Event {
-    Event::default().event("revocation").data(String::from_utf8_lossy(entry))
+    Event::default()
+        .event("revocation")
+        .data(String::from_utf8_lossy(entry))
 }
 
 fn current(event: &str, at: Timestamp, id: &str) -> Event {
-    Event::default().event(event).id(id).data(format!("{{\"at\":{}}}", at.as_millis()))
+    Event::default()
+        .event(event)
+        .id(id)
+        .data(format!("{{\"at\":{}}}", at.as_millis()))
 }

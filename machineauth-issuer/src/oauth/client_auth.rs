@@ -27,11 +27,14 @@ pub fn read(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAuth
             (None, None) => Ok(Presented::Nothing),
             (Some(name), None) => Ok(Presented::Name(client_id(&name)?)),
             (Some(name), Some(secret)) => credentials(&name, secret),
-            (None, Some(_)) => Err(OAuthError::InvalidRequest("client_secret without client_id".into())),
+            (None, Some(_)) => Err(OAuthError::InvalidRequest(
+                "client_secret without client_id".into(),
+            )),
         };
     }
-    let basic = BasicCredentials::read(headers)
-        .map_err(|_| OAuthError::InvalidClient("the Authorization header is not one HTTP Basic credential"))?;
+    let basic = BasicCredentials::read(headers).map_err(|_| {
+        OAuthError::InvalidClient("the Authorization header is not one HTTP Basic credential")
+    })?;
     let basic_name = percent_decode(&basic.user)?;
     if secret.is_some() || name.is_some_and(|name| name != basic_name) {
         return Err(OAuthError::InvalidRequest(
@@ -70,7 +73,10 @@ pub async fn authenticate(
 }
 
 fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {
-    Ok(Presented::Credentials(Credentials { client_id: client_id(name)?, secret: secret.into() }))
+    Ok(Presented::Credentials(Credentials {
+        client_id: client_id(name)?,
+        secret: secret.into(),
+    }))
 }
 
 /// A `client_id` that is not one of ours belongs to an unknown client.

@@ -49,8 +49,15 @@ impl From<TokenState> for Introspection {
     fn from(state: TokenState) -> Self {
         match state {
             TokenState::Active(token) => Self::of_active(token),
-            TokenState::Revoked => Self { revoked: Some(true), reason: Some("revoked"), ..Self::default() },
-            TokenState::Expired => Self { reason: Some("expired"), ..Self::default() },
+            TokenState::Revoked => Self {
+                revoked: Some(true),
+                reason: Some("revoked"),
+                ..Self::default()
+            },
+            TokenState::Expired => Self {
+                reason: Some("expired"),
+                ..Self::default()
+            },
             TokenState::Unrecognized => Self::default(),
         }
     }
@@ -88,11 +95,14 @@ pub async fn introspect(
     mut params: Params,
 ) -> Result<Json<Introspection>, OAuthError> {
     let presented = client_auth::read(&headers, &mut params)?;
-    let caller = client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    let caller =
+        client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
     let token = params.require("token")?;
     let state = match app.tokens.state(&token).await? {
         // Whoever says who it is sees only what concerns it (RFC 7662 §4).
-        TokenState::Active(token) if caller.is_some_and(|caller| !may_see(&caller, &token)) => TokenState::Unrecognized,
+        TokenState::Active(token) if caller.is_some_and(|caller| !may_see(&caller, &token)) => {
+            TokenState::Unrecognized
+        }
         state => state,
     };
     Ok(Json(state.into()))

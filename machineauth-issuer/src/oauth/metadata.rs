@@ -41,12 +41,18 @@ impl Documents {
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [keys.active().key.algorithm().as_str()],
         });
-        Self { metadata: metadata.to_string().into(), jwks: keys.published().to_json().into() }
+        Self {
+            metadata: metadata.to_string().into(),
+            jwks: keys.published().to_json().into(),
+        }
     }
 }
 
 fn document(body: &Bytes) -> Response {
-    let headers = [(CACHE_CONTROL, CACHEABLE), (CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let headers = [
+        (CACHE_CONTROL, CACHEABLE),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    ];
     (headers, body.clone()).into_response()
 }
 

@@ -27,7 +27,9 @@ impl Params {
     /// # Errors
     /// [`OAuthError::InvalidRequest`] that names it.
     pub fn require(&mut self, name: &'static str) -> Result<String, OAuthError> {
-        self.take(name).ok_or_else(|| OAuthError::InvalidRequest(format!("the parameter {name} is missing").into()))
+        self.take(name).ok_or_else(|| {
+            OAuthError::InvalidRequest(format!("the parameter {name} is missing").into())
+        })
     }
 
     fn parse(content_type: &str, body: &[u8]) -> Result<Self, OAuthError> {
@@ -53,7 +55,9 @@ impl Params {
 impl fmt::Debug for Params {
     /// Names only: values are secrets and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -62,23 +66,30 @@ impl<S: Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, OAuthError> {
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
-            return Err(invalid("parameters belong in the body, never in the URL, which ends up in logs"));
+            return Err(invalid(
+                "parameters belong in the body, never in the URL, which ends up in logs",
+            ));
         }
         let (parts, body) = request.into_parts();
         let content_type = match parts.headers.get(CONTENT_TYPE) {
-            Some(value) => value.to_str().map_err(|_| invalid("Content-Type is not text"))?,
+            Some(value) => value
+                .to_str()
+                .map_err(|_| invalid("Content-Type is not text"))?,
             None => "",
         };
-        let body: Bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| match too_large(&error) {
-            true => OAuthError::TooLarge,
-            false => invalid("the body ended early"),
-        })?;
+        let body: Bytes = axum::body::to_bytes(body, MAX_BODY)
+            .await
+            .map_err(|error| match too_large(&error) {
+                true => OAuthError::TooLarge,
+                false => invalid("the body ended early"),
+            })?;
         Self::parse(content_type, &body)
     }
 }
 
 fn too_large(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+    std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
 fn invalid(what: &'static str) -> OAuthError {
@@ -86,13 +97,19 @@ fn invalid(what: &'static str) -> OAuthError {
 }
 
 fn parse_form(body: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
-    let pairs: Vec<_> =
-        form_urlencoded::parse(body).take(MAX_PARAMETERS + 1).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+    let pairs: Vec<_> = form_urlencoded::parse(body)
+        .take(MAX_PARAMETERS + 1)
+        .map(|(k, v)| (k.into_owned(), v.into_owned()))
+        .collect();
     if pairs.len() > MAX_PARAMETERS {
         return Err(invalid("more than 32 parameters"));
     }
     // The parser puts this character where bytes were not UTF-8.
-    if pairs.iter().any(|(name, value)| [name, value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))) {
+    if pairs.iter().any(|(name, value)| {
+        [name, value]
+            .iter()
+            .any(|text| text.contains(char::REPLACEMENT_CHARACTER))
+    }) {
         return Err(invalid("a parameter is not UTF-8"));
     }
     Ok(pairs)
@@ -140,12 +157,24 @@ mod tests {
     fn a_form_and_an_object_say_the_same() {
         for (content_type, body) in [
             (FORM, "grant_type=client_credentials&scope=read+write"),
-            ("application/x-www-form-urlencoded;charset=UTF-8", "grant_type=client_credentials&scope=read%20write"),
-            (JSON, r#"{"grant_type": "client_credentials", "scope": "read write"}"#),
-            ("Application/JSON; charset=utf-8", r#"{"scope":"read write","grant_type":"client_credentials","x":null}"#),
+            (
+                "application/x-www-form-urlencoded;charset=UTF-8",
+                "grant_type=client_credentials&scope=read%20write",
+            ),
+            (
+                JSON,
+                r#"{"grant_type": "client_credentials", "scope": "read write"}"#,
+            ),
+            (
+                "Application/JSON; charset=utf-8",
+                r#"{"scope":"read write","grant_type":"client_credentials","x":null}"#,
+            ),
         ] {
             let mut params = Params::parse(content_type, body.as_bytes()).unwrap();
-            assert_eq!(params.take("grant_type").as_deref(), Some("client_credentials"));
+            assert_eq!(
+                params.take("grant_type").as_deref(),
+                Some("client_credentials")
+            );
             assert_eq!(params.take("scope").as_deref(), Some("read write"));
             assert_eq!(params.take("client_id"), None);
         }
@@ -154,8 +183,15 @@ mod tests {
     /// I2
     #[test]
     fn a_parameter_twice_is_refused() {
-        for (content_type, body) in [(FORM, "a=1&a=2"), (FORM, "a=1&%61=1"), (JSON, r#"{"a":"1","a":"1"}"#)] {
-            assert!(Params::parse(content_type, body.as_bytes()).is_err(), "{body}");
+        for (content_type, body) in [
+            (FORM, "a=1&a=2"),
+            (FORM, "a=1&%61=1"),
+            (JSON, r#"{"a":"1","a":"1"}"#),
+        ] {
+            assert!(
+                Params::parse(content_type, body.as_bytes()).is_err(),
+                "{body}"
+            );
         }
     }
 
@@ -163,7 +199,13 @@ mod tests {
     #[test]
     fn what_is_not_parameters_is_refused() {
         let many: Vec<_> = (0..33).map(|n| format!("p{n}=1")).collect();
-        let many_json = format!("{{{}}}", (0..33).map(|n| format!("\"p{n}\":\"1\"")).collect::<Vec<_>>().join(","));
+        let many_json = format!(
+            "{{{}}}",
+            (0..33)
+                .map(|n| format!("\"p{n}\":\"1\""))
+                .collect::<Vec<_>>()
+                .join(",")
+        );
         for (content_type, body) in [
             ("", b"grant_type=x".as_slice()),
             ("text/plain", b"grant_type=x"),
@@ -179,7 +221,10 @@ mod tests {
             (FORM, b"grant_type=%ff"),
             (FORM, many.join("&").as_bytes()),
         ] {
-            assert!(Params::parse(content_type, body).is_err(), "{content_type} {body:?}");
+            assert!(
+                Params::parse(content_type, body).is_err(),
+                "{content_type} {body:?}"
+            );
         }
     }
 

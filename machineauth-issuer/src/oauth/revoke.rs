@@ -25,8 +25,11 @@ pub async fn revoke(
     mut params: Params,
 ) -> Result<Json<Revoked>, OAuthError> {
     let presented = client_auth::read(&headers, &mut params)?;
-    let caller = client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    let caller =
+        client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
     let token = params.require("token")?;
-    app.tokens.revoke(&token, caller.map(|caller| caller.value.client_id)).await?;
+    app.tokens
+        .revoke(&token, caller.map(|caller| caller.value.client_id))
+        .await?;
     Ok(Json(Revoked { status: "revoked" }))
 }

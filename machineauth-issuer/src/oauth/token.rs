@@ -42,7 +42,11 @@ impl IntoResponse for Granted {
 }
 
 /// `POST /oauth/token`
-pub async fn token(State(app): State<App>, headers: HeaderMap, mut params: Params) -> Result<Granted, OAuthError> {
+pub async fn token(
+    State(app): State<App>,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
     match params.require("grant_type")?.as_str() {
         "client_credentials" => client_credentials(&app, &headers, params).await,
         "refresh_token" => refresh_token(&app, &headers, params).await,
@@ -51,20 +55,35 @@ pub async fn token(State(app): State<App>, headers: HeaderMap, mut params: Param
 }
 
 /// `POST /oauth/refresh`
-pub async fn refresh(State(app): State<App>, headers: HeaderMap, mut params: Params) -> Result<Granted, OAuthError> {
+pub async fn refresh(
+    State(app): State<App>,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
     match params.take("grant_type").as_deref() {
         None | Some("refresh_token") => refresh_token(&app, &headers, params).await,
         Some(_) => Err(OAuthError::UnsupportedGrantType),
     }
 }
 
-async fn client_credentials(app: &App, headers: &HeaderMap, mut params: Params) -> Result<Granted, OAuthError> {
+async fn client_credentials(
+    app: &App,
+    headers: &HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
     let credentials = client_auth::require(client_auth::read(headers, &mut params)?)?;
     let scope = requested_scope(&mut params)?;
-    Ok(app.grants.client_credentials(&credentials, scope.as_ref()).await?)
+    Ok(app
+        .grants
+        .client_credentials(&credentials, scope.as_ref())
+        .await?)
 }
 
-async fn refresh_token(app: &App, headers: &HeaderMap, mut params: Params) -> Result<Granted, OAuthError> {
+async fn refresh_token(
+    app: &App,
+    headers: &HeaderMap,
+    mut params: Params,
+) -> Result<Granted, OAuthError> {
     let mut client = client_auth::read(headers, &mut params)?;
     if app.config.access.refresh == ClientAuth::Required {
         client = Presented::Credentials(client_auth::require(client)?);
@@ -75,9 +94,13 @@ async fn refresh_token(app: &App, headers: &HeaderMap, mut params: Params) -> Re
 }
 
 fn requested_scope(params: &mut Params) -> Result<Option<ScopeSet>, OAuthError> {
-    let Some(text) = params.take("scope") else { return Ok(None) };
+    let Some(text) = params.take("scope") else {
+        return Ok(None);
+    };
     match ScopeSet::parse_lenient_separators(&text) {
         Ok(scope) => Ok(Some(scope)),
-        Err(_) => Err(OAuthError::InvalidScope("scope: names of printable ASCII without quotes, separated by spaces")),
+        Err(_) => Err(OAuthError::InvalidScope(
+            "scope: names of printable ASCII without quotes, separated by spaces",
+        )),
     }
 }

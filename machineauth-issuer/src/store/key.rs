@@ -43,7 +43,7 @@ impl Partition {
     /// When `kind` is empty or contains `/`, which is a programming error.
     pub fn key(self, kind: &'static str) -> Key {
         let mut path = String::with_capacity(kind.len());
-        push_part(&mut path, kind);
+        push_part(&mut path, &kind);
         Key {
             partition: self,
             path: path.into(),
@@ -86,11 +86,15 @@ impl Key {
     ///
     /// # Panics
     /// When the part is empty or contains `/`: the types that implement [`KeyPart`] do not.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "parts are ids and numbers, which callers need not borrow"
+    )]
     pub fn with(&self, part: impl KeyPart) -> Key {
         let mut path = String::with_capacity(self.path.len() + 40);
         path.push_str(&self.path);
         path.push(SEPARATOR);
-        push_part(&mut path, part);
+        push_part(&mut path, &part);
         Key {
             partition: self.partition,
             path: path.into(),
@@ -141,9 +145,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The half-open range of paths under `prefix`, after the path `after`: bounds for a backend's range read.
-/// The lower bound is exclusive, and so is the upper one.
-pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> (String, String) {
+/// The paths under `prefix` after the key `after`, as two bounds that are both exclusive; nothing when no path can
+/// lie between them.
+pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> Option<(String, String)> {
     let first = format!("{}{SEPARATOR}", prefix.path);
     // The byte after the separator: every path under the prefix sorts before it.
     let end = format!("{}{}", prefix.path, char::from(SEPARATOR as u8 + 1));
@@ -159,7 +163,7 @@ pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> (String, String)
     } else {
         first
     };
-    (lower, end)
+    (lower < end).then_some((lower, end))
 }
 
 /// Something that can stand between two separators of a [`Key`].
@@ -214,12 +218,6 @@ impl KeyName {
     }
 }
 
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl TryFrom<&str> for KeyName {
     type Error = InvalidKeyName;
 
@@ -234,12 +232,18 @@ impl TryFrom<&str> for KeyName {
     }
 }
 
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The text cannot be a [`KeyName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a name has 1 to 128 characters, each a letter, a digit, `_`, `.` or `-`")]
 pub struct InvalidKeyName;
 
-fn push_part(path: &mut String, part: impl KeyPart) {
+fn push_part(path: &mut String, part: &impl KeyPart) {
     let start = path.len();
     part.write(path);
     let written = &path[start..];

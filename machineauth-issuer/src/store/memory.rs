@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     partitions: Mutex<HashMap<Partition, Rows>>,
     changes: Changes,
+    closed: AtomicBool,
 }
 
 /// All that one partition holds.
@@ -56,6 +58,7 @@ impl MemoryStore {
             clock,
             partitions: Mutex::default(),
             changes: Changes::new(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -66,19 +69,30 @@ impl MemoryStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<R>(&self, partition: Partition, work: impl FnOnce(&mut Rows, Timestamp) -> R) -> R {
-        let now = self.clock.now();
-        work(self.partitions().entry(partition).or_default(), now)
+    fn with<R>(
+        &self,
+        partition: Partition,
+        work: impl FnOnce(&mut Rows, Timestamp) -> R,
+    ) -> Result<R, StoreError> {
+        let now = self.now_unless_closed()?;
+        Ok(work(self.partitions().entry(partition).or_default(), now))
+    }
+
+    fn now_unless_closed(&self) -> Result<Timestamp, StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::unavailable("the store was closed"));
+        }
+        Ok(self.clock.now())
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        Ok(self.with(key.partition(), |rows, now| {
+        self.with(key.partition(), |rows, now| {
             let row = rows.rows.get(key.path())?;
             row.is_live(now).then(|| row.entry.clone())
-        }))
+        })
     }
 
     async fn scan(
@@ -87,12 +101,14 @@ impl Store for MemoryStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
-        let (lower, upper) = scan_bounds(prefix, after);
+        let Some((lower, upper)) = scan_bounds(prefix, after) else {
+            return Ok(Vec::new());
+        };
         let range = (
             Bound::Excluded(lower.as_str()),
             Bound::Excluded(upper.as_str()),
         );
-        Ok(self.with(prefix.partition(), |rows, now| {
+        self.with(prefix.partition(), |rows, now| {
             rows.rows
                 .range::<str, _>(range)
                 .filter(|(_, row)| row.is_live(now))
@@ -104,18 +120,18 @@ impl Store for MemoryStore {
                     )
                 })
                 .collect()
-        }))
+        })
     }
 
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {
         let Some(first) = keys.first() else {
             return Ok(Vec::new());
         };
-        Ok(self.with(first.partition(), |rows, _| {
+        self.with(first.partition(), |rows, _| {
             keys.iter()
                 .map(|key| rows.counters.get(key.path()).copied().unwrap_or(0))
                 .collect()
-        }))
+        })
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Outcome, StoreError> {
@@ -125,7 +141,7 @@ impl Store for MemoryStore {
                 rows.apply(batch);
             }
             verdict
-        });
+        })?;
         if verdict == Verdict::Apply {
             batch.appended().for_each(|log| self.changes.moved(log));
         }
@@ -139,15 +155,15 @@ impl Store for MemoryStore {
         after: &Position,
         limit: usize,
     ) -> Result<LogRead, StoreError> {
-        Ok(self.with(partition, |rows, _| rows.entries(log).read(after, limit)))
+        self.with(partition, |rows, _| rows.entries(log).read(after, limit))
     }
 
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
-        Ok(self.with(partition, |rows, _| rows.entries(log).head()))
+        self.with(partition, |rows, _| rows.entries(log).head())
     }
 
     async fn tail(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
-        Ok(self.with(partition, |rows, _| rows.entries(log).tail))
+        self.with(partition, |rows, _| rows.entries(log).tail)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -159,7 +175,7 @@ impl Store for MemoryStore {
     }
 
     async fn sweep(&self, partition: Partition, limit: usize) -> Result<usize, StoreError> {
-        Ok(self.with(partition, |rows, now| {
+        self.with(partition, |rows, now| {
             let due = |row: &Row| {
                 row.expires_at
                     .is_some_and(|at| at.saturating_add(SWEEP_MARGIN) <= now)
@@ -173,18 +189,19 @@ impl Store for MemoryStore {
                 .collect();
             dead.iter().for_each(|path| rows.delete(path));
             dead.len()
-        }))
+        })
     }
 
     async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
-        Ok(self.with(partition, |rows, _| rows.entries(log).trim(keep)))
+        self.with(partition, |rows, _| rows.entries(log).trim(keep))
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Ok(self.clock.now())
+        self.now_unless_closed()
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        self.closed.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -51,8 +51,8 @@ impl<'a> StoredRow<'a> {
 }
 
 /// The entry in a stored row, when it is alive, without copying the value.
-pub(super) fn live_entry(bytes: Bytes, now: Timestamp) -> Result<Option<Entry>, StoreError> {
-    let row = StoredRow::decode(&bytes)?;
+pub(super) fn live_entry(bytes: &Bytes, now: Timestamp) -> Result<Option<Entry>, StoreError> {
+    let row = StoredRow::decode(bytes)?;
     let (version, is_live) = (row.version, row.is_live(now));
     Ok(is_live.then(|| Entry {
         value: bytes.slice(HEADER_LEN..),

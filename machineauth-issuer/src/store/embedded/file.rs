@@ -14,13 +14,16 @@ use crate::store::StoreError;
 /// How much of the file is kept in memory, in bytes.
 const CACHE: usize = 32 << 20;
 
+/// A way to open the database at a path.
+type Open = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+
 /// The database, and how to get it back.
 ///
 /// After an I/O error the database library refuses to go on until the file was closed and opened again, which also
 /// repairs what a failed commit left behind. Everybody shares the lock; only that repair takes it alone.
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    open: Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>,
+    open: Open,
     database: RwLock<Option<Database>>,
 }
 

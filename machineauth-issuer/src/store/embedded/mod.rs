@@ -2,6 +2,8 @@
 
 mod file;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::ops::Bound;
@@ -72,7 +74,7 @@ impl Store for EmbeddedStore {
             let row = rows.get((key.partition().index(), key.path()))?;
             Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
         })?;
-        row.map_or(Ok(None), |row| live_entry(row, self.clock.now()))
+        row.map_or(Ok(None), |row| live_entry(&row, self.clock.now()))
     }
 
     async fn scan(
@@ -82,7 +84,9 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
         let partition = prefix.partition();
-        let (lower, upper) = scan_bounds(prefix, after);
+        let Some((lower, upper)) = scan_bounds(prefix, after) else {
+            return Ok(Vec::new());
+        };
         let range = (
             Bound::Excluded((partition.index(), lower.as_str())),
             Bound::Excluded((partition.index(), upper.as_str())),

@@ -3,53 +3,35 @@
 //! A partition is one hash tag. Its rows, their index, their expiry times, its counters and its logs are one Redis
 //! key each, and a batch is one run of one script over them: one round trip.
 
+mod address;
 mod announce;
+mod commit;
 mod link;
 mod script;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
-use redis::{
-    Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
-    TlsCertificates, Value,
-};
+use redis::{Cmd, FromRedisValue, ProtocolVersion, Value};
 use tokio::sync::watch;
 
+pub use self::address::RedisOptions;
+use self::address::client;
 use self::announce::{Announcer, Subscriber};
 use self::link::{Link, Resend};
 use self::script::{Names, evalsha};
-use super::batch::{Check, Write};
 use super::changes::Changes;
 use super::key::scan_bounds;
-use super::row::{StoredRow, decode_log_entry, encode_log_entry, live_entry};
+use super::row::{decode_log_entry, live_entry};
 use super::{
-    Batch, Entry, InvalidAddress, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position,
-    SWEEP_MARGIN, Store, StoreError, Version,
+    Batch, Entry, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position, SWEEP_MARGIN, Store,
+    StoreError, Version,
 };
 
 /// How many rows or entries one run of a script looks at: Redis does nothing else meanwhile.
 const STEP: usize = 256;
-
-/// How to reach Redis, besides its URL.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct RedisOptions {
-    /// A PEM file with the certificate authorities to trust for `rediss://`, instead of the public ones.
-    pub ca_file: Option<PathBuf>,
-}
-
-impl RedisOptions {
-    /// Trusts the certificate authorities in this PEM file, instead of the public ones.
-    #[must_use]
-    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> RedisOptions {
-        self.ca_file = Some(path.into());
-        self
-    }
-}
 
 /// A store in Redis.
 #[derive(Debug)]
@@ -110,33 +92,6 @@ impl RedisStore {
         read(answer)
     }
 
-    fn commit_command(&self, batch: &Batch, announcement: &str) -> Cmd {
-        let names = self.names(batch.partition());
-        let mut command = evalsha(&self.link.scripts().commit, &names.of_commit());
-        let version = batch.version().to_bytes();
-        let letters: Vec<u8> = batch
-            .checks()
-            .iter()
-            .map(check_letter)
-            .chain(batch.writes().iter().map(write_letter))
-            .collect();
-        command
-            .arg(self.clock.now().as_millis())
-            .arg(&version[..])
-            .arg(announcement)
-            .arg(letters);
-        for check in batch.checks() {
-            command.arg(check.key().path());
-            if let Check::AtVersion(_, version) = check {
-                command.arg(&version.to_bytes()[..]);
-            }
-        }
-        for write in batch.writes() {
-            write_arguments(&mut command, write, batch.version());
-        }
-        command
-    }
-
     /// The positions before the oldest entry and of the newest.
     async fn ends(
         &self,
@@ -163,7 +118,7 @@ impl Store for RedisStore {
             .arg(&self.names(key.partition()).rows)
             .arg(key.path());
         let row: Option<Bytes> = self.call(&command).await?;
-        row.map_or(Ok(None), |row| live_entry(row, self.clock.now()))
+        row.map_or(Ok(None), |row| live_entry(&row, self.clock.now()))
     }
 
     async fn scan(
@@ -174,7 +129,9 @@ impl Store for RedisStore {
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
         let partition = prefix.partition();
         let names = self.names(partition);
-        let (mut lower, upper) = scan_bounds(prefix, after);
+        let Some((mut lower, upper)) = scan_bounds(prefix, after) else {
+            return Ok(Vec::new());
+        };
         let mut found = Vec::new();
         while found.len() < limit {
             let now = self.clock.now();
@@ -188,7 +145,7 @@ impl Store for RedisStore {
             let mut answer = answer.into_iter();
             lower = text(&answer.next().unwrap_or_default())?.to_owned();
             while let (Some(path), Some(row)) = (answer.next(), answer.next()) {
-                if let Some(entry) = live_entry(row, now)? {
+                if let Some(entry) = live_entry(&row, now)? {
                     found.push((Key::from_stored(partition, text(&path)?), entry));
                 }
             }
@@ -219,7 +176,9 @@ impl Store for RedisStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Outcome, StoreError> {
         let announcement = self.announcer.with_commit(batch);
-        let command = self.commit_command(batch, announcement);
+        let names = self.names(batch.partition());
+        let scripts = self.link.scripts();
+        let command = commit::command(scripts, names, batch, self.clock.now(), announcement);
         let resend = if batch.is_recognisable() {
             Resend::Once
         } else {
@@ -350,73 +309,4 @@ fn version(bytes: &[u8]) -> Result<Version, StoreError> {
         .try_into()
         .map(Version::from_bytes)
         .map_err(|_| UNEXPECTED)
-}
-
-fn check_letter(check: &Check) -> u8 {
-    match check {
-        Check::Absent(_) => b'a',
-        Check::AtVersion(..) => b'v',
-    }
-}
-
-fn write_letter(write: &Write) -> u8 {
-    match write {
-        Write::Put(_, _, None) => b'p',
-        Write::Put(_, _, Some(_)) => b'u',
-        Write::Delete(_) => b'd',
-        Write::Add(..) => b'+',
-        Write::Max(..) => b'm',
-        Write::Append(Log::Audit, _) => b'A',
-        Write::Append(Log::Revocations, _) => b'R',
-    }
-}
-
-fn write_arguments(command: &mut Cmd, write: &Write, version: Version) {
-    match write {
-        Write::Put(key, value, expires_at) => {
-            let row = StoredRow::encode(version, *expires_at, value);
-            command.arg(key.path()).arg(&row[..]);
-            if let Some(expires_at) = expires_at {
-                command.arg(expires_at.as_millis());
-            }
-        }
-        Write::Delete(key) => {
-            command.arg(key.path());
-        }
-        Write::Add(key, number) | Write::Max(key, number) => {
-            command.arg(key.path()).arg(*number);
-        }
-        Write::Append(_, entry) => {
-            command.arg(&encode_log_entry(version, entry)[..]);
-        }
-    }
-}
-
-fn client(
-    url: &str,
-    options: &RedisOptions,
-    protocol: ProtocolVersion,
-) -> Result<Client, StoreError> {
-    let invalid = |why| StoreError::Address { why };
-    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-        return Err(invalid(InvalidAddress::Url));
-    }
-    let info = url
-        .into_connection_info()
-        .map_err(|_| invalid(InvalidAddress::Url))?;
-    let settings = info.redis_settings().clone().set_protocol(protocol);
-    let info = info.set_redis_settings(settings);
-    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Client::open(info).map_err(|_| invalid(InvalidAddress::Url));
-    }
-    // rustls asks the process which cryptography to use, and panics when nobody said so and more than one is
-    // compiled in. An application's own choice stands.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let authorities = options.ca_file.as_ref().map(std::fs::read).transpose();
-    let certificates = TlsCertificates {
-        client_tls: None,
-        root_cert: authorities.map_err(|_| invalid(InvalidAddress::CertificateAuthorities))?,
-    };
-    Client::build_with_tls(info, certificates)
-        .map_err(|_| invalid(InvalidAddress::CertificateAuthorities))
 }

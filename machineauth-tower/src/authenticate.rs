@@ -1,0 +1,327 @@
+//! Verify the access token of every request.
+//!
+//! [`MachineAuthLayer`] reads the `Authorization` header, has the token verified, and hands the request on with a
+//! [`VerifiedAgent`] in its extensions. What cannot be verified is answered here (RFC 6750 §3): the inner service does
+//! not see it. Tokens in the query string or in a cookie, and more than one token, are refused with 400.
+//!
+//! # Example
+//!
+//! On a plain Tower stack:
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use machineauth_core::{KeySet, Verifier};
+//! use machineauth_tower::{MachineAuthLayer, VerifiedAgent};
+//! use tower::{ServiceBuilder, ServiceExt as _};
+//! # use machineauth_core::{crypto::{Algorithm, SigningKey}, jws};
+//!
+//! async fn handle(request: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let agent = request.extensions().get::<VerifiedAgent>().expect("only verified requests get here");
+//!     Ok(Response::new(Full::from(agent.id().to_owned())))
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let key = SigningKey::generate(Algorithm::ES256)?;
+//! # let keys = KeySet::from_jwks([key.public_jwk("k1")]);
+//! # let claims = serde_json::json!({
+//! #     "iss": "https://issuer.example", "aud": "my-api", "sub": "agent-7", "exp": 4_000_000_000_u64,
+//! # });
+//! # let token = jws::sign_compact(&key, jws::Type::Jwt, "k1", claims.to_string().as_bytes())?;
+//! let verifier = Verifier::builder("https://issuer.example", "my-api").keys(keys).build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(MachineAuthLayer::new(verifier))
+//!     .service_fn(handle);
+//!
+//! let request = Request::builder().header("authorization", format!("Bearer {token}")).body(())?;
+//! let response = service.clone().oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//!
+//! let response = service.oneshot(Request::new(())).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use machineauth_core::{Agent, Challenge, Error, ErrorKind, Verifier, bearer_token};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::agent::VerifiedAgent;
+
+/// Layer that applies [`MachineAuth`]. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct MachineAuthLayer {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    verifier: Verifier,
+    optional: bool,
+    realm: Option<String>,
+    resource_metadata: Option<String>,
+}
+
+impl MachineAuthLayer {
+    /// Lets requests through whose access token `verifier` accepts.
+    pub fn new(verifier: Verifier) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                verifier,
+                optional: false,
+                realm: None,
+                resource_metadata: None,
+            }),
+        }
+    }
+
+    /// Lets requests without any token through as well, without a [`VerifiedAgent`]. A token that is there must still
+    /// be good.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.settings_mut().optional = true;
+        self
+    }
+
+    /// Names the protection space in challenges (RFC 9110 §11.5).
+    #[must_use]
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.settings_mut().realm = Some(realm.into());
+        self
+    }
+
+    /// Says in challenges where the protected resource's metadata is (RFC 9728 §5.1).
+    #[must_use]
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        self.settings_mut().resource_metadata = Some(url.into());
+        self
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+impl<S> Layer<S> for MachineAuthLayer {
+    type Service = MachineAuth<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        MachineAuth {
+            inner,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+/// Middleware that verifies the access token of every request. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct MachineAuth<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for MachineAuth<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: From<Bytes>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let state = match self.settings.judge(&request) {
+            Judgement::Verified(agent) => {
+                request.extensions_mut().insert(VerifiedAgent(agent));
+                State::Accepted {
+                    future: self.inner.call(request),
+                }
+            }
+            Judgement::Anonymous => State::Accepted {
+                future: self.inner.call(request),
+            },
+            Judgement::Refused(error) => State::Refused {
+                challenge: self.settings.challenge(error),
+            },
+            Judgement::Undecided(token) => {
+                // The service that was polled ready goes with the request; a fresh clone stays here.
+                let fresh = self.inner.clone();
+                let inner = mem::replace(&mut self.inner, fresh);
+                State::Verifying {
+                    pending: Pending::new(&self.settings, token, inner, request),
+                }
+            }
+        };
+        ResponseFuture { state }
+    }
+}
+
+/// What can be said about a request without waiting.
+enum Judgement {
+    Verified(Arc<Agent>),
+    Anonymous,
+    Refused(Error),
+    /// The key of this token is not at hand; the issuer may have it.
+    Undecided(String),
+}
+
+impl Settings {
+    fn judge<B>(&self, request: &Request<B>) -> Judgement {
+        let token = match bearer_token(request.headers(), request.uri()) {
+            Ok(token) => token,
+            Err(error) if self.optional && error.kind() == ErrorKind::MissingToken => {
+                return Judgement::Anonymous;
+            }
+            Err(error) => return Judgement::Refused(error),
+        };
+        match self.verifier.check(token) {
+            Ok(agent) => Judgement::Verified(agent),
+            Err(error) => match error.kind() {
+                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
+                    Judgement::Undecided(token.to_owned())
+                }
+                _ => Judgement::Refused(error),
+            },
+        }
+    }
+
+    fn challenge(&self, error: Error) -> Box<Challenge> {
+        let mut challenge = Challenge::from(error);
+        if let Some(realm) = &self.realm {
+            challenge = challenge.realm(realm);
+        }
+        if let Some(url) = &self.resource_metadata {
+            challenge = challenge.resource_metadata(url);
+        }
+        Box::new(challenge)
+    }
+}
+
+pin_project! {
+    /// Response future of [`MachineAuth`].
+    pub struct ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        #[pin]
+        state: State<S, ReqBody>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        Accepted {
+            #[pin]
+            future: S::Future,
+        },
+        Refused {
+            challenge: Box<Challenge>,
+        },
+        // Boxed, so that it costs the others no room.
+        Verifying {
+            pending: Box<Pending<S, ReqBody>>,
+        },
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<Bytes>,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProjection::Accepted { future } => return future.poll(cx),
+                StateProjection::Refused { challenge } => {
+                    return Poll::Ready(Ok(challenge.to_response()));
+                }
+                StateProjection::Verifying { pending } => ready!(pending.poll(cx)),
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// A request whose token waits for its key.
+struct Pending<S, ReqBody> {
+    verifying: Pin<Box<dyn Future<Output = Result<Arc<Agent>, Error>> + Send>>,
+    settings: Arc<Settings>,
+    inner: S,
+    /// Taken when the verification is over.
+    request: Option<Request<ReqBody>>,
+}
+
+impl<S, ReqBody> Pending<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn new(
+        settings: &Arc<Settings>,
+        token: String,
+        inner: S,
+        request: Request<ReqBody>,
+    ) -> Box<Self> {
+        let verifier = settings.verifier.clone();
+        Box::new(Self {
+            verifying: Box::pin(async move { verifier.verify(&token).await }),
+            settings: Arc::clone(settings),
+            inner,
+            request: Some(request),
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<State<S, ReqBody>> {
+        let verified = ready!(self.verifying.as_mut().poll(cx));
+        let next = match verified {
+            Ok(agent) => {
+                let mut request = self
+                    .request
+                    .take()
+                    .expect("the future is replaced once the verification is over");
+                request.extensions_mut().insert(VerifiedAgent(agent));
+                State::Accepted {
+                    future: self.inner.call(request),
+                }
+            }
+            Err(error) => State::Refused {
+                challenge: self.settings.challenge(error),
+            },
+        };
+        Poll::Ready(next)
+    }
+}

@@ -1,0 +1,216 @@
+//! Demand scopes, per route.
+//!
+//! [`RequireScopesLayer`] goes below [`MachineAuthLayer`](crate::MachineAuthLayer): around single routes with axum's
+//! `route_layer`, or around any service. A request whose agent lacks a scope is answered with 403 and a challenge
+//! that names the scopes (RFC 6750 §3.1); one without a verified agent with 401.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use machineauth_tower::RequireScopesLayer;
+//! # use axum::{body::Body, http::Request};
+//! # use tower::ServiceExt as _;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app: Router = Router::new()
+//!     .route("/artifacts", get(async || "all of them").route_layer(RequireScopesLayer::new("read list")?))
+//!     .route("/search", get(async || "some").route_layer(RequireScopesLayer::any_of("read search")?));
+//!
+//! // No `MachineAuthLayer` has verified anybody, so nobody gets in.
+//! let response = app.oneshot(Request::get("/artifacts").body(Body::empty())?).await?;
+//! assert_eq!(response.status(), 401);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use machineauth_core::{Agent, Challenge, Error, ErrorKind, ScopeSet};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::agent::VerifiedAgent;
+
+/// Layer that applies [`RequireScopes`]. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct RequireScopesLayer {
+    rule: Arc<Rule>,
+}
+
+impl RequireScopesLayer {
+    /// Demands every one of these space-delimited scopes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClaim`] when one is no scope (RFC 6749 §3.3), [`ErrorKind::InvalidConfiguration`] when
+    /// there is none.
+    pub fn new(scopes: &str) -> Result<Self, Error> {
+        Self::demanding(Quantity::All, scopes)
+    }
+
+    /// Demands at least one of these space-delimited scopes.
+    ///
+    /// # Errors
+    /// As [`RequireScopesLayer::new`].
+    pub fn any_of(scopes: &str) -> Result<Self, Error> {
+        Self::demanding(Quantity::Any, scopes)
+    }
+
+    /// Names the protection space in challenges (RFC 9110 §11.5).
+    #[must_use]
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.rule).realm = Some(realm.into());
+        self
+    }
+
+    fn demanding(quantity: Quantity, scopes: &str) -> Result<Self, Error> {
+        let scopes = ScopeSet::parse(scopes)?;
+        if scopes.is_empty() {
+            return Err(ErrorKind::InvalidConfiguration.into());
+        }
+        Ok(Self {
+            rule: Arc::new(Rule {
+                quantity,
+                scopes,
+                realm: None,
+            }),
+        })
+    }
+}
+
+impl<S> Layer<S> for RequireScopesLayer {
+    type Service = RequireScopes<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireScopes {
+            inner,
+            rule: Arc::clone(&self.rule),
+        }
+    }
+}
+
+/// Middleware that demands scopes of the verified agent. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct RequireScopes<S> {
+    inner: S,
+    rule: Arc<Rule>,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScopes<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<Bytes>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let state = match self.rule.judge(request.extensions()) {
+            Ok(()) => State::Accepted {
+                future: self.inner.call(request),
+            },
+            Err(error) => State::Refused {
+                challenge: self.rule.challenge(error),
+            },
+        };
+        ResponseFuture { state }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    quantity: Quantity,
+    scopes: ScopeSet,
+    realm: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Quantity {
+    All,
+    Any,
+}
+
+impl Rule {
+    fn judge(&self, extensions: &Extensions) -> Result<(), Error> {
+        let Some(agent) = extensions.get::<VerifiedAgent>() else {
+            return Err(ErrorKind::MissingToken.into());
+        };
+        if self.is_met_by(agent) {
+            Ok(())
+        } else {
+            Err(ErrorKind::InsufficientScope.into())
+        }
+    }
+
+    fn is_met_by(&self, agent: &Agent) -> bool {
+        match self.quantity {
+            Quantity::All => agent.scopes().contains_all(&self.scopes),
+            Quantity::Any => self
+                .scopes
+                .iter()
+                .any(|scope| agent.has_scope(scope.as_str())),
+        }
+    }
+
+    fn challenge(&self, error: Error) -> Box<Challenge> {
+        let mut challenge = Challenge::from(error).scopes(&self.scopes);
+        if let Some(realm) = &self.realm {
+            challenge = challenge.realm(realm);
+        }
+        Box::new(challenge)
+    }
+}
+
+pin_project! {
+    /// Response future of [`RequireScopes`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Accepted {
+            #[pin]
+            future: F,
+        },
+        Refused {
+            challenge: Box<Challenge>,
+        },
+    }
+}
+
+impl<F, ResBody, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: From<Bytes>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Accepted { future } => future.poll(cx),
+            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
+        }
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The layers from outside: what a service behind them sees, and what a caller gets.
+
+mod authenticate;
+mod axum_stack;
+mod keys_from_issuer;
+mod plain_stack;
+mod require;
+mod support;

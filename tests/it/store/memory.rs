@@ -1,0 +1,3 @@
+//! The suite on the store of tests.
+
+super::conformance::suite!(super::super::fixture::memory);
