@@ -13,8 +13,9 @@ use crate::json::{self, StrictValue};
 /// The parts of a JOSE header that matter here (RFC 7515 §4).
 ///
 /// * `crit` is refused whatever it lists, and so is `b64`: no extension is understood (RFC 7515 §4.1.11, RFC 7797).
-/// * `jwk`, `jku`, `x5u`, `x5c` and everything else are read over and forgotten: a token never brings its own key.
-/// * `zip`, `enc` and the like mean nothing in a JWS and are read over too.
+///   So are `enc` and `zip`, which turn the payload into something else (RFC 7516 §4.1).
+/// * `jwk`, `jku`, `x5u`, `x5c` and the other registered members must have their registered type, and are then
+///   forgotten: a token never brings its own key. Members that nobody registered are forgotten too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     algorithm: Algorithm,
@@ -29,7 +30,7 @@ impl Header {
             .map_err(|_| malformed("the header is not a strict JSON object of known types"))?;
         if draft.extended {
             return Err(malformed(
-                "the header has `crit` or `b64`, and no extension is supported",
+                "the header has `crit`, `b64`, `enc` or `zip`, and no extension is supported",
             ));
         }
         let alg = draft.alg.ok_or(malformed("the header has no `alg`"))?;
@@ -113,9 +114,12 @@ impl<'de> Visitor<'de> for Reader {
                     {
                         return Err(de::Error::custom("duplicate member, or too many"));
                     }
-                    draft.extended |= matches!(other, "crit" | "b64");
+                    let value = members.next_value_seed(StrictValue::member())?;
+                    if !has_registered_type(other, &value) {
+                        return Err(de::Error::custom("a registered member of another type"));
+                    }
+                    draft.extended |= matches!(other, "crit" | "b64" | "enc" | "zip");
                     others.push(name);
-                    members.next_value_seed(StrictValue::member())?;
                     continue;
                 }
             };
@@ -126,6 +130,18 @@ impl<'de> Visitor<'de> for Reader {
             *place = Some(value);
         }
         Ok(draft)
+    }
+}
+
+/// RFC 7515 §4.1.2–4.1.10
+fn has_registered_type(name: &str, value: &Value) -> bool {
+    match name {
+        "jku" | "x5u" | "x5t" | "x5t#S256" | "cty" => value.is_string(),
+        "x5c" => value
+            .as_array()
+            .is_some_and(|chain| chain.iter().all(Value::is_string)),
+        "jwk" => value.is_object(),
+        _ => true,
     }
 }
 
