@@ -90,7 +90,7 @@ async fn read_to_end(
     partition: Partition,
     after: &Position,
 ) -> Result<Option<(Position, Vec<Bytes>)>, StoreError> {
-    let mut end = after.clone();
+    let mut end = *after;
     let mut entries = Vec::new();
     loop {
         match store.log(partition, Log::Revocations, &end, PAGE).await? {
