@@ -349,7 +349,7 @@ impl Shared {
         let known = self.keys.load_full();
         if known.as_ref().is_none_or(|keys| keys.document != document) {
             let set = KeySet::parse(&document).map_err(|_| FetchError::InvalidKeySet)?;
-            if set.len() == 0 {
+            if set.is_empty() {
                 return Err(FetchError::NoUsableKey);
             }
             let generation = known.map_or(0, |keys| keys.generation) + 1;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, ServerKeySource, StoreUrl, VARIABLES_HELP};
 use crate::domain::vault::{ServerKey, Vault};
+use crate::error::Chain;
 use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
 use crate::{routes, server, telemetry};
 
@@ -51,7 +52,9 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     // Before anything can be asked to stop, somebody listens for the request.
     let stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = open_store(&config.store, Arc::clone(&clock)).await?;
+    let store = open_store(&config.store, Arc::clone(&clock))
+        .await
+        .map_err(|error| format!("cannot open the store {}: {}", config.store, Chain(&error)))?;
     let server_key = server_key(&config.server_key, &*store).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!(

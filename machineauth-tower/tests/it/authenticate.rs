@@ -120,13 +120,13 @@ async fn a_token_anywhere_but_once_in_the_header_is_400_invalid_request() {
     let query = format!("/?access_token={token}");
     let authorization = ("authorization", &*header);
 
-    let requests: [(&str, Vec<(&str, &[u8])>); 6] = [
+    let requests = [
         ("/", vec![authorization, authorization]),
         ("/", vec![authorization, ("authorization", b"Basic YTpi")]),
-        (&query, vec![]),
-        (&query, vec![authorization]),
-        ("/", vec![("cookie", &cookie)]),
-        ("/", vec![authorization, ("cookie", &cookie)]),
+        (query.as_str(), vec![]),
+        (query.as_str(), vec![authorization]),
+        ("/", vec![("cookie", &*cookie)]),
+        ("/", vec![authorization, ("cookie", &*cookie)]),
     ];
     for (path, headers) in requests {
         let answer = send(&app, path, &headers).await;

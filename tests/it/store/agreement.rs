@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::fixture::{clock, key, partition};
 
-const CASES: u32 = 64;
+const CASES: u32 = 100;
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -206,7 +206,8 @@ impl Store for RedisStore {
         let names = self.names(partition);
         let mut position = *after;
         let mut entries = Vec::new();
-        while entries.len() < limit {
+        // Once at least: whether the position is lost is an answer even when no entry is wanted.
+        loop {
             let step = (limit - entries.len()).min(STEP);
             let mut command = evalsha(&self.link.scripts().log, &[names.log(log), &names.tails]);
             command
@@ -229,11 +230,10 @@ impl Store for RedisStore {
                 position = Position::new(position.sequence() + 1, version);
                 entries.push((position, entry));
             }
-            if complete {
-                break;
+            if complete || entries.len() == limit {
+                return Ok(LogRead::Entries(entries));
             }
         }
-        Ok(LogRead::Entries(entries))
     }
 
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {

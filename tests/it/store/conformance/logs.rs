@@ -56,6 +56,10 @@ pub(in crate::store) async fn a_log_is_read_in_pages(subject: Subject) -> TestRe
         }
     }
     assert_eq!(paged, all);
+    for after in [&Position::START, &all[0].0] {
+        let none = subject.store.log(partition(), Log::Audit, after, 0).await?;
+        assert_eq!(none, LogRead::Entries(Vec::new()));
+    }
     Ok(())
 }
 

@@ -19,4 +19,7 @@ end
 if own ~= ARGV[3] then
   return nil
 end
+if ARGV[4] == '0' then
+  return {} -- LRANGE takes an end of -1 for the last entry.
+end
 return redis.call('LRANGE', KEYS[1], skip, skip + tonumber(ARGV[4]) - 1)
