@@ -21,12 +21,7 @@ impl VerifiedTokens {
         Self((max_bytes > 0).then(|| {
             Cache::builder()
                 .max_capacity(max_bytes)
-                .weigher(|token: &Box<str>, _: &Arc<Agent>| {
-                    u32::try_from(token.len())
-                        .unwrap_or(u32::MAX)
-                        .saturating_mul(2)
-                        .saturating_add(ENTRY_BYTES)
-                })
+                .weigher(weight)
                 .build_with_hasher(RandomState::default())
         }))
     }
@@ -40,4 +35,12 @@ impl VerifiedTokens {
             cache.insert(token.into(), Arc::clone(agent));
         }
     }
+}
+
+#[expect(clippy::borrowed_box, reason = "moka hands out a reference to its key")]
+fn weight(token: &Box<str>, _: &Arc<Agent>) -> u32 {
+    u32::try_from(token.len())
+        .unwrap_or(u32::MAX)
+        .saturating_mul(2)
+        .saturating_add(ENTRY_BYTES)
 }

@@ -79,11 +79,11 @@ impl Verifier {
         let inner = &*self.0;
         let now = inner.clock.now();
         inner.revocations_are_fresh(now)?;
-        if let Some(agent) = inner.verified.get(token) {
-            if agent.generation() == inner.keys.generation(now)? {
-                inner.recheck(&agent, now)?;
-                return Ok(agent);
-            }
+        if let Some(agent) = inner.verified.get(token)
+            && agent.generation() == inner.keys.generation(now)?
+        {
+            inner.recheck(&agent, now)?;
+            return Ok(agent);
         }
         inner.check_cold(token, now)
     }

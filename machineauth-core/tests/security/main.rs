@@ -1,0 +1,17 @@
+//! The security list, one file per theme. Each test's doc comment names the list's id (V1, V2, …).
+
+mod support;
+
+mod algorithms;
+mod any_bytes;
+mod claims;
+mod encoding;
+mod header;
+mod issuer_binding;
+mod key_sets;
+mod oracle;
+mod properties;
+mod remembered_tokens;
+mod time;
+mod token_types;
+mod wycheproof_vectors;
