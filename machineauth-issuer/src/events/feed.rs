@@ -352,3 +352,29 @@ fn current(event: &str, at: Timestamp, id: &str) -> Event {
         .id(id)
         .data(format!("{{\"at\":{}}}", at.as_millis()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// I22
+        #[test]
+        fn no_event_id_makes_the_parser_panic(id in "[0-9a-f.:,-]{0,300}|\\PC{0,100}") {
+            if let Some(positions) = Positions::parse(&id) {
+                prop_assert_eq!(Positions::parse(&positions.to_id()), Some(positions));
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_id_has_a_position_for_every_partition() {
+        let start = Positions(vec![Position::START; Partition::data().count()]);
+        assert_eq!(Positions::parse(&start.to_id()), Some(start));
+        for other in ["", "0", "0,0", &"0,".repeat(32), &["0"; 33].join(",")] {
+            assert_eq!(Positions::parse(other), None, "{other}");
+        }
+    }
+}
