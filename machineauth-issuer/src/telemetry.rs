@@ -1,5 +1,7 @@
-//! Logs: to standard error, for people in development and as JSON in production.
+//! Logs and error texts for operators. Logs go to standard error, for people in development and as JSON in production.
 
+use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
@@ -21,4 +23,19 @@ pub fn init(config: &Config) -> Result<(), tracing_subscriber::filter::ParseErro
         Environment::Production => builder.json().init(),
     }
     Ok(())
+}
+
+/// An error with its causes, on one line.
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
 }

@@ -8,8 +8,8 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
-use super::id::{ClientId, FamilyId, TokenId};
-use super::vault::Vault;
+use crate::domain::id::{ClientId, FamilyId, TokenId};
+use crate::domain::vault::Vault;
 use crate::store::{Batch, Key, Partition, Store, StoreError, Table, Versioned};
 
 const PREFIX: &str = "rt_";
@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 const MAC_LENGTH: usize = 32;
 const FIXED_LENGTH: usize = 1 + 16 + 16 + 8 + 8 + 8;
 
-const REDEEMED: Table<Redemption> = Table::new("redeemed", 1);
+const REDEEMED: Table<Issuance> = Table::new("redeemed", 1);
 
 /// The content of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,11 @@ pub struct RefreshToken {
     pub scope: ScopeSet,
 }
 
-/// What is kept of a redeemed refresh token: enough to give the same answer once more.
+/// What was issued: the access token, as far as it is not the agent's. Kept of a redeemed refresh token, so that the
+/// same answer can be given once more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Redemption {
-    /// When it was redeemed; also the `iat` of the access token.
+pub struct Issuance {
+    /// When; the `iat` of the access token.
     pub at: Timestamp,
     /// The `jti` of the access token.
     pub token_id: TokenId,
@@ -117,20 +118,21 @@ impl RefreshToken {
         REDEEMED.key(home).with(self.family).with(self.sequence)
     }
 
-    /// Adds to `batch`: this token is redeemed now, and was not before.
-    pub fn redeem(&self, batch: Batch, home: Partition, redemption: &Redemption) -> Batch {
-        let key = self.redemption_key(home);
+    /// Adds to `batch`: this token is redeemed for `issuance`, and was not before.
+    pub fn redeem(&self, batch: Batch, issuance: &Issuance) -> Batch {
+        let key = self.redemption_key(batch.partition());
         batch
             .absent(&key)
-            .put_until(&key, REDEEMED.encode(redemption), self.expires_at)
+            .put_until(&key, REDEEMED.encode(issuance), self.expires_at)
     }
 
     /// The check that a batch makes so that an answer is repeated only while nobody has gone on from it.
-    pub fn not_redeemed(&self, batch: Batch, home: Partition) -> Batch {
-        batch.absent(&self.redemption_key(home))
+    pub fn not_redeemed(&self, batch: Batch) -> Batch {
+        let key = self.redemption_key(batch.partition());
+        batch.absent(&key)
     }
 
-    /// How the token was redeemed, if it was.
+    /// What the token was redeemed for, if it was.
     ///
     /// # Errors
     /// When the store cannot tell.
@@ -138,8 +140,8 @@ impl RefreshToken {
         &self,
         store: &dyn Store,
         home: Partition,
-    ) -> Result<Option<Redemption>, StoreError> {
-        let row: Option<Versioned<Redemption>> =
+    ) -> Result<Option<Issuance>, StoreError> {
+        let row: Option<Versioned<Issuance>> =
             REDEEMED.get(store, &self.redemption_key(home)).await?;
         Ok(row.map(|row| row.value))
     }
