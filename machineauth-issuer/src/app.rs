@@ -103,10 +103,11 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&vault),
         ));
+        let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             admin: AdminCredentials::new(&config.admin),
             documents: Documents::new(&config.tokens.issuer, &keys),
-            feed: Feed::new(Arc::clone(&store), Arc::clone(&clock)),
+            feed,
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),

@@ -1,9 +1,12 @@
 //! The end-to-end tests: one file per RFC, per document, per journey.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 mod admin_api;
 mod client_authentication;
 mod introspection;
 mod journey;
+mod keys;
 mod layering;
 mod metadata;
 mod outage;

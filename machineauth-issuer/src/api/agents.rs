@@ -15,8 +15,8 @@ use super::admin::Administrator;
 use super::body::JsonBody;
 use crate::app::App;
 use crate::domain::agent::{Agent, NewAgent};
-use crate::domain::agents::Usage;
 use crate::domain::id::{AgentId, ClientId};
+use crate::domain::usage::Usage;
 use crate::error::ApiError;
 use crate::store::StoreError;
 
@@ -68,7 +68,7 @@ impl AgentView {
     }
 
     async fn read(app: &App, agent: Agent) -> Result<Self, StoreError> {
-        let usage = app.agents.usage(agent.id).await?;
+        let usage = Usage::read(&*app.store, agent.id).await?;
         Ok(Self::new(agent, usage))
     }
 }

@@ -10,13 +10,13 @@ use super::id::{AgentId, ClientId};
 use super::revocation;
 use super::secret::SecretText;
 use super::stats::{self, Stat};
+use super::usage::Counter;
 use super::vault::Vault;
 use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
 
 const AGENTS: Table<Agent> = Table::new("agent", 1);
 /// Says which agent a `client_id` is. Written once with the agent, deleted with it.
 const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
-const USAGE: &str = "usage";
 
 /// How many records the cache of clients keeps.
 const CACHED_CLIENTS: u64 = 100_000;
@@ -91,17 +91,6 @@ pub enum AuthenticationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What an agent has done, from counters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Access tokens by client credentials.
-    pub token_count: i64,
-    /// Access tokens by refresh.
-    pub refresh_count: i64,
-    /// When the last token was issued.
-    pub last_token_issued_at: Option<Timestamp>,
 }
 
 /// Why a change was not made.
@@ -184,13 +173,13 @@ impl Agents {
         client_id: ClientId,
         source: Source,
     ) -> Result<Option<Found>, StoreError> {
-        if source == Source::Cache {
-            if let Some(agent) = self.by_client.get(&client_id) {
-                return Ok(Some(Found {
-                    agent,
-                    source: Source::Cache,
-                }));
-            }
+        if source == Source::Cache
+            && let Some(agent) = self.by_client.get(&client_id)
+        {
+            return Ok(Some(Found {
+                agent,
+                source: Source::Cache,
+            }));
         }
         let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
         // An unknown client costs the same two reads as a known one with a wrong secret (I3).
@@ -255,28 +244,6 @@ impl Agents {
             after = None;
         }
         Ok(agents)
-    }
-
-    /// What the agent has done.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn usage(&self, id: AgentId) -> Result<Usage, StoreError> {
-        let counts = self
-            .store
-            .counts(&Counter::ALL.map(|counter| counter.key(id)))
-            .await?;
-        let [token_count, refresh_count, last] = counts[..] else {
-            return Ok(Usage::default());
-        };
-        Ok(Usage {
-            token_count,
-            refresh_count,
-            last_token_issued_at: u64::try_from(last)
-                .ok()
-                .filter(|last| *last > 0)
-                .map(Timestamp::from_millis),
-        })
     }
 
     /// Replaces the agent's secret. Its tokens stay valid, unless `revoke_tokens` also ends all of them.
@@ -377,36 +344,4 @@ fn directory_key(client_id: ClientId) -> Key {
 /// The start of a batch that issues something to the agent: it fails when the record is no longer the one judged by.
 pub fn issue_to(agent: &StoredAgent) -> Batch {
     Batch::new(agent.value.home()).at_version(&record_key(agent.value.id), agent.version)
-}
-
-/// The counters of one agent, in rows of their own so that counting never conflicts with a change of the record.
-#[derive(Debug, Clone, Copy)]
-pub enum Counter {
-    /// Access tokens by client credentials.
-    Tokens,
-    /// Access tokens by refresh.
-    Refreshes,
-    /// When the last token was issued, in Unix milliseconds.
-    LastIssued,
-}
-
-impl Counter {
-    const ALL: [Self; 3] = [Self::Tokens, Self::Refreshes, Self::LastIssued];
-
-    fn key(self, id: AgentId) -> Key {
-        let name = match self {
-            Self::Tokens => "tokens",
-            Self::Refreshes => "refreshes",
-            Self::LastIssued => "last_issued",
-        };
-        id.partition().key(USAGE).with(id).with(name)
-    }
-
-    /// Adds one to this counter, and sets when the agent was last issued a token.
-    pub fn count(self, batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
-        let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        batch
-            .add(&self.key(agent), 1)
-            .max(&Self::LastIssued.key(agent), millis)
-    }
 }

@@ -11,4 +11,5 @@ pub mod signing;
 pub mod stats;
 pub mod token;
 pub mod tokens;
+pub mod usage;
 pub mod vault;

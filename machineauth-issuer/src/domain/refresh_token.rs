@@ -150,3 +150,84 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     *rest = tail;
     Some(*head)
 }
+
+#[cfg(test)]
+mod tests {
+    use machineauth_core::clock::{Clock, ManualClock};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::vault::ServerKey;
+    use crate::store::MemoryStore;
+
+    fn vault() -> Vault {
+        let clock: std::sync::Arc<dyn Clock> =
+            std::sync::Arc::new(ManualClock::new(Timestamp::from_secs(0)));
+        let store = MemoryStore::new(std::sync::Arc::clone(&clock));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(Vault::open(&store, &ServerKey::generate(), &*clock))
+            .unwrap()
+    }
+
+    fn token(scope: &str, sequence: u64, generation: u64, expires_at: u64) -> RefreshToken {
+        RefreshToken {
+            sequence,
+            ..RefreshToken::first(
+                ClientId::random(),
+                generation,
+                scope.parse().unwrap(),
+                Timestamp::from_secs(expires_at),
+            )
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_survives_its_text(
+            scope in "([a-z:]{1,12}( [a-z:]{1,12}){0,5})?",
+            sequence: u32,
+            generation: u64,
+            expires_at in 0..1_u64 << 40,
+        ) {
+            let vault = vault();
+            let token = token(&scope, sequence.into(), generation, expires_at);
+            prop_assert_eq!(RefreshToken::parse(&token.to_text(&vault), &vault), Some(token));
+        }
+
+        /// I22
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(rt_)?\\PC{0,200}") {
+            prop_assert_eq!(RefreshToken::parse(&text, &vault()), None);
+        }
+
+        #[test]
+        fn no_changed_character_is_accepted(at in 3_usize..140, with in "[A-Za-z0-9_-]") {
+            let vault = vault();
+            let text = token("read write", 1, 0, 1_800_000_000).to_text(&vault);
+            let at = at % (text.len() - 3) + 3;
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &with);
+            prop_assert_eq!(RefreshToken::parse(&changed, &vault).is_some(), changed == text);
+        }
+    }
+
+    #[test]
+    fn another_server_does_not_recognise_it() {
+        let text = token("read", 0, 0, 1_800_000_000).to_text(&vault());
+        assert_eq!(RefreshToken::parse(&text, &vault()), None);
+    }
+
+    #[test]
+    fn a_token_has_one_successor() {
+        let vault = vault();
+        let token = token("read", 7, 0, 1_800_000_000);
+        assert_eq!(
+            token.successor().to_text(&vault),
+            token.successor().to_text(&vault)
+        );
+        assert_eq!(token.successor().sequence, 8);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::jws::{Type, sign_compact};
+use machineauth_core::keyset::KeySet;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 
@@ -100,6 +101,11 @@ impl Minter {
     /// What all tokens have in common.
     pub fn settings(&self) -> &TokenSettings {
         &self.settings
+    }
+
+    /// The public keys that verify what is signed here.
+    pub fn published(&self) -> &KeySet {
+        self.keys.published()
     }
 
     /// Signs an access token for `agent`. It never outlives the agent.

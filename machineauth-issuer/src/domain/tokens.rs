@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use machineauth_core::claims::Claims;
-use machineauth_core::clock::Clock;
+use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::scope::ScopeSet;
-use machineauth_core::verifier::Verifier;
+use machineauth_core::verifier::{Agent as VerifiedAgent, Verifier};
 use machineauth_core::{Error, ErrorKind};
 
 use super::agent::Agent;
@@ -41,8 +41,8 @@ pub struct ActiveToken {
     pub scope: ScopeSet,
     /// When it expires, in Unix seconds.
     pub expires_at: u64,
-    /// The claims of an access token.
-    pub claims: Option<Claims>,
+    /// Everything that an access token says.
+    pub verified: Option<Arc<VerifiedAgent>>,
 }
 
 /// The kinds of token that this server issues.
@@ -114,15 +114,15 @@ impl Tokens {
     pub async fn state(&self, text: &str) -> Result<TokenState, StoreError> {
         match self.recognize(text) {
             Ok(Recognized::Refresh(token)) => self.refresh_token_state(token).await,
-            Ok(Recognized::Access(claims, own)) => self.access_token_state(claims, own).await,
-            Err(kind) if kind == ErrorKind::Expired => Ok(TokenState::Expired),
+            Ok(Recognized::Access(verified, own)) => self.access_token_state(verified, own).await,
+            Err(ErrorKind::Expired) => Ok(TokenState::Expired),
             Err(_) => Ok(TokenState::Unrecognized),
         }
     }
 
     async fn access_token_state(
         &self,
-        claims: Claims,
+        verified: Arc<VerifiedAgent>,
         own: OwnClaims,
     ) -> Result<TokenState, StoreError> {
         let (found, revoked) = futures_util::try_join!(
@@ -145,9 +145,9 @@ impl Tokens {
         Ok(TokenState::Active(ActiveToken {
             kind: TokenKind::Access,
             client_id: own.client,
-            scope: claims.scope.clone(),
-            expires_at: claims.expires_at,
-            claims: Some(claims),
+            scope: verified.scopes().clone(),
+            expires_at: verified.claims().expires_at,
+            verified: Some(verified),
         }))
     }
 
@@ -178,7 +178,7 @@ impl Tokens {
             client_id: token.client_id,
             scope: token.scope,
             expires_at: token.expires_at.as_secs(),
-            claims: None,
+            verified: None,
         }))
     }
 
@@ -194,9 +194,9 @@ impl Tokens {
             return Ok(());
         };
         let (owner, batch) = match recognized {
-            Recognized::Access(claims, own) => {
+            Recognized::Access(verified, own) => {
                 let home = own.agent.partition();
-                let end = machineauth_core::clock::Timestamp::from_secs(claims.expires_at);
+                let end = Timestamp::from_secs(verified.claims().expires_at);
                 (
                     own.client,
                     revocation::revoke_token(Batch::new(home), home, own.token, end),
@@ -241,16 +241,16 @@ impl Tokens {
         if let Some(token) = RefreshToken::parse(text, &self.vault) {
             return Ok(Recognized::Refresh(token));
         }
-        let agent = self
+        let verified = self
             .verifier
             .check(text)
             .map_err(|error: Error| error.kind())?;
-        let own = OwnClaims::read(agent.claims()).ok_or(ErrorKind::MalformedToken)?;
-        Ok(Recognized::Access(agent.claims().clone(), own))
+        let own = OwnClaims::read(verified.claims()).ok_or(ErrorKind::MalformedToken)?;
+        Ok(Recognized::Access(verified, own))
     }
 }
 
 enum Recognized {
-    Access(Claims, OwnClaims),
+    Access(Arc<VerifiedAgent>, OwnClaims),
     Refresh(RefreshToken),
 }

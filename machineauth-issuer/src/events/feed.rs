@@ -90,7 +90,7 @@ async fn read_to_end(
     partition: Partition,
     after: &Position,
 ) -> Result<Option<(Position, Vec<Bytes>)>, StoreError> {
-    let mut end = after.clone();
+    let mut end = *after;
     let mut entries = Vec::new();
     loop {
         match store.log(partition, Log::Revocations, &end, PAGE).await? {
@@ -114,18 +114,26 @@ async fn read_to_end(
 pub struct Feed {
     store: DynStore,
     clock: Arc<dyn Clock>,
+    /// Where the logs were before anybody could listen: nothing that a listener must hear lies before it.
+    start: Positions,
     /// `None` once the server stops.
     news: watch::Sender<Option<broadcast::Sender<News>>>,
 }
 
 impl Feed {
     /// A feed over the logs in `store`. Tells nothing new until [`Feed::run`] runs.
-    pub fn new(store: DynStore, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: DynStore, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let start = Positions::heads(&*store).await?;
+        let news = watch::Sender::new(Some(broadcast::Sender::new(BACKLOG)));
+        Ok(Self {
             store,
             clock,
-            news: watch::Sender::new(Some(broadcast::Sender::new(BACKLOG))),
-        }
+            start,
+            news,
+        })
     }
 
     /// Reads the logs and tells all listeners, until the server stops.
@@ -134,19 +142,21 @@ impl Feed {
         let mut stopped = self.news.subscribe();
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut positions = None;
+        let mut positions = self.start.clone();
         let mut heartbeat_due = Instant::now();
         loop {
             tokio::select! {
                 _ = stopped.wait_for(Option::is_none) => return,
                 _ = poll.tick() => {}
-                _ = changes.changed() => {}
+                Ok(()) = changes.changed() => {}
             }
             let at = self.clock.now();
             match self.round(&mut positions).await {
                 Ok(()) if Instant::now() >= heartbeat_due => {
-                    let id = positions.as_ref().map(Positions::to_id).unwrap_or_default();
-                    self.tell(News::Current { at, id: id.into() });
+                    self.tell(News::Current {
+                        at,
+                        id: positions.to_id().into(),
+                    });
                     heartbeat_due = Instant::now() + HEARTBEAT;
                 }
                 Ok(()) => {}
@@ -163,26 +173,31 @@ impl Feed {
     }
 
     /// Tells what is new in all partitions.
-    async fn round(&self, positions: &mut Option<Positions>) -> Result<(), StoreError> {
-        let Some(current) = positions else {
-            *positions = Some(Positions::heads(&*self.store).await?);
-            return Ok(());
-        };
-        match current.read_on(&*self.store).await? {
+    async fn round(&self, positions: &mut Positions) -> Result<(), StoreError> {
+        match positions.read_on(&*self.store).await? {
             Some(entries) => entries
                 .into_iter()
                 .for_each(|entry| self.tell(News::Revoked(entry))),
             None => {
-                tracing::warn!("the store went back in time; every listener starts over");
-                let heads = Positions::heads(&*self.store).await?;
-                // Dropping the old channel ends the streams; their ids match nothing now, so they get a snapshot.
-                self.news.send_if_modified(|news| {
-                    news.replace(broadcast::Sender::new(BACKLOG)).is_some()
-                });
-                *positions = Some(heads);
+                tracing::warn!(
+                    "a revocation log was restored or trimmed too far; every listener starts over"
+                );
+                *positions = Positions::heads(&*self.store).await?;
+                self.end_all_streams();
             }
         }
         Ok(())
+    }
+
+    /// Dropping the channel ends the streams. Their ids match nothing now, so they come back for a snapshot.
+    fn end_all_streams(&self) {
+        self.news.send_if_modified(|news| match news {
+            Some(sender) => {
+                *sender = broadcast::Sender::new(BACKLOG);
+                true
+            }
+            None => false,
+        });
     }
 
     fn tell(&self, news: News) {
@@ -336,4 +351,30 @@ fn current(event: &str, at: Timestamp, id: &str) -> Event {
         .event(event)
         .id(id)
         .data(format!("{{\"at\":{}}}", at.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// I22
+        #[test]
+        fn no_event_id_makes_the_parser_panic(id in "[0-9a-f.:,-]{0,300}|\\PC{0,100}") {
+            if let Some(positions) = Positions::parse(&id) {
+                prop_assert_eq!(Positions::parse(&positions.to_id()), Some(positions));
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_id_has_a_position_for_every_partition() {
+        let start = Positions(vec![Position::START; Partition::data().count()]);
+        assert_eq!(Positions::parse(&start.to_id()), Some(start));
+        for other in ["", "0", "0,0", &"0,".repeat(32), &["0"; 33].join(",")] {
+            assert_eq!(Positions::parse(other), None, "{other}");
+        }
+    }
 }

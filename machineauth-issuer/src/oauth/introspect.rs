@@ -76,13 +76,14 @@ impl Introspection {
             }),
             ..Self::default()
         };
-        if let Some(claims) = token.claims {
+        if let Some(verified) = token.verified {
+            let claims = verified.claims();
             answer.iat = claims.issued_at;
             answer.aud = claims.audience.iter().map(str::to_owned).collect();
-            answer.iss = Some(claims.issuer);
-            answer.sub = Some(claims.subject);
-            answer.jti = claims.jwt_id;
-            answer.agent_id = claims.agent_id;
+            answer.iss = Some(claims.issuer.clone());
+            answer.sub = Some(claims.subject.clone());
+            answer.jti = claims.jwt_id.clone();
+            answer.agent_id = claims.agent_id.clone();
         }
         answer
     }

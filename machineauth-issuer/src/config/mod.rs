@@ -1,0 +1,220 @@
+//! Configuration: every environment variable of the issuer, read once, checked whole.
+//!
+//! A value that cannot work refuses to start, with the variable's name and what is allowed; all mistakes are reported
+//! together. Secrets can come from files: `ADMIN_PASSWORD_FILE`, `SERVER_KEY_FILE`.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use machineauth_core::crypto::Algorithm;
+use reader::Reader;
+
+use crate::domain::grants::GrantSettings;
+use crate::domain::secret::SecretText;
+use crate::domain::token::TokenSettings;
+use crate::domain::vault::ServerKey;
+use crate::store::KeyName;
+
+/// The variables, for `--help`.
+pub const VARIABLES_HELP: &str = "\
+Environment variables (defaults in brackets):
+  ENV                      development or production [development]
+  HOST, PORT               where to listen [127.0.0.1 while the default password is in force, else 0.0.0.0; 8080]
+  DATABASE_URL             embedded:PATH, redis://HOST or rediss://HOST [embedded:machineauth.redb]
+  SERVER_KEY               32 bytes in hex or base64url; with Redis and in production required
+                           [generated beside the embedded store]
+  ADMIN_EMAIL, ADMIN_PASSWORD
+                           the administrator [admin@example.com, changeme; refused in production]
+  JWT_ISSUER               the URL that clients reach this server at [http://HOST:PORT]
+  JWT_SIGNING_ALGORITHM    RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA [RS256]
+  JWT_KEY_ID               the kid of the first signing key [key-1]
+  JWT_ACCESS_TOKEN_EXPIRY  seconds, at most 604800 [3600; 86400 in development]
+  JWT_PROFILE              machineauth or rfc9068 [machineauth]
+  SCOPE_POLICY             filter or strict: what to do with scopes beyond the client's own [filter]
+  REFRESH_TOKENS           on or off [on]
+  REFRESH_CLIENT_AUTH      optional or required [optional; required in production]
+  INTROSPECTION_AUTH       open or required, for introspection and revocation [open; required in production]
+  REVOCATIONS_AUTH         open or required, for the revocation feed [open; required in production]
+  LOG                      a level, or directives as info,machineauth_issuer=debug [info]
+SERVER_KEY_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
+
+/// What the issuer runs with.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Whether this is a production server.
+    pub environment: Environment,
+    /// Where state is kept.
+    pub store: StoreUrl,
+    /// Who administers.
+    pub admin: Admin,
+    /// The key that everything secret in the store depends on.
+    pub server_key: ServerKeySource,
+    /// What signs access tokens.
+    pub signing: Signing,
+    /// What access tokens say.
+    pub tokens: TokenSettings,
+    /// How tokens are granted.
+    pub grants: GrantSettings,
+    /// Who must authenticate where.
+    pub access: Access,
+    /// What is logged.
+    pub log: String,
+}
+
+/// Whether convenience or safety decides the defaults (`ENV`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Starts with nothing configured.
+    Development,
+    /// Refuses unsafe defaults.
+    Production,
+}
+
+/// Where state is kept (`DATABASE_URL`).
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// One file, for one process.
+    Embedded(PathBuf),
+    /// A Redis server, for any number of issuers. The URL may hold a password.
+    Redis(String),
+}
+
+/// The administrator (`ADMIN_EMAIL`, `ADMIN_PASSWORD`).
+#[derive(Debug)]
+pub struct Admin {
+    /// The user name of HTTP Basic.
+    pub email: String,
+    /// The password of HTTP Basic.
+    pub password: SecretText,
+    /// Whether the password is the documented default.
+    pub is_default: bool,
+}
+
+/// Where the server key comes from (`SERVER_KEY`, `SERVER_KEY_FILE`).
+#[derive(Debug)]
+pub enum ServerKeySource {
+    /// Configured.
+    Given(ServerKey),
+    /// Kept in a file beside the embedded store, made at the first start.
+    Generated(PathBuf),
+}
+
+/// What signs access tokens (`JWT_SIGNING_ALGORITHM`, `JWT_KEY_ID`).
+#[derive(Debug)]
+pub struct Signing {
+    /// The algorithm of new tokens.
+    pub algorithm: Algorithm,
+    /// The `kid` of the first key.
+    pub kid: KeyName,
+}
+
+/// Which endpoints demand client authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// `/oauth/introspect` and `/oauth/revoke` (`INTROSPECTION_AUTH`).
+    pub introspection: ClientAuth,
+    /// The refresh grant (`REFRESH_CLIENT_AUTH`).
+    pub refresh: ClientAuth,
+    /// `/oauth/revocations` (`REVOCATIONS_AUTH`).
+    pub revocations: ClientAuth,
+}
+
+/// Whether a client must authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// It may; credentials that are there must be right.
+    Optional,
+    /// It must.
+    Required,
+}
+
+/// Everything that is wrong with the configuration, a line each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot work:")?;
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    /// Without the password of a Redis URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
+            Self::Redis(url) => match url.split_once("://") {
+                Some((scheme, rest)) => {
+                    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                    write!(f, "{scheme}://{host}")
+                }
+                None => f.write_str("redis"),
+            },
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("embedded", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
+            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => {
+                Ok(Self::Redis(text.to_owned()))
+            }
+            Some(("postgres" | "postgresql", _)) => Err(
+                "PostgreSQL is not a store of this server: use redis://HOST in production, or embedded:PATH",
+            ),
+            Some(("json", _)) => Err(
+                "the JSON file store loses data at a crash and is not supported: use embedded:PATH or redis://HOST",
+            ),
+            _ => Err("expected embedded:PATH, redis://HOST or rediss://HOST"),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration of this process.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::from_variables(variables)
+    }
+
+    /// Reads the configuration from variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Reader::new(variables).finish()
+    }
+}

@@ -1,0 +1,356 @@
+//! Reading variables one by one, remembering everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use machineauth_core::crypto::Algorithm;
+
+use super::{
+    Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, Signing, StoreUrl,
+};
+use crate::domain::grants::{GrantSettings, ScopePolicy};
+use crate::domain::revocation::LONGEST_LIFETIME;
+use crate::domain::token::{Profile, TokenSettings};
+use crate::domain::vault::ServerKey;
+use crate::store::KeyName;
+
+const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
+const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
+const DEFAULT_STORE: &str = "machineauth.redb";
+const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
+/// The audience that access tokens of this server name, and that its own API accepts.
+const AUDIENCE: &str = "machineauth-api";
+
+/// Documented variables that a later version honours. Setting one refuses to start: none is decoration.
+const NOT_YET: [&str; 5] = [
+    "ALLOWED_ORIGINS",
+    "REQUIRE_HTTPS",
+    "WEBHOOK_WORKER_COUNT",
+    "WEBHOOK_MAX_RETRIES",
+    "WEBHOOK_TIMEOUT_SECS",
+];
+
+/// Takes variables one by one and remembers what was wrong.
+pub(super) struct Reader {
+    variables: BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(variables: BTreeMap<String, String>) -> Self {
+        Self {
+            variables,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        match self.config() {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(self.problems)),
+        }
+    }
+
+    fn config(&mut self) -> Option<Config> {
+        for name in NOT_YET {
+            if self.variables.contains_key(name) {
+                self.problem(name, "this version does not support it yet; unset it");
+            }
+        }
+        let environment = self.environment();
+        let production = environment == Environment::Production;
+        let admin = self.admin(production);
+        let port = self.parsed("PORT", "a port, 1 to 65535", 8080, |text| {
+            text.parse().ok().filter(|port| *port > 0u16)
+        });
+        let address = match admin.is_default {
+            true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let host = self.parsed("HOST", "an IP address", address, |text| text.parse().ok());
+        let listen = SocketAddr::new(host, port);
+        let store = self.store();
+        let server_key = self.server_key(production, &store);
+        let tokens = self.tokens(production, listen);
+        Some(Config {
+            listen,
+            environment,
+            server_key: server_key?,
+            store,
+            admin,
+            signing: self.signing()?,
+            tokens,
+            grants: self.grants(),
+            access: self.access(production),
+            log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+
+    fn environment(&mut self) -> Environment {
+        self.choice(
+            "ENV",
+            &[
+                ("development", Environment::Development),
+                ("production", Environment::Production),
+            ],
+        )
+        .unwrap_or(Environment::Development)
+    }
+
+    fn admin(&mut self, production: bool) -> Admin {
+        let email = self
+            .take("ADMIN_EMAIL")
+            .unwrap_or_else(|| DEFAULT_ADMIN_EMAIL.to_owned());
+        if email.is_empty() || email.contains(':') {
+            self.problem(
+                "ADMIN_EMAIL",
+                "expected an address without a colon, since HTTP Basic splits there",
+            );
+        }
+        let password = self
+            .secret("ADMIN_PASSWORD")
+            .unwrap_or_else(|| DEFAULT_ADMIN_PASSWORD.to_owned());
+        let is_default = password == DEFAULT_ADMIN_PASSWORD;
+        if production && is_default {
+            self.problem(
+                "ADMIN_PASSWORD",
+                "the default password is refused in production; set one of your own",
+            );
+        } else if production && password.chars().count() < SHORTEST_PRODUCTION_PASSWORD {
+            self.problem("ADMIN_PASSWORD", "in production at least 12 characters");
+        } else if password.is_empty() {
+            self.problem("ADMIN_PASSWORD", "an empty password is refused");
+        }
+        Admin {
+            email,
+            password: password.into(),
+            is_default,
+        }
+    }
+
+    fn store(&mut self) -> StoreUrl {
+        let Some(text) = self.take("DATABASE_URL") else {
+            return StoreUrl::Embedded(DEFAULT_STORE.into());
+        };
+        text.parse().unwrap_or_else(|allowed| {
+            self.problem("DATABASE_URL", allowed);
+            StoreUrl::Embedded(DEFAULT_STORE.into())
+        })
+    }
+
+    fn server_key(&mut self, production: bool, store: &StoreUrl) -> Option<ServerKeySource> {
+        if let Some(text) = self.secret("SERVER_KEY") {
+            return match ServerKey::parse(&text) {
+                Ok(key) => Some(ServerKeySource::Given(key)),
+                Err(allowed) => {
+                    self.problem("SERVER_KEY", &allowed.to_string());
+                    None
+                }
+            };
+        }
+        match store {
+            _ if production => self.problem(
+                "SERVER_KEY",
+                "required in production, here or in SERVER_KEY_FILE: 32 random bytes, as `openssl rand -hex 32` prints",
+            ),
+            StoreUrl::Redis(_) => self.problem(
+                "SERVER_KEY",
+                "required with Redis, here or in SERVER_KEY_FILE, the same for every issuer: 32 random bytes, as \
+                 `openssl rand -hex 32` prints",
+            ),
+            StoreUrl::Embedded(path) => return Some(ServerKeySource::Generated(path.with_extension("key"))),
+        }
+        None
+    }
+
+    fn signing(&mut self) -> Option<Signing> {
+        let algorithm = self.parsed(
+            "JWT_SIGNING_ALGORITHM",
+            "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+            Algorithm::RS256,
+            |text| text.parse().ok(),
+        );
+        let default = KeyName::try_from("key-1").ok()?;
+        let kid = self.parsed(
+            "JWT_KEY_ID",
+            "1 to 128 of A-Z a-z 0-9 _ . -",
+            default,
+            |text| KeyName::try_from(text).ok(),
+        );
+        Some(Signing { algorithm, kid })
+    }
+
+    fn tokens(&mut self, production: bool, listen: SocketAddr) -> TokenSettings {
+        let local = SocketAddr::new(
+            if listen.ip().is_unspecified() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                listen.ip()
+            },
+            listen.port(),
+        );
+        let issuer = match self.take("JWT_ISSUER") {
+            Some(issuer) => {
+                if let Err(allowed) = check_issuer(&issuer, production) {
+                    self.problem("JWT_ISSUER", allowed);
+                }
+                issuer
+            }
+            None => {
+                if production {
+                    self.problem(
+                        "JWT_ISSUER",
+                        "required in production: the https URL that clients reach this server at",
+                    );
+                }
+                format!("http://{local}")
+            }
+        };
+        let default_lifetime = if production { 3_600 } else { 86_400 };
+        let longest = LONGEST_LIFETIME.as_secs();
+        let lifetime = self.parsed(
+            "JWT_ACCESS_TOKEN_EXPIRY",
+            "1 to 604800 seconds",
+            default_lifetime,
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|seconds| (1..=longest).contains(seconds))
+            },
+        );
+        let profiles = [
+            ("machineauth", Profile::Machineauth),
+            ("rfc9068", Profile::Rfc9068),
+        ];
+        TokenSettings {
+            issuer,
+            audience: AUDIENCE.to_owned(),
+            lifetime: Duration::from_secs(lifetime),
+            profile: self
+                .choice("JWT_PROFILE", &profiles)
+                .unwrap_or(Profile::Machineauth),
+        }
+    }
+
+    fn grants(&mut self) -> GrantSettings {
+        let policies = [
+            ("filter", ScopePolicy::Filter),
+            ("strict", ScopePolicy::Strict),
+        ];
+        let refresh = self
+            .choice("REFRESH_TOKENS", &[("on", true), ("off", false)])
+            .unwrap_or(true);
+        GrantSettings {
+            scope_policy: self
+                .choice("SCOPE_POLICY", &policies)
+                .unwrap_or(ScopePolicy::Filter),
+            refresh_lifetime: refresh.then_some(LONGEST_LIFETIME),
+        }
+    }
+
+    fn access(&mut self, production: bool) -> Access {
+        let default = if production {
+            ClientAuth::Required
+        } else {
+            ClientAuth::Optional
+        };
+        let open = [
+            ("open", ClientAuth::Optional),
+            ("required", ClientAuth::Required),
+        ];
+        let optional = [
+            ("optional", ClientAuth::Optional),
+            ("required", ClientAuth::Required),
+        ];
+        Access {
+            introspection: self.choice("INTROSPECTION_AUTH", &open).unwrap_or(default),
+            refresh: self
+                .choice("REFRESH_CLIENT_AUTH", &optional)
+                .unwrap_or(default),
+            revocations: self.choice("REVOCATIONS_AUTH", &open).unwrap_or(default),
+        }
+    }
+
+    fn problem(&mut self, name: &str, what: &str) {
+        self.problems.push(format!("{name}: {what}"));
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.variables.remove(name)
+    }
+
+    /// The value of `name`, or of the file that `{name}_FILE` names.
+    fn secret(&mut self, name: &str) -> Option<String> {
+        let file_variable = format!("{name}_FILE");
+        match (self.take(name), self.take(&file_variable)) {
+            (Some(_), Some(_)) => {
+                self.problem(name, &format!("set either it or {file_variable}, not both"));
+                None
+            }
+            (Some(value), None) => Some(value),
+            (None, Some(path)) => match std::fs::read_to_string(Path::new(&path)) {
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    self.problem(&file_variable, &format!("cannot read {path}: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        allowed: &str,
+        default: T,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(text) = self.take(name) else {
+            return default;
+        };
+        parse(&text).unwrap_or_else(|| {
+            self.problem(name, &format!("{text:?} is not {allowed}"));
+            default
+        })
+    }
+
+    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.take(name)?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.problem(
+                name,
+                &format!("{text:?} is not one of: {}", words.join(", ")),
+            );
+        }
+        found.map(|(_, choice)| *choice)
+    }
+}
+
+/// An issuer identifier is an https URL without query and fragment (RFC 8414 §2); http is for development.
+fn check_issuer(issuer: &str, production: bool) -> Result<(), &'static str> {
+    let uri: http::Uri = issuer
+        .parse()
+        .map_err(|_| "expected a URL, as https://auth.example.com")?;
+    let known_scheme = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => !production,
+        _ => false,
+    };
+    if !known_scheme {
+        return Err("expected an https URL (http only in development)");
+    }
+    if uri.query().is_some() || issuer.contains('#') || issuer.contains('@') {
+        return Err("expected a URL without query, fragment and user");
+    }
+    if issuer.ends_with('/') {
+        return Err(
+            "expected a URL without a slash at the end: clients compare it character by character",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The client credentials grant (RFC 6749 §4.4).
+
+use machineauth_core::scope::ScopeSet;
+
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
+use crate::domain::agents::{Credentials, Source, issue_to};
+use crate::domain::id::TokenId;
+use crate::domain::refresh_token::{Redemption, RefreshToken};
+use crate::domain::stats::{self, Stat};
+use crate::domain::usage::Counter;
+use crate::store::Outcome;
+
+impl Grants {
+    /// Grants a token to a client that proves who it is.
+    ///
+    /// # Errors
+    /// [`GrantError::InvalidClient`], [`GrantError::InvalidScope`], or what failed on our side.
+    pub async fn client_credentials(
+        &self,
+        credentials: &Credentials,
+        requested: Option<&ScopeSet>,
+    ) -> Result<Granted, GrantError> {
+        let mut source = Source::Cache;
+        for _ in 0..MAX_ATTEMPTS {
+            let found = self
+                .agents
+                .by_client(credentials.client_id, source)
+                .await?
+                .ok_or(GrantError::InvalidClient)?;
+            source = Source::Store;
+            let agent = &found.agent.value;
+            let now = self.clock.now();
+            let judged = agent
+                .authenticate(&credentials.secret, &self.vault, now)
+                .map_err(|_| GrantError::InvalidClient)
+                .and_then(|()| self.grantable(&agent.scopes, requested));
+            let Some(scope) = final_word(judged, &found)? else {
+                continue;
+            };
+            let refresh = self.settings.refresh_lifetime.map(|lifetime| {
+                RefreshToken::first(
+                    agent.client_id,
+                    agent.generation,
+                    scope.clone(),
+                    now.saturating_add(lifetime),
+                )
+            });
+            let redemption = Redemption {
+                at: now,
+                token_id: TokenId::random(),
+                scope,
+            };
+            let access = self.mint(
+                agent,
+                &redemption,
+                refresh.as_ref().map(|token| token.family),
+            )?;
+            let batch = Counter::Tokens.count(issue_to(&found.agent), agent.id, now);
+            let batch = stats::count(batch, Stat::TokensIssued, 1);
+            if self.store.commit(&batch).await? == Outcome::Committed {
+                return Ok(self.granted(access, redemption, refresh, now));
+            }
+        }
+        Err(GrantError::Contended)
+    }
+}

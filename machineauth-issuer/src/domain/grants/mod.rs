@@ -1,0 +1,171 @@
+//! Grants: judging who may have a token, signing it, and committing that it was issued.
+//!
+//! A token is signed before the commit and handed out after it. The commit insists that the agent's record is still
+//! the version that was judged, so an agent that was deactivated, rotated or deleted meanwhile never gets a token:
+//! the commit fails, the record is read again and the judgement repeated.
+
+mod client_credentials;
+mod refresh_token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::scope::ScopeSet;
+
+use super::agent::Agent;
+use super::agents::{Agents, AuthenticationError, Found, Source};
+use super::id::FamilyId;
+use super::refresh_token::{Redemption, RefreshToken};
+use super::token::{AccessToken, Minter, TokenRequest};
+use super::vault::Vault;
+use crate::store::{DynStore, StoreError};
+
+/// How often a judgement is repeated when the record keeps changing underneath.
+const MAX_ATTEMPTS: usize = 16;
+
+/// What to do with scopes beyond the agent's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopePolicy {
+    /// Grant the others; the answer's `scope` says which (RFC 6749 §3.3).
+    Filter,
+    /// Refuse with `invalid_scope`.
+    Strict,
+}
+
+/// How this server grants.
+#[derive(Debug, Clone)]
+pub struct GrantSettings {
+    /// What to do with scopes beyond the agent's own.
+    pub scope_policy: ScopePolicy,
+    /// How long a refresh family lives; `None` issues no refresh tokens.
+    pub refresh_lifetime: Option<Duration>,
+}
+
+/// A granted access token, and what the answer says about it.
+#[derive(Debug)]
+pub struct Granted {
+    /// The signed access token.
+    pub access_token: String,
+    /// The refresh token, when one is issued.
+    pub refresh_token: Option<String>,
+    /// What was granted.
+    pub scope: ScopeSet,
+    /// The `iat` of the access token.
+    pub issued_at: Timestamp,
+    /// Seconds until the access token expires.
+    pub expires_in: u64,
+}
+
+/// Why nothing was granted.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// Unknown, wrong secret, inactive or expired: which one is nobody's business (I3).
+    #[error("invalid client credentials")]
+    InvalidClient,
+    /// The refresh token does not get a token, for whatever reason.
+    #[error("the refresh token is invalid, expired or already used")]
+    InvalidGrant,
+    /// Nothing that was asked for may be granted.
+    #[error("none of the requested scopes may be granted to this client")]
+    InvalidScope,
+    /// The record kept changing while it was judged.
+    #[error("the client is being changed by many at once; try again")]
+    Contended,
+    /// Signing failed.
+    #[error("signing failed: {0}")]
+    Signing(machineauth_core::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AuthenticationError> for GrantError {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Refused => Self::InvalidClient,
+            AuthenticationError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Issues tokens.
+#[derive(Debug)]
+pub struct Grants {
+    /// Where issuing is committed.
+    pub store: DynStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Recognises secrets and refresh tokens.
+    pub vault: Arc<Vault>,
+    /// The clients.
+    pub agents: Arc<Agents>,
+    /// Signs.
+    pub minter: Minter,
+    /// How this server grants.
+    pub settings: GrantSettings,
+}
+
+impl Grants {
+    fn grantable(
+        &self,
+        own: &ScopeSet,
+        requested: Option<&ScopeSet>,
+    ) -> Result<ScopeSet, GrantError> {
+        let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
+            return Ok(own.clone());
+        };
+        let granted = requested.intersection(own);
+        let refused = match self.settings.scope_policy {
+            ScopePolicy::Filter => granted.is_empty(),
+            ScopePolicy::Strict => granted.len() < requested.len(),
+        };
+        if refused {
+            Err(GrantError::InvalidScope)
+        } else {
+            Ok(granted)
+        }
+    }
+
+    fn mint(
+        &self,
+        agent: &Agent,
+        about: &Redemption,
+        family: Option<FamilyId>,
+    ) -> Result<AccessToken, GrantError> {
+        let request = TokenRequest {
+            id: about.token_id,
+            scope: &about.scope,
+            family,
+            issued_at: about.at,
+        };
+        self.minter
+            .mint(agent, request)
+            .map_err(GrantError::Signing)
+    }
+
+    fn granted(
+        &self,
+        access: AccessToken,
+        about: Redemption,
+        refresh: Option<RefreshToken>,
+        now: Timestamp,
+    ) -> Granted {
+        Granted {
+            access_token: access.text,
+            refresh_token: refresh.map(|token| token.to_text(&self.vault)),
+            scope: about.scope,
+            issued_at: about.at,
+            expires_in: access.expires_at.as_secs().saturating_sub(now.as_secs()),
+        }
+    }
+}
+
+/// A refusal by a cached record is no refusal: `None` asks for a fresh one.
+fn final_word<T>(judged: Result<T, GrantError>, found: &Found) -> Result<Option<T>, GrantError> {
+    match judged {
+        Ok(judged) => Ok(Some(judged)),
+        Err(_) if found.source == Source::Cache => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}

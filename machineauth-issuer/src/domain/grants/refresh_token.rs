@@ -1,0 +1,176 @@
+//! The refresh token grant (RFC 6749 §6), with rotation and detection of re-use (RFC 9700 §4.14.2).
+
+use std::time::Duration;
+
+use machineauth_core::clock::Timestamp;
+use machineauth_core::scope::ScopeSet;
+
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
+use crate::domain::agent::Agent;
+use crate::domain::agents::{Presented, Source, StoredAgent, issue_to};
+use crate::domain::id::TokenId;
+use crate::domain::refresh_token::{Redemption, RefreshToken};
+use crate::domain::revocation;
+use crate::domain::stats::{self, Stat};
+use crate::domain::usage::Counter;
+use crate::store::{Batch, Outcome};
+
+/// How long an authenticated repeat of a redemption gets the same answer: a lost answer must not end an honest client.
+const REPEAT_GRACE: Duration = Duration::from_secs(10);
+
+impl Grants {
+    /// Grants the next pair of tokens to whoever holds a refresh token.
+    ///
+    /// The client need not prove itself where the server lets refresh tokens stand alone; what it does present counts.
+    ///
+    /// # Errors
+    /// [`GrantError::InvalidGrant`], [`GrantError::InvalidClient`], [`GrantError::InvalidScope`], or what failed on
+    /// our side.
+    pub async fn refresh(
+        &self,
+        presented: &str,
+        client: &Presented,
+        requested: Option<&ScopeSet>,
+    ) -> Result<Granted, GrantError> {
+        if let Presented::Credentials(credentials) = client {
+            self.agents.authenticate(credentials).await?;
+        }
+        let authenticated = matches!(client, Presented::Credentials(_));
+        let token = RefreshToken::parse(presented, &self.vault).ok_or(GrantError::InvalidGrant)?;
+        if client
+            .client_id()
+            .is_some_and(|client_id| client_id != token.client_id)
+        {
+            return Err(GrantError::InvalidGrant);
+        }
+        let mut source = Source::Cache;
+        for _ in 0..MAX_ATTEMPTS {
+            let found = self
+                .agents
+                .by_client(token.client_id, source)
+                .await?
+                .ok_or(GrantError::InvalidGrant)?;
+            source = Source::Store;
+            let agent = &found.agent.value;
+            let now = self.clock.now();
+            let judged = redeemable(&token, agent, now).and_then(|()| {
+                let offered = token.scope.intersection(&agent.scopes);
+                self.grantable(&offered, requested)
+            });
+            let Some(scope) = final_word(judged, &found)? else {
+                continue;
+            };
+            let redemption = Redemption {
+                at: now,
+                token_id: TokenId::random(),
+                scope,
+            };
+            if let Some(granted) = self.redeem(&token, &found.agent, redemption).await? {
+                return Ok(granted);
+            }
+            if revocation::family_is_revoked(&*self.store, agent.home(), token.family).await? {
+                return Err(GrantError::InvalidGrant);
+            }
+            let Some(earlier) = token.redemption(&*self.store, agent.home()).await? else {
+                continue;
+            };
+            if let Some(granted) = self
+                .repeat(&token, &found.agent, earlier, authenticated)
+                .await?
+            {
+                return Ok(granted);
+            }
+        }
+        Err(GrantError::Contended)
+    }
+
+    /// Redeems the token for the first time. `None` when it was redeemed, its family revoked or the agent changed.
+    async fn redeem(
+        &self,
+        token: &RefreshToken,
+        stored: &StoredAgent,
+        redemption: Redemption,
+    ) -> Result<Option<Granted>, GrantError> {
+        let agent = &stored.value;
+        let now = redemption.at;
+        let access = self.mint(agent, &redemption, Some(token.family))?;
+        let batch = revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
+        let batch = token.redeem(batch, agent.home(), &redemption);
+        let batch = Counter::Refreshes.count(batch, agent.id, now);
+        let batch = stats::count(batch, Stat::TokensRefreshed, 1);
+        match self.store.commit(&batch).await? {
+            Outcome::Committed => Ok(Some(self.granted(
+                access,
+                redemption,
+                Some(token.successor()),
+                now,
+            ))),
+            Outcome::Conflict => Ok(None),
+        }
+    }
+
+    /// A redeemed token came again: the same answer within the grace, the end of the family otherwise. `None` when
+    /// the agent changed meanwhile.
+    async fn repeat(
+        &self,
+        token: &RefreshToken,
+        stored: &StoredAgent,
+        earlier: Redemption,
+        authenticated: bool,
+    ) -> Result<Option<Granted>, GrantError> {
+        let agent = &stored.value;
+        let now = self.clock.now();
+        let successor = token.successor();
+        let in_grace = now < earlier.at.saturating_add(REPEAT_GRACE);
+        if !in_grace
+            || successor
+                .redemption(&*self.store, agent.home())
+                .await?
+                .is_some()
+        {
+            return self.reused(token, agent, now).await;
+        }
+        if !authenticated {
+            // Whoever holds only the token gets nothing from repeating it, and cannot end the family either.
+            return Err(GrantError::InvalidGrant);
+        }
+        let unchanged =
+            revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
+        let unchanged = successor.not_redeemed(unchanged, agent.home());
+        match self.store.commit(&unchanged).await? {
+            Outcome::Committed => {
+                let access = self.mint(agent, &earlier, Some(token.family))?;
+                Ok(Some(self.granted(access, earlier, Some(successor), now)))
+            }
+            Outcome::Conflict => Ok(None),
+        }
+    }
+
+    /// A token that somebody went on from came again: one of the two holders stole it, so nobody keeps it.
+    async fn reused<T>(
+        &self,
+        token: &RefreshToken,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<T, GrantError> {
+        tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
+        let batch =
+            revocation::revoke_family(Batch::new(agent.home()), agent.home(), token.family, now);
+        let batch = stats::count(batch, Stat::TokensRevoked, 1);
+        match self.store.commit(&batch).await? {
+            // A conflict means that somebody else revoked it at the same time.
+            Outcome::Committed | Outcome::Conflict => Err(GrantError::InvalidGrant),
+        }
+    }
+}
+
+fn redeemable(token: &RefreshToken, agent: &Agent, now: Timestamp) -> Result<(), GrantError> {
+    let alive = now < token.expires_at
+        && token.generation == agent.generation
+        && agent.may_act(now).is_ok();
+    if alive {
+        Ok(())
+    } else {
+        Err(GrantError::InvalidGrant)
+    }
+}
