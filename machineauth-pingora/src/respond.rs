@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
+use tokio::time::timeout;
 
 use crate::module::MachineAuth;
 
 /// A body up to this many bytes is read to its end so that the connection can go on; for a longer one a new
 /// connection is cheaper, and a stranger must not have us read gigabytes.
-const MAX_DISCARDED_BODY: u64 = 64 * 1024;
-/// How long such a body may take.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_DISCARDED_BODY: usize = 64 * 1024;
+/// How long such a body may take. The answer waits for it: only then is it known what becomes of the connection.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gives the answer to a request that could not be proxied; for a proxy's method of the same name.
 ///
@@ -40,16 +41,15 @@ pub async fn fail_to_proxy(session: &mut Session, error: &Error) -> FailToProxy 
 /// Gives the full answer to a request that the module refused: status, `WWW-Authenticate`, `Retry-After` and a JSON
 /// body (RFC 6750 §3). `None`, and nothing done, when it was not the module that refused.
 ///
-/// The connection stays open, unless there is a request body on its way that is long or of unknown length.
+/// The connection stays open, unless a request body is on its way that is longer than 64 KiB or takes longer than a
+/// second.
 pub async fn answer_refusal(session: &mut Session) -> Option<FailToProxy> {
     let response = MachineAuth::of(session)?
         .challenge()?
         .to_response::<Bytes>();
     let error_code = response.status().as_u16();
-    let can_go_on = can_go_on(session);
-    if can_go_on {
-        session.set_total_drain_timeout(Some(DISCARD_TIMEOUT));
-    } else {
+    let can_go_on = discard_body(session).await;
+    if !can_go_on {
         session.set_keepalive(None);
     }
     let written = write(session, response).await;
@@ -65,18 +65,35 @@ pub fn was_refused(session: &Session) -> bool {
     MachineAuth::of(session).is_some_and(|auth| auth.challenge().is_some())
 }
 
-/// Whether the rest of the request can be disposed of, so that the next one can follow.
-fn can_go_on(session: &mut Session) -> bool {
-    if session.is_http2() || session.is_body_empty() {
+/// Disposes of the rest of the request, so that the next one can follow. Returns whether that was possible.
+async fn discard_body(session: &mut Session) -> bool {
+    // Streams of HTTP/2 end one by one.
+    if session.is_http2() || session.is_body_done() {
         return true;
     }
     let headers = &session.req_header().headers;
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    // Whoever was told to expect no "100 Continue" may send the body or leave it out (RFC 9110 §10.1.1): nobody can
-    // tell where the next request starts.
-    !headers.contains_key(EXPECT) && length.is_some_and(|length| length <= MAX_DISCARDED_BODY)
+    // A client that waits for "100 Continue" may send the body after our answer or leave it out (RFC 9110 §10.1.1):
+    // nobody could tell where its next request starts.
+    if headers.contains_key(EXPECT) || declared_length(headers) > Some(MAX_DISCARDED_BODY) {
+        return false;
+    }
+    let downstream = session.as_downstream_mut();
+    let reading = async {
+        let mut length = 0;
+        while length <= MAX_DISCARDED_BODY {
+            match downstream.read_request_body().await {
+                Ok(Some(part)) => length += part.len(),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    };
+    timeout(DISCARD_TIMEOUT, reading).await.unwrap_or(false)
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Past the modules, as Pingora's own error answers go: none has seen the request, since it was refused first.

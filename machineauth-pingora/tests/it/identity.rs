@@ -44,7 +44,7 @@ fn credentials_that_are_not_ours_pass_where_tokens_are_optional() {
 #[test]
 fn an_id_that_no_header_could_carry_unchanged_is_escaped() {
     let issuer = Issuer::new();
-    let claims = json!({"sub": " ünit%7\r\nX-Org-Id: org-2", "org_id": null, "scope": []});
+    let claims = json!({"sub": " ünit%7\r\nX-Org-Id: org-2", "org_id": "", "scope": []});
     let bearer = format!("Bearer {}", issuer.token_with(claims));
     let answer = Edge::with(issuer.module()).get(&[("Authorization", &bearer)]);
     let upstream = answer.at_upstream();

@@ -230,11 +230,15 @@ proptest! {
     /// V23
     #[test]
     fn no_header_value_is_more_than_a_clients_fault(
-        value in any::<Vec<u8>>(),
+        value in prop::collection::vec(
+            any::<u8>().prop_filter("a field value has no controls", |byte| {
+                *byte == b'\t' || (*byte >= b' ' && *byte != 0x7F)
+            }),
+            0..200,
+        ),
         scheme in prop::sample::select(vec!["", "Bearer ", "bearer  ", "Basic "]),
     ) {
         let value = [scheme.as_bytes(), &value].concat();
-        prop_assume!(HeaderValue::from_bytes(&value).is_ok());
         let modules = Modules::with(Issuer::new().module());
         let judged = at_once(modules.judge("/", &[("authorization", &value)]));
         prop_assert!((400..500).contains(&judged.status()));

@@ -97,29 +97,40 @@ fn the_connection_of_a_refused_request_serves_the_next() {
     assert_serves_another(&mut client, &issuer);
 }
 
+const SMUGGLED: &str = "GET / HTTP/1.1\r\nHost: edge\r\n\r\n";
+
 #[test]
-fn a_short_body_of_a_refused_request_is_not_taken_for_the_next_request() {
+fn the_body_of_a_refused_request_is_not_taken_for_the_next_request() {
     let issuer = Issuer::new();
     let edge = Edge::with(issuer.module());
     let mut client = edge.connect();
-    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: edge\r\n\r\n";
-    let length = smuggled.len().to_string();
-    let answer = client.send("POST", &[("Content-Length", &length)], smuggled);
-    assert_eq!(answer.status, 401);
+    let length = SMUGGLED.len();
+    let chunked = format!("{length:x}\r\n{SMUGGLED}\r\n0\r\n\r\n");
+    let bodies = [
+        (("Content-Length", length.to_string()), SMUGGLED),
+        (("Transfer-Encoding", "chunked".to_owned()), &chunked),
+    ];
+    for ((name, value), body) in bodies {
+        let answer = client.send("POST", &[(name, &value)], body);
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.field("connection"), Some("keep-alive"));
+    }
     assert_serves_another(&mut client, &issuer);
 }
 
 #[test]
-fn a_body_that_may_never_end_or_never_come_closes_the_connection() {
+fn a_body_that_is_long_or_never_comes_closes_the_connection() {
     let edge = Edge::with(Issuer::new().module());
-    let bodies: [&[(&str, &str)]; 3] = [
-        &[("Content-Length", "10000000")],
-        &[("Transfer-Encoding", "chunked")],
-        &[("Content-Length", "2"), ("Expect", "100-continue")],
+    let endless = format!("10001\r\n{}", "a".repeat(0x10001));
+    let bodies: [(&[(&str, &str)], &str); 4] = [
+        (&[("Content-Length", "10000000")], ""),
+        (&[("Content-Length", "2")], "a"),
+        (&[("Content-Length", "2"), ("Expect", "100-continue")], ""),
+        (&[("Transfer-Encoding", "chunked")], &endless),
     ];
-    for headers in bodies {
+    for (headers, body) in bodies {
         let mut client = edge.connect();
-        let answer = client.send("POST", headers, "");
+        let answer = client.send("POST", headers, body);
         assert_eq!(answer.status, 401, "{headers:?}");
         assert_eq!(answer.field("connection"), Some("close"), "{headers:?}");
         assert!(client.is_closed(), "{headers:?}");
