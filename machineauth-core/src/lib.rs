@@ -1,4 +1,51 @@
-//! Verify access tokens locally.
+//! Verify access tokens locally: no call to the issuer per request, and yet no token outlives its revocation.
+//!
+//! A [`Verifier`] belongs to one issuer and one audience; both must be named. It judges a token by its whole text:
+//!
+//! 1. **Parse, strictly.** [`Jws`] refuses whatever two readers could read differently: duplicate members, padding,
+//!    a second spelling of the same bytes, critical extensions, anything beyond 16 KiB.
+//! 2. **Find the key.** A [`KeySet`] holds the issuer's keys, parsed once. Each is for exactly one [`Algorithm`], so
+//!    the token's header cannot choose; `none` and HMAC do not exist here. A [`JwksCache`] keeps the set current:
+//!    everybody who misses a key waits for one fetch, and the last good keys serve while the issuer is away.
+//! 3. **Check the signature, then the [`Claims`]**: issuer, audience, times by the injected [`Clock`], and that it is
+//!    an access token at all and not bound to a key that nobody here can ask for.
+//! 4. **Ask the [`RevocationSet`]**, which follows the issuer's feed.
+//! 5. **Remember it.** The next check of the same text is one look-up, and judges anew what can have changed: expiry,
+//!    the issuer's keys, what is revoked.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use machineauth_core::crypto::Algorithm;
+//! use machineauth_core::jws::{Type, sign_compact};
+//! use machineauth_core::{ErrorKind, KeySet, ManualClock, Revocation, RevocationSet, SigningKey, Timestamp, Verifier};
+//!
+//! # fn main() -> Result<(), machineauth_core::Error> {
+//! // An issuer, in three lines. Yours publishes its keys: see `JwksCache`.
+//! let key = SigningKey::generate(Algorithm::ES256)?;
+//! let payload = br#"{"iss":"https://auth.example.com","sub":"agent-7","aud":"https://api.example.com",
+//!     "exp":1800003600,"jti":"token-1","scope":"artifacts:read"}"#;
+//! let token = sign_compact(&key, Type::AccessToken, "key-1", payload)?;
+//!
+//! let revocations = RevocationSet::new();
+//! let verifier = Verifier::builder("https://auth.example.com", "https://api.example.com")
+//!     .keys(KeySet::from_jwks([key.public_jwk("key-1")]))
+//!     .clock(Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000))))
+//!     .revocations(revocations.clone())
+//!     .build()?;
+//!
+//! let agent = verifier.check(&token)?;
+//! assert_eq!(agent.id(), "agent-7");
+//! assert!(agent.has_scope("artifacts:read"));
+//!
+//! revocations.apply(&Revocation::Token { jti: "token-1".into(), until: 1_800_003_600 });
+//! let error = verifier.check(&token).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Revoked);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without the feature `http` (on by default) nothing here opens a connection: bring your own [`jwks::FetchKeys`].
 
 pub mod base64url;
 pub mod claims;

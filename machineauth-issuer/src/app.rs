@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use machineauth_core::clock::Clock;
-use machineauth_core::verifier::Verifier;
+use machineauth_core::verifier::{GREATEST_LEEWAY, Verifier};
 use tokio::task::JoinHandle;
 
-use crate::api::admin::AdminCredentials;
 use crate::config::Config;
+use crate::documents::Documents;
+use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
 use crate::domain::grants::Grants;
 use crate::domain::signing::{SigningError, SigningKeys};
-use crate::domain::token::Minter;
 use crate::domain::tokens::Tokens;
+use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::events::feed::Feed;
 use crate::maintenance;
-use crate::oauth::metadata::Documents;
 use crate::store::{DynStore, StoreError};
 
 /// The application. Clones share everything.
@@ -34,8 +34,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Where state is kept.
     pub store: DynStore,
-    /// Recognises administrators.
-    pub admin: AdminCredentials,
+    /// Recognises the administrator.
+    pub administrator: AdministratorCredentials,
     /// Our clients.
     pub agents: Arc<Agents>,
     /// Issues tokens.
@@ -94,8 +94,8 @@ impl App {
         let verifier = Verifier::builder(&config.tokens.issuer, &config.tokens.audience)
             .keys(Arc::clone(keys.published()))
             .clock(Arc::clone(&clock))
-            // The issuer's own clock is the one that wrote `exp`: an expired token is inactive at once.
-            .leeway(std::time::Duration::ZERO)
+            // A token can be revoked for as long as any verifier may accept it.
+            .leeway(GREATEST_LEEWAY)
             .build()
             .map_err(StartError::Verifier)?;
         let agents = Arc::new(Agents::new(
@@ -103,10 +103,14 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&vault),
         ));
+        let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
-            admin: AdminCredentials::new(&config.admin),
+            administrator: AdministratorCredentials::new(
+                &config.admin.email,
+                &config.admin.password,
+            ),
             documents: Documents::new(&config.tokens.issuer, &keys),
-            feed: Feed::new(Arc::clone(&store), Arc::clone(&clock)),
+            feed,
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::error::Error;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,9 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, ServerKeySource, StoreUrl, VARIABLES_HELP};
 use crate::domain::vault::{ServerKey, Vault};
-use crate::error::Chain;
 use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
-use crate::{routes, server, telemetry};
+use crate::telemetry::{self, Chain};
+use crate::{routes, server};
 
 /// The OAuth 2.0 token service for machines.
 #[derive(Debug, Parser)]
@@ -105,15 +105,26 @@ async fn server_key(
 }
 
 /// Makes the key file beside a new store. Since the store is open, no other process is doing the same.
+///
+/// The file gets its name only when it is whole and on the disk, and the name is on the disk before anything in the
+/// store depends on the key: no crash leaves a store without its key, or half a key.
 fn generate_server_key(path: &Path) -> io::Result<ServerKey> {
     let key = ServerKey::generate();
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
     let mut file = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&unfinished)?;
     file.write_all(key.to_text().as_bytes())?;
     file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(key)
 }
 

@@ -7,39 +7,47 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::body::BodyError;
 use crate::domain::agents::{AgentError, AuthenticationError};
-use crate::domain::grants::GrantError;
+use crate::domain::grants::{GrantError, ScopePolicy};
 use crate::domain::tokens::RevokeError;
 use crate::store::StoreError;
+use crate::telemetry::Chain;
 
 /// Seconds after which a request that met an unreachable store is worth repeating.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-const CLIENT_CHALLENGE: HeaderValue =
+/// Asks for client credentials or administrator credentials, which come in the same scheme (RFC 6749 §5.2).
+const BASIC_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"machineauth\", charset=\"UTF-8\"");
+const BEARER_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"insufficient_scope\"");
+const SERVER_ERROR: &str = "the server failed; its log says why";
 
 /// An error of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3).
 #[derive(Debug)]
 pub enum OAuthError {
     /// The request is malformed.
     InvalidRequest(Cow<'static, str>),
-    /// The body is larger than any request needs.
-    TooLarge,
+    /// The body is larger than any request needs; the limit in bytes.
+    TooLarge(usize),
     /// The client did not authenticate.
     InvalidClient(&'static str),
     /// The refresh token gets nothing.
     InvalidGrant,
     /// The client may not do this.
     UnauthorizedClient(&'static str),
+    /// The client lacks a scope (RFC 6750 §3.1).
+    InsufficientScope(&'static str),
     /// The grant type is none of ours.
     UnsupportedGrantType,
     /// No requested scope can be granted, or a scope is malformed.
     InvalidScope(&'static str),
-    /// The store is away; nothing is known about the outcome.
-    TemporarilyUnavailable,
+    /// Trying again will help.
+    TemporarilyUnavailable(Unavailable),
     /// A fault of ours, logged where it happened.
     ServerError,
 }
@@ -49,8 +57,8 @@ pub enum OAuthError {
 pub enum ApiError {
     /// The request is malformed; the text names the field.
     InvalidRequest(Cow<'static, str>),
-    /// The body is larger than any request needs.
-    TooLarge,
+    /// The body is larger than any request needs; the limit in bytes.
+    TooLarge(usize),
     /// Administrator credentials are missing or wrong.
     Unauthorized,
     /// There is no such object.
@@ -61,10 +69,47 @@ pub enum ApiError {
     Conflict(&'static str),
     /// The request took too long to arrive or to answer.
     Timeout,
-    /// The store is away; nothing is known about the outcome.
-    TemporarilyUnavailable,
+    /// Trying again will help.
+    TemporarilyUnavailable(Unavailable),
     /// A fault of ours, logged where it happened.
     ServerError,
+}
+
+/// Why a request can only be answered later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The store is away; nothing is known about the outcome.
+    Store,
+    /// The clocks of this machine and of the store disagree.
+    ClockSkew,
+    /// Many others were changing the same object; nothing was done.
+    Contended,
+}
+
+impl OAuthError {
+    /// Whatever is wrong with a client's credentials, the answer is this one (I3).
+    pub const UNKNOWN_CLIENT: Self = Self::InvalidClient("invalid client credentials");
+}
+
+impl ApiError {
+    /// There is no agent of that name.
+    pub const NO_SUCH_AGENT: Self = Self::NotFound("there is no such agent");
+}
+
+impl Unavailable {
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Store => {
+                "the store cannot be reached; whether the request took effect is unknown; try again"
+            }
+            Self::ClockSkew => {
+                "the clocks of this machine and of its store disagree by more than 5 seconds; synchronise them"
+            }
+            Self::Contended => {
+                "many are changing the same client at once; nothing was done; try again"
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -74,126 +119,122 @@ struct Body<'a> {
     message: &'a str,
 }
 
+fn answer(status: StatusCode, error: &str, description: &str) -> Response {
+    let body = Body {
+        error,
+        error_description: description,
+        message: description,
+    };
+    (status, Json(body)).into_response()
+}
+
+fn challenged(challenge: HeaderValue, mut answer: Response) -> Response {
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+fn too_large(limit: usize) -> Response {
+    let description = format!("the body is larger than {} KiB", limit / 1024);
+    answer(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_request",
+        &description,
+    )
+}
+
+fn unavailable(why: Unavailable) -> Response {
+    let mut answer = answer(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "temporarily_unavailable",
+        why.description(),
+    );
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    answer
+}
+
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let (status, error, description) = match &self {
-            Self::InvalidRequest(what) => {
-                (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref())
-            }
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "invalid_request",
-                "the body is larger than 64 KiB",
+        let bad_request = |error, description| answer(StatusCode::BAD_REQUEST, error, description);
+        match self {
+            Self::InvalidRequest(what) => bad_request("invalid_request", &what),
+            Self::TooLarge(limit) => too_large(limit),
+            Self::InvalidClient(what) => challenged(
+                BASIC_CHALLENGE,
+                answer(StatusCode::UNAUTHORIZED, "invalid_client", what),
             ),
-            Self::InvalidClient(what) => {
-                headers.insert(WWW_AUTHENTICATE, CLIENT_CHALLENGE);
-                (StatusCode::UNAUTHORIZED, "invalid_client", *what)
-            }
-            Self::InvalidGrant => (
-                StatusCode::BAD_REQUEST,
+            Self::InvalidGrant => bad_request(
                 "invalid_grant",
                 "the refresh token is invalid, expired or already used",
             ),
-            Self::UnauthorizedClient(what) => {
-                (StatusCode::BAD_REQUEST, "unauthorized_client", *what)
-            }
-            Self::UnsupportedGrantType => (
-                StatusCode::BAD_REQUEST,
+            Self::UnauthorizedClient(what) => bad_request("unauthorized_client", what),
+            Self::InsufficientScope(what) => challenged(
+                BEARER_CHALLENGE,
+                answer(StatusCode::FORBIDDEN, "insufficient_scope", what),
+            ),
+            Self::UnsupportedGrantType => bad_request(
                 "unsupported_grant_type",
                 "grant_type must be client_credentials or refresh_token",
             ),
-            Self::InvalidScope(what) => (StatusCode::BAD_REQUEST, "invalid_scope", *what),
-            Self::TemporarilyUnavailable => unavailable(&mut headers),
-            Self::ServerError => SERVER_ERROR,
-        };
-        (
-            status,
-            headers,
-            Json(Body {
-                error,
-                error_description: description,
-                message: description,
-            }),
-        )
-            .into_response()
+            Self::InvalidScope(what) => bad_request("invalid_scope", what),
+            Self::TemporarilyUnavailable(why) => unavailable(why),
+            Self::ServerError => answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                SERVER_ERROR,
+            ),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let (status, error, description) = match &self {
-            Self::InvalidRequest(what) => {
-                (StatusCode::BAD_REQUEST, "invalid_request", what.as_ref())
-            }
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "invalid_request",
-                "the body is larger than 1 MiB",
-            ),
-            Self::Unauthorized => {
-                headers.insert(WWW_AUTHENTICATE, CLIENT_CHALLENGE);
-                (
+        match self {
+            Self::InvalidRequest(what) => answer(StatusCode::BAD_REQUEST, "invalid_request", &what),
+            Self::TooLarge(limit) => too_large(limit),
+            Self::Unauthorized => challenged(
+                BASIC_CHALLENGE,
+                answer(
                     StatusCode::UNAUTHORIZED,
                     "unauthorized",
                     "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD",
-                )
-            }
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, "not_found", *what),
-            Self::MethodNotAllowed => (
+                ),
+            ),
+            Self::NotFound(what) => answer(StatusCode::NOT_FOUND, "not_found", what),
+            Self::MethodNotAllowed => answer(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "this path has other methods; see the Allow header",
             ),
-            Self::Conflict(what) => (StatusCode::CONFLICT, "conflict", *what),
-            Self::Timeout => (
+            Self::Conflict(what) => answer(StatusCode::CONFLICT, "conflict", what),
+            Self::Timeout => answer(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",
-                "the request took longer than 30 seconds",
+                "the request took too long",
             ),
-            Self::TemporarilyUnavailable => unavailable(&mut headers),
-            Self::ServerError => SERVER_ERROR,
-        };
-        (
-            status,
-            headers,
-            Json(Body {
-                error,
-                error_description: description,
-                message: description,
-            }),
-        )
-            .into_response()
+            Self::TemporarilyUnavailable(why) => unavailable(why),
+            Self::ServerError => answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                SERVER_ERROR,
+            ),
+        }
     }
-}
-
-const SERVER_ERROR: (StatusCode, &str, &str) = (
-    StatusCode::INTERNAL_SERVER_ERROR,
-    "server_error",
-    "the server failed; its log says why",
-);
-
-fn unavailable(headers: &mut HeaderMap) -> (StatusCode, &'static str, &'static str) {
-    headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        "temporarily_unavailable",
-        "the store cannot be reached; whether the request took effect is unknown; try again",
-    )
 }
 
 impl From<GrantError> for OAuthError {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::InvalidClient => INVALID_CLIENT,
+            GrantError::InvalidClient => Self::UNKNOWN_CLIENT,
             GrantError::InvalidGrant => Self::InvalidGrant,
-            GrantError::InvalidScope => Self::InvalidScope(
-                "none of the requested scopes, or not all of them, may be granted to this client",
-            ),
-            GrantError::Contended => Self::TemporarilyUnavailable,
+            GrantError::InvalidScope(policy) => Self::InvalidScope(match policy {
+                ScopePolicy::Filter => "none of the requested scopes may be granted to this client",
+                ScopePolicy::Strict => {
+                    "not all of the requested scopes may be granted to this client"
+                }
+            }),
+            GrantError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
             GrantError::Signing(error) => {
                 tracing::error!(%error, "signing a token failed");
                 Self::ServerError
@@ -203,12 +244,10 @@ impl From<GrantError> for OAuthError {
     }
 }
 
-const INVALID_CLIENT: OAuthError = OAuthError::InvalidClient("invalid client credentials");
-
 impl From<AuthenticationError> for OAuthError {
     fn from(error: AuthenticationError) -> Self {
         match error {
-            AuthenticationError::Refused => INVALID_CLIENT,
+            AuthenticationError::Refused => Self::UNKNOWN_CLIENT,
             AuthenticationError::Store(error) => error.into(),
         }
     }
@@ -228,7 +267,7 @@ impl From<RevokeError> for OAuthError {
 impl From<AgentError> for ApiError {
     fn from(error: AgentError) -> Self {
         match error {
-            AgentError::NotFound => Self::NotFound("there is no such agent"),
+            AgentError::NotFound => Self::NO_SUCH_AGENT,
             AgentError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
             AgentError::Contended => {
                 Self::Conflict("the agent is being changed by many at once; try again")
@@ -238,22 +277,38 @@ impl From<AgentError> for ApiError {
     }
 }
 
+impl From<BodyError> for OAuthError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::Incomplete => Self::InvalidRequest("the body ended early".into()),
+        }
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::Incomplete => Self::InvalidRequest("the body ended early".into()),
+        }
+    }
+}
+
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
-        if is_outage(&error) {
-            Self::TemporarilyUnavailable
-        } else {
-            Self::ServerError
+        match is_outage(&error) {
+            true => Self::TemporarilyUnavailable(Unavailable::Store),
+            false => Self::ServerError,
         }
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if is_outage(&error) {
-            Self::TemporarilyUnavailable
-        } else {
-            Self::ServerError
+        match is_outage(&error) {
+            true => Self::TemporarilyUnavailable(Unavailable::Store),
+            false => Self::ServerError,
         }
     }
 }
@@ -266,19 +321,4 @@ fn is_outage(error: &StoreError) -> bool {
         false => tracing::error!(error = %Chain(error), "the store failed"),
     }
     outage
-}
-
-/// An error with its causes, on one line.
-pub struct Chain<'a>(pub &'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
-    }
 }

@@ -8,13 +8,16 @@
 pub mod api;
 pub mod app;
 pub mod basic;
+pub mod body;
 pub mod cli;
 pub mod config;
+pub mod documents;
 pub mod domain;
 pub mod error;
 pub mod events;
 pub mod maintenance;
 pub mod oauth;
+pub mod paths;
 pub mod routes;
 pub mod server;
 pub mod store;

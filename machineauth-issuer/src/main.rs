@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use machineauth_issuer::cli::Cli;
+use machineauth_issuer::telemetry::Chain;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("machineauth-issuer: {error}");
+            eprintln!("machineauth-issuer: {}", Chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::store::{Log, Partition, Store, StoreError};
+use crate::telemetry::Chain;
 
-/// How often the next partition has its turn; all of them within half a minute.
+/// How often the next partition has its turn; all of them within a minute.
 const STEP: Duration = Duration::from_secs(1);
 /// Rows swept in one step, so that no commit waits long behind it.
 const ROWS_PER_STEP: usize = 1000;
@@ -20,7 +21,7 @@ pub async fn run(store: &dyn Store) {
     for partition in Partition::data().cycle() {
         steps.tick().await;
         if let Err(error) = maintain(store, partition).await {
-            tracing::warn!(%error, %partition, "maintenance of the store failed; it is tried again");
+            tracing::warn!(error = %Chain(&error), %partition, "maintenance of the store failed; it is tried again");
         }
     }
 }

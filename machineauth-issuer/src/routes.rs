@@ -1,4 +1,4 @@
-//! Every path of the HTTP API, in one table.
+//! Every path of the HTTP API with its handlers, in one table.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,33 +15,9 @@ use crate::api::{agents, service};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
-
-/// The token endpoint.
-pub const TOKEN: &str = "/oauth/token";
-/// The introspection endpoint.
-pub const INTROSPECT: &str = "/oauth/introspect";
-/// The revocation endpoint.
-pub const REVOKE: &str = "/oauth/revoke";
-/// The documented short form of the refresh grant.
-pub const REFRESH: &str = "/oauth/refresh";
-/// The revocation feed.
-pub const REVOCATIONS: &str = "/oauth/revocations";
-/// The key set.
-pub const JWKS: &str = "/.well-known/jwks.json";
-const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
-const OPENID_METADATA: &str = "/.well-known/openid-configuration";
-const AGENTS: &str = "/api/agents";
-
-/// What `GET /` names.
-pub const ENDPOINTS: [&str; 7] = [
-    TOKEN,
-    INTROSPECT,
-    REVOKE,
-    REFRESH,
-    REVOCATIONS,
-    AGENTS,
-    JWKS,
-];
+use crate::paths::{
+    AGENTS, INTROSPECT, JWKS, OAUTH_METADATA, OPENID_METADATA, REFRESH, REVOCATIONS, REVOKE, TOKEN,
+};
 
 /// How long a request may take until its answer begins, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -142,7 +142,7 @@ async fn every_value_that_cannot_be_accepted_is_named() {
             json!({ "name": "a", "organization_id": "org-123" }),
             "organization_id",
         ),
-        (json!([]), "struct"),
+        (json!([]), "expected a JSON object"),
     ] {
         let answer = issuer
             .admin(Method::POST, "/api/agents", Some(body.clone()))

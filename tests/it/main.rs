@@ -6,6 +6,7 @@ mod admin_api;
 mod client_authentication;
 mod introspection;
 mod journey;
+mod keys;
 mod layering;
 mod metadata;
 mod outage;

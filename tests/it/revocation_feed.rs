@@ -150,7 +150,7 @@ async fn a_closed_feed_asks_for_a_client_that_may_read_it() {
     };
     Answer::to(ask(&may_not.client_id, &may_not.client_secret))
         .await
-        .expect_error(400, "unauthorized_client");
+        .expect_error(403, "insufficient_scope");
     Answer::to(ask(&may.client_id, "wrong"))
         .await
         .expect_error(401, "invalid_client");

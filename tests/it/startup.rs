@@ -41,7 +41,7 @@ async fn nothing_configured_is_enough_and_the_printed_lines_work() {
         (answer["active"].as_bool(), answer["scope"].as_str()),
         (Some(true), Some("read write"))
     );
-    for name in ["machineauth.redb", "machineauth.key"] {
+    for name in ["machineauth.redb", "machineauth.redb.key"] {
         let mode = std::fs::metadata(directory.path().join(name))
             .unwrap()
             .permissions()
@@ -138,7 +138,7 @@ async fn a_lost_server_key_is_noticed_and_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let issuer = start(directory.path(), free_port().await, &[]).await;
     assert!(issuer.terminate().await.success());
-    let key = directory.path().join("machineauth.key");
+    let key = directory.path().join("machineauth.redb.key");
     std::fs::remove_file(&key).unwrap();
     let port = free_port().await.to_string();
     let output = Command::new(ISSUER)

@@ -12,8 +12,9 @@ use crate::keyset::KeySet;
 use crate::revocation::RevocationSet;
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-/// Revocations are kept this much longer than the tokens that they hit, so no verifier may allow more.
-const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
+/// The most that a verifier's clock and the issuer's may disagree. Revocations are kept this much longer than the tokens
+/// that they hit, so no verifier may allow more.
+pub const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
 const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What to do when it is long ago that the revocations were known to be complete.

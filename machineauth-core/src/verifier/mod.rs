@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use agent::Agent;
-pub use builder::{StalePolicy, TokenTypes, VerifierBuilder};
+pub use builder::{GREATEST_LEEWAY, StalePolicy, TokenTypes, VerifierBuilder};
 use cache::VerifiedTokens;
 
 use crate::claims::Claims;

@@ -22,7 +22,7 @@ fn with(mut jwk: Value, changes: Value) -> Value {
 /// An odd number of exactly `bits` bits, as good as any for looking at its size.
 fn modulus(bits: usize) -> String {
     let mut n = vec![0xff; bits.div_ceil(8)];
-    if bits % 8 != 0 {
+    if !bits.is_multiple_of(8) {
         n[0] = (1 << (bits % 8)) - 1;
     }
     base64url::encode(n)

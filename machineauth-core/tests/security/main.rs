@@ -1,5 +1,7 @@
 //! The security list, one file per theme. Each test's doc comment names the list's id (V1, V2, …).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 mod algorithms;

@@ -3,28 +3,23 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use chrono::{DateTime, Utc};
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use http::StatusCode;
-use machineauth_core::clock::Timestamp;
+use http::request::Parts;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
 use super::admin::Administrator;
-use super::body::JsonBody;
+use super::body::{JsonBody, OptionalJsonBody};
+use super::date::Date;
 use crate::app::App;
 use crate::domain::agent::{Agent, NewAgent};
 use crate::domain::id::{AgentId, ClientId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
-use crate::store::StoreError;
 
 /// The most agents in one answer; a cursor leads to the rest.
 const MAX_PAGE: usize = 1000;
-/// How many agents' counters are read at the same time.
-const CONCURRENT_READS: usize = 32;
-const NO_SUCH_AGENT: ApiError = ApiError::NotFound("there is no such agent");
 
 /// An agent as the API shows it. Never a secret.
 #[derive(Debug, Serialize)]
@@ -36,16 +31,16 @@ pub struct AgentView {
     client_id: ClientId,
     scopes: ScopeSet,
     is_active: bool,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    created_at: Date,
+    updated_at: Date,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Date>,
     token_count: i64,
     refresh_count: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_activity_at: Option<DateTime<Utc>>,
+    last_activity_at: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_token_issued_at: Option<DateTime<Utc>>,
+    last_token_issued_at: Option<Date>,
 }
 
 impl AgentView {
@@ -57,25 +52,15 @@ impl AgentView {
             client_id: agent.client_id,
             scopes: agent.scopes,
             is_active: agent.is_active,
-            created_at: date(agent.created_at),
-            updated_at: date(agent.updated_at),
-            expires_at: agent.expires_at.map(date),
+            created_at: Date(agent.created_at),
+            updated_at: Date(agent.updated_at),
+            expires_at: agent.expires_at.map(Date),
             token_count: usage.token_count,
             refresh_count: usage.refresh_count,
-            last_activity_at: usage.last_token_issued_at.map(date),
-            last_token_issued_at: usage.last_token_issued_at.map(date),
+            last_activity_at: usage.last_token_issued_at.map(Date),
+            last_token_issued_at: usage.last_token_issued_at.map(Date),
         }
     }
-
-    async fn read(app: &App, agent: Agent) -> Result<Self, StoreError> {
-        let usage = Usage::read(&*app.store, agent.id).await?;
-        Ok(Self::new(agent, usage))
-    }
-}
-
-fn date(at: Timestamp) -> DateTime<Utc> {
-    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// One agent.
@@ -104,6 +89,21 @@ pub struct Created {
 #[derive(Debug, Serialize)]
 pub struct Rotated {
     client_secret: String,
+}
+
+/// The agent that the path names.
+#[derive(Debug)]
+pub struct AgentPath(AgentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // What is no identifier names no agent.
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or(ApiError::NO_SUCH_AGENT)
+    }
 }
 
 /// What happened, for people.
@@ -194,11 +194,15 @@ pub async fn list(
     let more = agents.len() > limit;
     agents.truncate(limit);
     let next_cursor = agents.last().filter(|_| more).map(|agent| agent.id);
-    let views = stream::iter(agents)
-        .map(|agent| AgentView::read(&app, agent))
-        .buffered(CONCURRENT_READS);
+    let ids: Vec<_> = agents.iter().map(|agent| agent.id).collect();
+    let usages = Usage::read_all(&*app.store, &ids).await?;
+    let agents = agents
+        .into_iter()
+        .zip(usages)
+        .map(|(agent, usage)| AgentView::new(agent, usage))
+        .collect();
     Ok(Json(Many {
-        agents: views.try_collect().await?,
+        agents,
         next_cursor,
     }))
 }
@@ -227,11 +231,12 @@ pub async fn create(
 pub async fn get(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
 ) -> Result<Json<One>, ApiError> {
-    let agent = app.agents.find(parse(&id)?).await?.value;
+    let agent = app.agents.find(id).await?.value;
+    let usage = Usage::read(&*app.store, id).await?;
     Ok(Json(One {
-        agent: AgentView::read(&app, agent).await?,
+        agent: AgentView::new(agent, usage),
     }))
 }
 
@@ -239,9 +244,8 @@ pub async fn get(
 pub async fn delete(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
 ) -> Result<StatusCode, ApiError> {
-    let id = parse(&id)?;
     app.agents.delete(id).await?;
     tracing::info!(agent.id = %id, "deleted an agent");
     Ok(StatusCode::NO_CONTENT)
@@ -251,11 +255,11 @@ pub async fn delete(
 pub async fn act(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
     JsonBody(request): JsonBody<ActionRequest>,
 ) -> Result<Json<Rotated>, ApiError> {
     match request.action.as_deref() {
-        Some("rotate") => rotate_secret(&app, &id, request.revoke_tokens).await,
+        Some("rotate") => rotate_secret(&app, id, request.revoke_tokens).await,
         _ => Err(ApiError::InvalidRequest(
             "action: must be \"rotate\"".into(),
         )),
@@ -266,17 +270,17 @@ pub async fn act(
 pub async fn rotate(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
+    OptionalJsonBody(request): OptionalJsonBody<ActionRequest>,
 ) -> Result<Json<Rotated>, ApiError> {
-    rotate_secret(&app, &id, false).await
+    rotate_secret(&app, id, request.revoke_tokens).await
 }
 
 async fn rotate_secret(
     app: &App,
-    id: &str,
+    id: AgentId,
     revoke_tokens: bool,
 ) -> Result<Json<Rotated>, ApiError> {
-    let id = parse(id)?;
     let secret = app.agents.rotate(id, revoke_tokens).await?;
     tracing::info!(agent.id = %id, revoke_tokens, "rotated an agent's secret");
     Ok(Json(Rotated {
@@ -288,11 +292,11 @@ async fn rotate_secret(
 pub async fn deactivate(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
+    OptionalJsonBody(request): OptionalJsonBody<ActionRequest>,
 ) -> Result<Json<Done>, ApiError> {
-    let id = parse(&id)?;
-    app.agents.set_active(id, false).await?;
-    tracing::info!(agent.id = %id, "deactivated an agent");
+    app.agents.deactivate(id, request.revoke_tokens).await?;
+    tracing::info!(agent.id = %id, revoke_tokens = request.revoke_tokens, "deactivated an agent");
     Ok(Json(Done {
         message: "agent deactivated successfully",
     }))
@@ -302,17 +306,11 @@ pub async fn deactivate(
 pub async fn reactivate(
     _: Administrator,
     State(app): State<App>,
-    Path(id): Path<String>,
+    AgentPath(id): AgentPath,
 ) -> Result<Json<Done>, ApiError> {
-    let id = parse(&id)?;
-    app.agents.set_active(id, true).await?;
+    app.agents.reactivate(id).await?;
     tracing::info!(agent.id = %id, "reactivated an agent");
     Ok(Json(Done {
         message: "agent reactivated successfully",
     }))
-}
-
-/// What is no identifier names no agent.
-fn parse(id: &str) -> Result<AgentId, ApiError> {
-    id.parse().map_err(|_| NO_SUCH_AGENT)
 }

@@ -3,4 +3,5 @@
 pub mod admin;
 pub mod agents;
 pub mod body;
+pub mod date;
 pub mod service;

@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use machineauth_core::clock::Timestamp;
 use serde_json::{Value, json};
 
+use super::date::Date;
 use crate::app::App;
 use crate::domain::stats::Stats;
-use crate::error::ApiError;
-use crate::routes;
+use crate::error::{ApiError, Unavailable};
+use crate::paths;
 
 /// More disagreement between the store's clock and ours than this is not ready: rows would live too long or too short.
 const GREATEST_SKEW_MILLIS: u64 = 5_000;
@@ -26,7 +25,7 @@ pub async fn about() -> Json<Value> {
         "service": "MachineAuth",
         "status": "running",
         "version": env!("CARGO_PKG_VERSION"),
-        "endpoints": routes::ENDPOINTS.join(", "),
+        "endpoints": paths::ENDPOINTS.join(", "),
     }))
 }
 
@@ -45,10 +44,10 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
             skew_ms = skew,
             "this machine's clock and the store's disagree; synchronise them"
         );
-        return Err(ApiError::TemporarilyUnavailable);
+        return Err(ApiError::TemporarilyUnavailable(Unavailable::ClockSkew));
     }
     Ok(Json(
-        json!({ "status": "ok", "timestamp": rfc3339(now), "agents_count": stats.agents }),
+        json!({ "status": "ok", "timestamp": Date(now), "agents_count": stats.agents }),
     ))
 }
 
@@ -79,12 +78,6 @@ pub async fn not_found() -> ApiError {
 /// A path that knows other methods; the router says which in `Allow`.
 pub async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-    let date = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    date.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn accepts_prometheus(headers: &HeaderMap) -> bool {

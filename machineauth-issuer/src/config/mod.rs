@@ -7,7 +7,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use reader::Reader;
 
 use crate::domain::grants::GrantSettings;
 use crate::domain::secret::SecretText;
-use crate::domain::token::TokenSettings;
+use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
 use crate::store::KeyName;
 
@@ -33,6 +33,7 @@ Environment variables (defaults in brackets):
   ADMIN_EMAIL, ADMIN_PASSWORD
                            the administrator [admin@example.com, changeme; refused in production]
   JWT_ISSUER               the URL that clients reach this server at [http://HOST:PORT]
+  JWT_AUDIENCE             whom tokens are meant for [machineauth-api]
   JWT_SIGNING_ALGORITHM    RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA [RS256]
   JWT_KEY_ID               the kid of the first signing key [key-1]
   JWT_ACCESS_TOKEN_EXPIRY  seconds, at most 604800 [3600; 86400 in development]
@@ -204,17 +205,22 @@ impl Config {
             clippy::disallowed_methods,
             reason = "the one place that reads the environment"
         )]
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::from_variables(variables)
+        let variables = std::env::vars_os();
+        Self::from_variables(
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
+        )
     }
 
     /// Reads the configuration from variables.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        Reader::new(variables).finish()
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, impl Into<OsString>)>,
+    ) -> Result<Self, ConfigError> {
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name, value.into()));
+        Reader::new(variables.collect()).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Reading variables one by one, remembering everything that is wrong.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::domain::grants::{GrantSettings, ScopePolicy};
 use crate::domain::revocation::LONGEST_LIFETIME;
-use crate::domain::token::{Profile, TokenSettings};
+use crate::domain::tokens::access::{Profile, TokenSettings};
 use crate::domain::vault::ServerKey;
 use crate::store::KeyName;
 
@@ -20,8 +21,7 @@ const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
 const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
 const DEFAULT_STORE: &str = "machineauth.redb";
 const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
-/// The audience that access tokens of this server name, and that its own API accepts.
-const AUDIENCE: &str = "machineauth-api";
+const DEFAULT_AUDIENCE: &str = "machineauth-api";
 
 /// Documented variables that a later version honours. Setting one refuses to start: none is decoration.
 const NOT_YET: [&str; 5] = [
@@ -34,12 +34,12 @@ const NOT_YET: [&str; 5] = [
 
 /// Takes variables one by one and remembers what was wrong.
 pub(super) struct Reader {
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, OsString>,
     problems: Vec<String>,
 }
 
 impl Reader {
-    pub(super) fn new(variables: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(variables: BTreeMap<String, OsString>) -> Self {
         Self {
             variables,
             problems: Vec::new(),
@@ -70,6 +70,12 @@ impl Reader {
             false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
         let host = self.parsed("HOST", "an IP address", address, |text| text.parse().ok());
+        if admin.is_default && !host.is_loopback() {
+            self.problem(
+                "HOST",
+                "only loopback while ADMIN_PASSWORD is the default: set a password first",
+            );
+        }
         let listen = SocketAddr::new(host, port);
         let store = self.store();
         let server_key = self.server_key(production, &store);
@@ -160,7 +166,11 @@ impl Reader {
                 "required with Redis, here or in SERVER_KEY_FILE, the same for every issuer: 32 random bytes, as \
                  `openssl rand -hex 32` prints",
             ),
-            StoreUrl::Embedded(path) => return Some(ServerKeySource::Generated(path.with_extension("key"))),
+            StoreUrl::Embedded(path) => {
+                let mut beside = path.clone().into_os_string();
+                beside.push(".key");
+                return Some(ServerKeySource::Generated(beside.into()));
+            }
         }
         None
     }
@@ -226,12 +236,24 @@ impl Reader {
         ];
         TokenSettings {
             issuer,
-            audience: AUDIENCE.to_owned(),
+            audience: self.audience(),
             lifetime: Duration::from_secs(lifetime),
             profile: self
                 .choice("JWT_PROFILE", &profiles)
                 .unwrap_or(Profile::Machineauth),
         }
+    }
+
+    fn audience(&mut self) -> String {
+        self.parsed(
+            "JWT_AUDIENCE",
+            "1 to 256 characters without spaces",
+            DEFAULT_AUDIENCE.to_owned(),
+            |text| {
+                let fits = (1..=256).contains(&text.len()) && !text.contains(char::is_whitespace);
+                fits.then(|| text.to_owned())
+            },
+        )
     }
 
     fn grants(&mut self) -> GrantSettings {
@@ -278,7 +300,13 @@ impl Reader {
     }
 
     fn take(&mut self, name: &str) -> Option<String> {
-        self.variables.remove(name)
+        match self.variables.remove(name)?.into_string() {
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.problem(name, "is not UTF-8");
+                None
+            }
+        }
     }
 
     /// The value of `name`, or of the file that `{name}_FILE` names.

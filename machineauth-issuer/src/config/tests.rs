@@ -7,7 +7,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let variables = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Config::from_variables(variables.collect())
+    Config::from_variables(variables)
 }
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -20,7 +20,7 @@ fn nothing_configured_is_a_development_server_on_loopback() {
     assert_eq!(config.tokens.issuer, "http://127.0.0.1:8080");
     assert_eq!(config.tokens.lifetime, Duration::from_secs(86_400));
     assert!(
-        matches!(config.server_key, ServerKeySource::Generated(path) if path == Path::new("machineauth.key"))
+        matches!(config.server_key, ServerKeySource::Generated(path) if path == Path::new("machineauth.redb.key"))
     );
 }
 
@@ -129,4 +129,15 @@ fn no_secret_is_printed() {
         "{printed}"
     );
     assert!(printed.contains("redis://127.0.0.1:6379/0"));
+}
+
+#[test]
+fn a_value_that_is_not_text_is_refused_and_not_passed_over() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let password = std::ffi::OsString::from_vec(b"p\xe4ssword".to_vec());
+    let error = Config::from_variables([("ADMIN_PASSWORD".to_owned(), password)]).unwrap_err();
+    assert!(
+        error.to_string().contains("ADMIN_PASSWORD: is not UTF-8"),
+        "{error}"
+    );
 }

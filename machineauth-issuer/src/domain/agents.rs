@@ -213,7 +213,7 @@ impl Agents {
         Ok(agent)
     }
 
-    /// Up to `limit` agents, oldest identifier first within each partition, after the agent `after`.
+    /// Up to `limit` agents after the agent `after`, partition by partition, ordered by identifier within each.
     ///
     /// # Errors
     /// The store's failure.
@@ -263,19 +263,35 @@ impl Agents {
         .await
     }
 
-    /// Suspends or resumes the agent: while it is inactive it gets no token and its tokens are refused.
+    /// Suspends the agent: while it is inactive it gets no token and its tokens are refused. `revoke_tokens` ends them
+    /// for good.
     ///
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn set_active(&self, id: AgentId, active: bool) -> Result<(), AgentError> {
+    pub async fn deactivate(&self, id: AgentId, revoke_tokens: bool) -> Result<(), AgentError> {
         self.change(id, |agent, batch, now| {
-            agent.is_active = active;
+            agent.is_active = false;
             agent.updated_at = now;
-            let batch = match active {
-                true => revocation::resume_agent(batch, agent.home(), id),
-                false => revocation::suspend_agent(batch, agent.home(), id, now),
+            let batch = revocation::suspend_agent(batch, id, now);
+            let batch = if revoke_tokens {
+                end_generation(agent, batch, now)
+            } else {
+                batch
             };
             (batch, ())
+        })
+        .await
+    }
+
+    /// Resumes the agent: it gets tokens again, and those that nothing else ended are good again.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], or the store's failure.
+    pub async fn reactivate(&self, id: AgentId) -> Result<(), AgentError> {
+        self.change(id, |agent, batch, now| {
+            agent.is_active = true;
+            agent.updated_at = now;
+            (revocation::resume_agent(batch, id), ())
         })
         .await
     }
@@ -295,8 +311,7 @@ impl Agents {
             for counter in Counter::ALL {
                 batch = batch.delete(&counter.key(id));
             }
-            let batch =
-                revocation::revoke_agent(batch, id.partition(), id, u64::MAX, self.clock.now());
+            let batch = revocation::revoke_agent(batch, id, u64::MAX, self.clock.now());
             let batch = stats::count(batch, Stat::Agents, -1);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&stored.value.client_id);
@@ -330,7 +345,7 @@ impl Agents {
 
 fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
     agent.generation += 1;
-    revocation::revoke_agent(batch, agent.home(), agent.id, agent.generation, now)
+    revocation::revoke_agent(batch, agent.id, agent.generation, now)
 }
 
 fn record_key(id: AgentId) -> Key {

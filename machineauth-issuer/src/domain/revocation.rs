@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::try_join3;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::revocation::Revocation;
+use machineauth_core::verifier::GREATEST_LEEWAY;
 
 use super::id::{AgentId, FamilyId, TokenId};
 use crate::store::{Batch, Key, Log, Partition, Store, StoreError, Table};
@@ -14,9 +15,6 @@ use crate::store::{Batch, Key, Log, Partition, Store, StoreError, Table};
 ///
 /// A revocation that may hit any token of an agent is kept this long, and then a verifier's greatest leeway.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
-
-/// The greatest clock leeway that a verifier can be configured with.
-const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
 
 /// The rows of what is revoked: `revoked/{kind}/{id}`, each until nothing that it could hit is alive.
 pub const REVOKED: Table<Revocation> = Table::new("revoked", 1);
@@ -55,65 +53,63 @@ fn record(batch: Batch, key: &Key, revocation: &Revocation, until: Timestamp) ->
 }
 
 /// Adds to `batch`: the token `token`, which expires at `end`, is revoked, and was not before.
-pub fn revoke_token(batch: Batch, home: Partition, token: TokenId, end: Timestamp) -> Batch {
+pub fn revoke_token(batch: Batch, token: TokenId, end: Timestamp) -> Batch {
     let until = forgotten_after(end);
     let revocation = Revocation::Token {
         jti: token.to_string(),
         until: until.as_secs(),
     };
-    let key = token_key(home, token);
+    let key = token_key(batch.partition(), token);
     record(batch.absent(&key), &key, &revocation, until)
 }
 
 /// Adds to `batch`: every token of the family is revoked, the refresh tokens and the access tokens, and was not before.
-pub fn revoke_family(batch: Batch, home: Partition, family: FamilyId, now: Timestamp) -> Batch {
+pub fn revoke_family(batch: Batch, family: FamilyId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Family {
         fid: family.to_string(),
         until: until.as_secs(),
     };
-    let key = family_key(home, family);
+    let key = family_key(batch.partition(), family);
     record(batch.absent(&key), &key, &revocation, until)
 }
 
 /// Adds to `batch`: every token that the agent got in a generation before `generation` is revoked.
-pub fn revoke_agent(
-    batch: Batch,
-    home: Partition,
-    agent: AgentId,
-    generation: u64,
-    now: Timestamp,
-) -> Batch {
+pub fn revoke_agent(batch: Batch, agent: AgentId, generation: u64, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Agent {
         agent_id: agent.to_string(),
         below_generation: generation,
         until: until.as_secs(),
     };
-    record(batch, &agent_key(home, agent), &revocation, until)
+    let key = agent_key(batch.partition(), agent);
+    record(batch, &key, &revocation, until)
 }
 
 /// Adds to `batch`: the agent's tokens are refused until it is resumed.
-pub fn suspend_agent(batch: Batch, home: Partition, agent: AgentId, now: Timestamp) -> Batch {
+pub fn suspend_agent(batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Suspended {
         agent_id: agent.to_string(),
         until: until.as_secs(),
     };
-    record(batch, &suspension_key(home, agent), &revocation, until)
+    let key = suspension_key(batch.partition(), agent);
+    record(batch, &key, &revocation, until)
 }
 
 /// Adds to `batch`: the agent's tokens are good again, as far as nothing else revokes them.
-pub fn resume_agent(batch: Batch, home: Partition, agent: AgentId) -> Batch {
+pub fn resume_agent(batch: Batch, agent: AgentId) -> Batch {
     let revocation = Revocation::Resumed {
         agent_id: agent.to_string(),
     };
-    append(batch.delete(&suspension_key(home, agent)), &revocation)
+    let key = suspension_key(batch.partition(), agent);
+    append(batch.delete(&key), &revocation)
 }
 
 /// The check that a batch makes so that nothing is issued in a revoked family.
-pub fn family_not_revoked(batch: Batch, home: Partition, family: FamilyId) -> Batch {
-    batch.absent(&family_key(home, family))
+pub fn family_not_revoked(batch: Batch, family: FamilyId) -> Batch {
+    let key = family_key(batch.partition(), family);
+    batch.absent(&key)
 }
 
 /// Whether the family is revoked.

@@ -27,17 +27,37 @@ impl Usage {
         let counts = store
             .counts(&Counter::ALL.map(|counter| counter.key(id)))
             .await?;
-        let [token_count, refresh_count, last] = counts[..] else {
-            return Ok(Self::default());
+        Ok(Self::of(&counts))
+    }
+
+    /// What each of the agents has done, with one look per partition when they come in the order of partitions.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn read_all(store: &dyn Store, ids: &[AgentId]) -> Result<Vec<Self>, StoreError> {
+        let mut usages = Vec::with_capacity(ids.len());
+        for neighbours in ids.chunk_by(|one, next| one.partition() == next.partition()) {
+            let keys: Vec<_> = neighbours
+                .iter()
+                .flat_map(|id| Counter::ALL.map(|counter| counter.key(*id)))
+                .collect();
+            let counts = store.counts(&keys).await?;
+            usages.extend(counts.chunks(Counter::ALL.len()).map(Self::of));
+        }
+        Ok(usages)
+    }
+
+    /// From the counters in the order of [`Counter::ALL`].
+    fn of(counts: &[i64]) -> Self {
+        let [token_count, refresh_count, last] = *counts else {
+            return Self::default();
         };
-        Ok(Self {
+        let last = u64::try_from(last).ok().filter(|last| *last > 0);
+        Self {
             token_count,
             refresh_count,
-            last_token_issued_at: u64::try_from(last)
-                .ok()
-                .filter(|last| *last > 0)
-                .map(Timestamp::from_millis),
-        })
+            last_token_issued_at: last.map(Timestamp::from_millis),
+        }
     }
 }
 

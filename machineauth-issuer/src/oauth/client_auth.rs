@@ -13,8 +13,6 @@ use crate::domain::agents::{Agents, Credentials, Presented, StoredAgent};
 use crate::domain::id::ClientId;
 use crate::error::OAuthError;
 
-const UNKNOWN_CLIENT: OAuthError = OAuthError::InvalidClient("invalid client credentials");
-
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
 /// # Errors
@@ -81,7 +79,7 @@ fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {
 
 /// A `client_id` that is not one of ours belongs to an unknown client.
 fn client_id(text: &str) -> Result<ClientId, OAuthError> {
-    text.parse().map_err(|_| UNKNOWN_CLIENT)
+    text.parse().map_err(|_| OAuthError::UNKNOWN_CLIENT)
 }
 
 /// RFC 6749 §2.3.1 has both halves form-encoded; many clients send them raw. Our identifiers and secrets hold only
@@ -89,6 +87,6 @@ fn client_id(text: &str) -> Result<ClientId, OAuthError> {
 fn percent_decode(text: &str) -> Result<String, OAuthError> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(UNKNOWN_CLIENT),
+        Err(_) => Err(OAuthError::UNKNOWN_CLIENT),
     }
 }

@@ -9,7 +9,7 @@ use super::client_auth;
 use super::params::Params;
 use crate::app::App;
 use crate::domain::agents::StoredAgent;
-use crate::domain::tokens::{ActiveToken, TokenKind, TokenState};
+use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
 use crate::error::OAuthError;
 
 /// Lets a client introspect the tokens of others.
@@ -45,47 +45,54 @@ pub struct Introspection {
     reason: Option<&'static str>,
 }
 
-impl From<TokenState> for Introspection {
-    fn from(state: TokenState) -> Self {
-        match state {
-            TokenState::Active(token) => Self::of_active(token),
-            TokenState::Revoked => Self {
-                revoked: Some(true),
-                reason: Some("revoked"),
-                ..Self::default()
-            },
-            TokenState::Expired => Self {
-                reason: Some("expired"),
-                ..Self::default()
-            },
-            TokenState::Unrecognized => Self::default(),
+impl Introspection {
+    /// What is said of a token that the caller has no business with: as of one that is none of ours.
+    fn unrecognized() -> Self {
+        Self::default()
+    }
+
+    fn expired() -> Self {
+        Self {
+            reason: Some("expired"),
+            ..Self::default()
         }
     }
-}
 
-impl Introspection {
-    fn of_active(token: ActiveToken) -> Self {
-        let mut answer = Self {
+    fn revoked() -> Self {
+        Self {
+            revoked: Some(true),
+            reason: Some("revoked"),
+            ..Self::default()
+        }
+    }
+
+    fn active(token: &IssuedToken) -> Self {
+        let answer = Self {
             active: true,
-            scope: Some(token.scope.to_string()),
-            client_id: Some(token.client_id.to_string()),
-            exp: Some(token.expires_at),
-            token_type: Some(match token.kind {
-                TokenKind::Access => "Bearer",
-                TokenKind::Refresh => "refresh_token",
-            }),
+            scope: Some(token.scope().to_string()),
+            client_id: Some(token.client_id().to_string()),
+            exp: Some(token.expires_at().as_secs()),
             ..Self::default()
         };
-        if let Some(verified) = token.verified {
-            let claims = verified.claims();
-            answer.iat = claims.issued_at;
-            answer.aud = claims.audience.iter().map(str::to_owned).collect();
-            answer.iss = Some(claims.issuer.clone());
-            answer.sub = Some(claims.subject.clone());
-            answer.jti = claims.jwt_id.clone();
-            answer.agent_id = claims.agent_id.clone();
+        match token {
+            IssuedToken::Refresh(_) => Self {
+                token_type: Some("refresh_token"),
+                ..answer
+            },
+            IssuedToken::Access(token) => {
+                let claims = token.claims();
+                Self {
+                    token_type: Some("Bearer"),
+                    iat: claims.issued_at,
+                    aud: claims.audience.iter().map(str::to_owned).collect(),
+                    iss: Some(claims.issuer.clone()),
+                    sub: Some(claims.subject.clone()),
+                    jti: claims.jwt_id.clone(),
+                    agent_id: claims.agent_id.clone(),
+                    ..answer
+                }
+            }
         }
-        answer
     }
 }
 
@@ -98,17 +105,22 @@ pub async fn introspect(
     let presented = client_auth::read(&headers, &mut params)?;
     let caller =
         client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
-    let token = params.require("token")?;
-    let state = match app.tokens.state(&token).await? {
-        // Whoever says who it is sees only what concerns it (RFC 7662 §4).
-        TokenState::Active(token) if caller.is_some_and(|caller| !may_see(&caller, &token)) => {
-            TokenState::Unrecognized
-        }
-        state => state,
+    let token = match app.tokens.recognize(&params.require("token")?) {
+        Ok(token) => token,
+        Err(Unrecognized::LongExpired) => return Ok(Json(Introspection::expired())),
+        Err(Unrecognized::Unknown) => return Ok(Json(Introspection::unrecognized())),
     };
-    Ok(Json(state.into()))
+    if caller.is_some_and(|caller| !may_see(&caller, &token)) {
+        return Ok(Json(Introspection::unrecognized()));
+    }
+    Ok(Json(match app.tokens.state(&token).await? {
+        TokenState::Active => Introspection::active(&token),
+        TokenState::Revoked => Introspection::revoked(),
+        TokenState::Expired => Introspection::expired(),
+    }))
 }
 
-fn may_see(caller: &StoredAgent, token: &ActiveToken) -> bool {
-    caller.value.client_id == token.client_id || caller.value.scopes.contains(INTROSPECT_SCOPE)
+/// Whoever says who it is sees only what concerns it (RFC 7662 §4).
+fn may_see(caller: &StoredAgent, token: &IssuedToken) -> bool {
+    caller.value.client_id == token.client_id() || caller.value.scopes.contains(INTROSPECT_SCOPE)
 }

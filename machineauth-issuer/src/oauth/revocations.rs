@@ -5,15 +5,16 @@ use std::convert::Infallible;
 use axum::extract::State;
 use axum::response::sse::{Event, Sse};
 use futures_util::stream::{self, Stream};
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, header};
+use machineauth_core::clock::Timestamp;
 use tokio::sync::mpsc;
 
+use super::client_auth;
+use super::params::Params;
 use crate::app::App;
-use crate::basic::BasicCredentials;
-use crate::config::ClientAuth;
-use crate::domain::agents::Credentials;
 use crate::error::OAuthError;
+use crate::events::feed::FeedEvent;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Lets a client follow the feed.
@@ -23,49 +24,44 @@ const FEED_SCOPE: &str = "revocations:read";
 pub async fn revocations(
     State(app): State<App>,
     headers: HeaderMap,
-) -> Result<
-    (
-        [(HeaderName, HeaderValue); 1],
-        Sse<impl Stream<Item = Result<Event, Infallible>>>,
-    ),
-    OAuthError,
-> {
-    authorize(&app, &headers).await?;
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OAuthError> {
+    let presented = client_auth::read(&headers, &mut Params::none())?;
+    let client =
+        client_auth::authenticate(&app.agents, presented, app.config.access.revocations).await?;
+    if client.is_some_and(|client| !client.value.scopes.contains(FEED_SCOPE)) {
+        return Err(OAuthError::InsufficientScope(
+            "the feed needs the scope revocations:read",
+        ));
+    }
     let resume = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let events = app.feed.follow(resume).await?;
-    Ok((
-        [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Sse::new(stream_of(events)),
-    ))
+    Ok(Sse::new(rendered(app.feed.follow(resume).await?)))
 }
 
-fn stream_of(events: mpsc::Receiver<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
+fn rendered(events: mpsc::Receiver<FeedEvent>) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(events, async |mut events| {
-        events.recv().await.map(|event| (Ok(event), events))
+        events
+            .recv()
+            .await
+            .map(|event| (Ok(render(&event)), events))
     })
 }
 
-async fn authorize(app: &App, headers: &HeaderMap) -> Result<(), OAuthError> {
-    let given = headers.contains_key(header::AUTHORIZATION);
-    if !given && app.config.access.revocations == ClientAuth::Optional {
-        return Ok(());
-    }
-    let refused = OAuthError::InvalidClient("the feed needs client credentials, as HTTP Basic");
-    let Ok(basic) = BasicCredentials::read(headers) else {
-        return Err(refused);
+fn render(event: &FeedEvent) -> Event {
+    let current = |name: &str, at: &Timestamp, id: &str| {
+        Event::default()
+            .event(name)
+            .id(id)
+            .data(format!("{{\"at\":{}}}", at.as_millis()))
     };
-    let Ok(client_id) = basic.user.parse() else {
-        return Err(refused);
-    };
-    let credentials = Credentials {
-        client_id,
-        secret: basic.password.to_string().into(),
-    };
-    let client = app.agents.authenticate(&credentials).await?;
-    match client.value.scopes.contains(FEED_SCOPE) {
-        true => Ok(()),
-        false => Err(OAuthError::UnauthorizedClient(
-            "the feed needs the scope revocations:read",
-        )),
+    match event {
+        FeedEvent::Snapshot(revocations) => {
+            let data = serde_json::to_string(revocations).expect("revocations are plain data");
+            Event::default().event("snapshot").data(data)
+        }
+        FeedEvent::Live { at, id } => current("live", at, id),
+        FeedEvent::Revocation(entry) => Event::default()
+            .event("revocation")
+            .data(String::from_utf8_lossy(entry)),
+        FeedEvent::Heartbeat { at, id } => current("heartbeat", at, id),
     }
 }

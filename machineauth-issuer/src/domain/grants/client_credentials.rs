@@ -5,8 +5,8 @@ use machineauth_core::scope::ScopeSet;
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
 use crate::domain::agents::{Credentials, Source, issue_to};
 use crate::domain::id::TokenId;
-use crate::domain::refresh_token::{Redemption, RefreshToken};
 use crate::domain::stats::{self, Stat};
+use crate::domain::tokens::refresh::{Issuance, RefreshToken};
 use crate::domain::usage::Counter;
 use crate::store::Outcome;
 
@@ -45,20 +45,16 @@ impl Grants {
                     now.saturating_add(lifetime),
                 )
             });
-            let redemption = Redemption {
+            let issuance = Issuance {
                 at: now,
                 token_id: TokenId::random(),
                 scope,
             };
-            let access = self.mint(
-                agent,
-                &redemption,
-                refresh.as_ref().map(|token| token.family),
-            )?;
+            let access = self.mint(agent, &issuance, refresh.as_ref().map(|token| token.family))?;
             let batch = Counter::Tokens.count(issue_to(&found.agent), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
             if self.store.commit(&batch).await? == Outcome::Committed {
-                return Ok(self.granted(access, redemption, refresh, now));
+                return Ok(self.granted(access, issuance, refresh, now));
             }
         }
         Err(GrantError::Contended)

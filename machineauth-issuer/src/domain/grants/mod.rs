@@ -16,8 +16,8 @@ use machineauth_core::scope::ScopeSet;
 use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found, Source};
 use super::id::FamilyId;
-use super::refresh_token::{Redemption, RefreshToken};
-use super::token::{AccessToken, Minter, TokenRequest};
+use super::tokens::access::{AccessContent, AccessToken, Minter};
+use super::tokens::refresh::{Issuance, RefreshToken};
 use super::vault::Vault;
 use crate::store::{DynStore, StoreError};
 
@@ -66,9 +66,9 @@ pub enum GrantError {
     /// The refresh token does not get a token, for whatever reason.
     #[error("the refresh token is invalid, expired or already used")]
     InvalidGrant,
-    /// Nothing that was asked for may be granted.
-    #[error("none of the requested scopes may be granted to this client")]
-    InvalidScope,
+    /// None of the requested scopes may be granted, or under [`ScopePolicy::Strict`] not all of them.
+    #[error("the requested scopes may not be granted to this client")]
+    InvalidScope(ScopePolicy),
     /// The record kept changing while it was judged.
     #[error("the client is being changed by many at once; try again")]
     Contended,
@@ -121,7 +121,7 @@ impl Grants {
             ScopePolicy::Strict => granted.len() < requested.len(),
         };
         if refused {
-            Err(GrantError::InvalidScope)
+            Err(GrantError::InvalidScope(self.settings.scope_policy))
         } else {
             Ok(granted)
         }
@@ -130,24 +130,24 @@ impl Grants {
     fn mint(
         &self,
         agent: &Agent,
-        about: &Redemption,
+        about: &Issuance,
         family: Option<FamilyId>,
     ) -> Result<AccessToken, GrantError> {
-        let request = TokenRequest {
+        let content = AccessContent {
             id: about.token_id,
             scope: &about.scope,
             family,
             issued_at: about.at,
         };
         self.minter
-            .mint(agent, request)
+            .mint(agent, content)
             .map_err(GrantError::Signing)
     }
 
     fn granted(
         &self,
         access: AccessToken,
-        about: Redemption,
+        about: Issuance,
         refresh: Option<RefreshToken>,
         now: Timestamp,
     ) -> Granted {

@@ -9,13 +9,13 @@ use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{Presented, Source, StoredAgent, issue_to};
 use crate::domain::id::TokenId;
-use crate::domain::refresh_token::{Redemption, RefreshToken};
 use crate::domain::revocation;
 use crate::domain::stats::{self, Stat};
+use crate::domain::tokens::refresh::{Issuance, RefreshToken};
 use crate::domain::usage::Counter;
-use crate::store::{Batch, Outcome};
+use crate::store::{Batch, Outcome, StoreError};
 
-/// How long an authenticated repeat of a redemption gets the same answer: a lost answer must not end an honest client.
+/// How long an authenticated repeat of a issuance gets the same answer: a lost answer must not end an honest client.
 const REPEAT_GRACE: Duration = Duration::from_secs(10);
 
 impl Grants {
@@ -60,12 +60,12 @@ impl Grants {
             let Some(scope) = final_word(judged, &found)? else {
                 continue;
             };
-            let redemption = Redemption {
+            let issuance = Issuance {
                 at: now,
                 token_id: TokenId::random(),
                 scope,
             };
-            if let Some(granted) = self.redeem(&token, &found.agent, redemption).await? {
+            if let Some(granted) = self.redeem(&token, &found.agent, issuance).await? {
                 return Ok(granted);
             }
             if revocation::family_is_revoked(&*self.store, agent.home(), token.family).await? {
@@ -89,19 +89,19 @@ impl Grants {
         &self,
         token: &RefreshToken,
         stored: &StoredAgent,
-        redemption: Redemption,
+        issuance: Issuance,
     ) -> Result<Option<Granted>, GrantError> {
         let agent = &stored.value;
-        let now = redemption.at;
-        let access = self.mint(agent, &redemption, Some(token.family))?;
-        let batch = revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
-        let batch = token.redeem(batch, agent.home(), &redemption);
+        let now = issuance.at;
+        let access = self.mint(agent, &issuance, Some(token.family))?;
+        let batch = revocation::family_not_revoked(issue_to(stored), token.family);
+        let batch = token.redeem(batch, &issuance);
         let batch = Counter::Refreshes.count(batch, agent.id, now);
         let batch = stats::count(batch, Stat::TokensRefreshed, 1);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok(Some(self.granted(
                 access,
-                redemption,
+                issuance,
                 Some(token.successor()),
                 now,
             ))),
@@ -115,7 +115,7 @@ impl Grants {
         &self,
         token: &RefreshToken,
         stored: &StoredAgent,
-        earlier: Redemption,
+        earlier: Issuance,
         authenticated: bool,
     ) -> Result<Option<Granted>, GrantError> {
         let agent = &stored.value;
@@ -128,15 +128,15 @@ impl Grants {
                 .await?
                 .is_some()
         {
-            return self.reused(token, agent, now).await;
+            self.end_family(token, agent, now).await?;
+            return Err(GrantError::InvalidGrant);
         }
         if !authenticated {
             // Whoever holds only the token gets nothing from repeating it, and cannot end the family either.
             return Err(GrantError::InvalidGrant);
         }
-        let unchanged =
-            revocation::family_not_revoked(issue_to(stored), agent.home(), token.family);
-        let unchanged = successor.not_redeemed(unchanged, agent.home());
+        let unchanged = revocation::family_not_revoked(issue_to(stored), token.family);
+        let unchanged = successor.not_redeemed(unchanged);
         match self.store.commit(&unchanged).await? {
             Outcome::Committed => {
                 let access = self.mint(agent, &earlier, Some(token.family))?;
@@ -147,19 +147,18 @@ impl Grants {
     }
 
     /// A token that somebody went on from came again: one of the two holders stole it, so nobody keeps it.
-    async fn reused<T>(
+    async fn end_family(
         &self,
         token: &RefreshToken,
         agent: &Agent,
         now: Timestamp,
-    ) -> Result<T, GrantError> {
+    ) -> Result<(), StoreError> {
         tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
-        let batch =
-            revocation::revoke_family(Batch::new(agent.home()), agent.home(), token.family, now);
+        let batch = revocation::revoke_family(Batch::new(agent.home()), token.family, now);
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
         match self.store.commit(&batch).await? {
             // A conflict means that somebody else revoked it at the same time.
-            Outcome::Committed | Outcome::Conflict => Err(GrantError::InvalidGrant),
+            Outcome::Committed | Outcome::Conflict => Ok(()),
         }
     }
 }

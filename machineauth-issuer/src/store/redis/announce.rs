@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redis::{Client, ErrorKind, RedisResult};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -98,8 +99,15 @@ impl Announcements {
 pub(super) struct Subscriber(AbortHandle);
 
 impl Subscriber {
-    pub(super) fn start(client: Client, changes: Arc<Changes>) -> Subscriber {
-        Subscriber(spawn(listen_for_ever(client, changes)).abort_handle())
+    /// Subscribes, and returns when that has worked or failed; a failure is tried again in the background, since
+    /// readers poll as well.
+    pub(super) async fn start(client: Client, changes: Arc<Changes>) -> Subscriber {
+        let (tried, first_try) = oneshot::channel();
+        let listening = spawn(listen_for_ever(client, changes, tried));
+        let subscriber = Subscriber(listening.abort_handle());
+        // An error means that the first try has failed, and with it the sender is gone.
+        let _ = first_try.await;
+        subscriber
     }
 
     pub(super) fn stop(&self) {
@@ -113,20 +121,29 @@ impl Drop for Subscriber {
     }
 }
 
-async fn listen_for_ever(client: Client, changes: Arc<Changes>) {
+async fn listen_for_ever(client: Client, changes: Arc<Changes>, tried: oneshot::Sender<()>) {
+    let mut tried = Some(tried);
     loop {
-        if let Err(error) = listen(&client, &changes).await {
+        if let Err(error) = listen(&client, &changes, tried.take()).await {
             tracing::debug!(%error, "the subscription to changes of the store broke; subscribing again");
         }
         sleep(RETRY).await;
     }
 }
 
-async fn listen(client: &Client, changes: &Changes) -> RedisResult<()> {
+async fn listen(
+    client: &Client,
+    changes: &Changes,
+    subscribed: Option<oneshot::Sender<()>>,
+) -> RedisResult<()> {
     let (mut sink, mut messages) = within_patience(client.get_async_pubsub()).await?.split();
     within_patience(sink.subscribe(CHANGES)).await?;
     // Something may have been said while nobody listened.
     Log::ALL.into_iter().for_each(|log| changes.moved(log));
+    if let Some(subscribed) = subscribed {
+        // Nobody waits for it when the store was dropped meanwhile.
+        let _ = subscribed.send(());
+    }
     loop {
         match timeout(SILENCE, messages.next()).await {
             Ok(Some(message)) => tell(changes, message.get_payload_bytes()),

@@ -73,7 +73,7 @@ impl RedisStore {
         Ok(RedisStore {
             clock,
             announcer: Announcer::new(Arc::clone(&link)),
-            subscriber: Subscriber::start(listener, Arc::clone(&changes)),
+            subscriber: Subscriber::start(listener, Arc::clone(&changes)).await,
             link,
             changes,
             names: Partition::data()

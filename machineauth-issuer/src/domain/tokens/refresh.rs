@@ -8,8 +8,8 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
-use super::id::{ClientId, FamilyId, TokenId};
-use super::vault::Vault;
+use crate::domain::id::{ClientId, FamilyId, TokenId};
+use crate::domain::vault::Vault;
 use crate::store::{Batch, Key, Partition, Store, StoreError, Table, Versioned};
 
 const PREFIX: &str = "rt_";
@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 const MAC_LENGTH: usize = 32;
 const FIXED_LENGTH: usize = 1 + 16 + 16 + 8 + 8 + 8;
 
-const REDEEMED: Table<Redemption> = Table::new("redeemed", 1);
+const REDEEMED: Table<Issuance> = Table::new("redeemed", 1);
 
 /// The content of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,11 @@ pub struct RefreshToken {
     pub scope: ScopeSet,
 }
 
-/// What is kept of a redeemed refresh token: enough to give the same answer once more.
+/// What was issued: the access token, as far as it is not the agent's. Kept of a redeemed refresh token, so that the
+/// same answer can be given once more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Redemption {
-    /// When it was redeemed; also the `iat` of the access token.
+pub struct Issuance {
+    /// When; the `iat` of the access token.
     pub at: Timestamp,
     /// The `jti` of the access token.
     pub token_id: TokenId,
@@ -117,20 +118,21 @@ impl RefreshToken {
         REDEEMED.key(home).with(self.family).with(self.sequence)
     }
 
-    /// Adds to `batch`: this token is redeemed now, and was not before.
-    pub fn redeem(&self, batch: Batch, home: Partition, redemption: &Redemption) -> Batch {
-        let key = self.redemption_key(home);
+    /// Adds to `batch`: this token is redeemed for `issuance`, and was not before.
+    pub fn redeem(&self, batch: Batch, issuance: &Issuance) -> Batch {
+        let key = self.redemption_key(batch.partition());
         batch
             .absent(&key)
-            .put_until(&key, REDEEMED.encode(redemption), self.expires_at)
+            .put_until(&key, REDEEMED.encode(issuance), self.expires_at)
     }
 
     /// The check that a batch makes so that an answer is repeated only while nobody has gone on from it.
-    pub fn not_redeemed(&self, batch: Batch, home: Partition) -> Batch {
-        batch.absent(&self.redemption_key(home))
+    pub fn not_redeemed(&self, batch: Batch) -> Batch {
+        let key = self.redemption_key(batch.partition());
+        batch.absent(&key)
     }
 
-    /// How the token was redeemed, if it was.
+    /// What the token was redeemed for, if it was.
     ///
     /// # Errors
     /// When the store cannot tell.
@@ -138,8 +140,8 @@ impl RefreshToken {
         &self,
         store: &dyn Store,
         home: Partition,
-    ) -> Result<Option<Redemption>, StoreError> {
-        let row: Option<Versioned<Redemption>> =
+    ) -> Result<Option<Issuance>, StoreError> {
+        let row: Option<Versioned<Issuance>> =
             REDEEMED.get(store, &self.redemption_key(home)).await?;
         Ok(row.map(|row| row.value))
     }
@@ -149,4 +151,85 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
     Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use machineauth_core::clock::{Clock, ManualClock};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::vault::ServerKey;
+    use crate::store::MemoryStore;
+
+    fn vault() -> Vault {
+        let clock: std::sync::Arc<dyn Clock> =
+            std::sync::Arc::new(ManualClock::new(Timestamp::from_secs(0)));
+        let store = MemoryStore::new(std::sync::Arc::clone(&clock));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(Vault::open(&store, &ServerKey::generate(), &*clock))
+            .unwrap()
+    }
+
+    fn token(scope: &str, sequence: u64, generation: u64, expires_at: u64) -> RefreshToken {
+        RefreshToken {
+            sequence,
+            ..RefreshToken::first(
+                ClientId::random(),
+                generation,
+                scope.parse().unwrap(),
+                Timestamp::from_secs(expires_at),
+            )
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_survives_its_text(
+            scope in "([a-z:]{1,12}( [a-z:]{1,12}){0,5})?",
+            sequence: u32,
+            generation: u64,
+            expires_at in 0..1_u64 << 40,
+        ) {
+            let vault = vault();
+            let token = token(&scope, sequence.into(), generation, expires_at);
+            prop_assert_eq!(RefreshToken::parse(&token.to_text(&vault), &vault), Some(token));
+        }
+
+        /// I22
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(rt_)?\\PC{0,200}") {
+            prop_assert_eq!(RefreshToken::parse(&text, &vault()), None);
+        }
+
+        #[test]
+        fn no_changed_character_is_accepted(at in 3_usize..140, with in "[A-Za-z0-9_-]") {
+            let vault = vault();
+            let text = token("read write", 1, 0, 1_800_000_000).to_text(&vault);
+            let at = at % (text.len() - 3) + 3;
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &with);
+            prop_assert_eq!(RefreshToken::parse(&changed, &vault).is_some(), changed == text);
+        }
+    }
+
+    #[test]
+    fn another_server_does_not_recognise_it() {
+        let text = token("read", 0, 0, 1_800_000_000).to_text(&vault());
+        assert_eq!(RefreshToken::parse(&text, &vault()), None);
+    }
+
+    #[test]
+    fn a_token_has_one_successor() {
+        let vault = vault();
+        let token = token("read", 7, 0, 1_800_000_000);
+        assert_eq!(
+            token.successor().to_text(&vault),
+            token.successor().to_text(&vault)
+        );
+        assert_eq!(token.successor().sequence, 8);
+    }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::jws::{Type, sign_compact};
+use machineauth_core::keyset::KeySet;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 
-use super::agent::Agent;
-use super::id::{AgentId, ClientId, FamilyId, TokenId};
-use super::signing::SigningKeys;
+use crate::domain::agent::Agent;
+use crate::domain::id::{AgentId, ClientId, FamilyId, TokenId};
+use crate::domain::signing::SigningKeys;
 
 /// Which shape access tokens have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +35,9 @@ pub struct TokenSettings {
     pub profile: Profile,
 }
 
-/// What one access token is issued for.
+/// What one access token says beside what all of them say.
 #[derive(Debug, Clone, Copy)]
-pub struct TokenRequest<'a> {
+pub struct AccessContent<'a> {
     /// The `jti`.
     pub id: TokenId,
     /// The granted scopes.
@@ -102,6 +103,11 @@ impl Minter {
         &self.settings
     }
 
+    /// The public keys that verify what is signed here.
+    pub fn published(&self) -> &KeySet {
+        self.keys.published()
+    }
+
     /// Signs an access token for `agent`. It never outlives the agent.
     ///
     /// # Errors
@@ -109,9 +115,9 @@ impl Minter {
     pub fn mint(
         &self,
         agent: &Agent,
-        request: TokenRequest<'_>,
+        content: AccessContent<'_>,
     ) -> Result<AccessToken, machineauth_core::Error> {
-        let end = request.issued_at.saturating_add(self.settings.lifetime);
+        let end = content.issued_at.saturating_add(self.settings.lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
         let claims = AccessTokenClaims {
@@ -121,15 +127,15 @@ impl Minter {
             agent_id: agent.id,
             org_id: "",
             aud: &self.settings.audience,
-            iat: request.issued_at.as_secs(),
+            iat: content.issued_at.as_secs(),
             exp: end.as_secs(),
             scope: match rfc9068 {
-                true => ScopeClaim::Text(request.scope.to_string()),
-                false => ScopeClaim::Array(request.scope),
+                true => ScopeClaim::Text(content.scope.to_string()),
+                false => ScopeClaim::Array(content.scope),
             },
-            jti: request.id,
+            jti: content.id,
             r#gen: agent.generation,
-            fid: request.family,
+            fid: content.family,
         };
         let payload = serde_json::to_vec(&claims).expect("claims are plain data");
         let typ = if rfc9068 {

@@ -1,0 +1,43 @@
+//! Times as the API shows them: RFC 3339, in UTC, to the second.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use machineauth_core::clock::Timestamp;
+use serde::{Serialize, Serializer};
+
+/// A time on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date(pub Timestamp);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
+        let date = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_to_the_second_and_never_overflows() {
+        assert_eq!(
+            Date(Timestamp::from_millis(1_772_366_400_999)).to_string(),
+            "2026-03-01T12:00:00Z"
+        );
+        assert!(
+            Date(Timestamp::from_millis(u64::MAX))
+                .to_string()
+                .ends_with('Z')
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! Issued tokens: recognising one, what is true of it right now, and ending it.
+
+pub mod access;
+pub mod refresh;
+
+use std::sync::Arc;
+
+use machineauth_core::ErrorKind;
+use machineauth_core::claims::Claims;
+use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::scope::ScopeSet;
+use machineauth_core::verifier::{Agent as VerifiedAgent, Verifier};
+use refresh::RefreshToken;
+
+use super::agents::{Agents, Source};
+use super::id::{AgentId, ClientId, FamilyId, TokenId};
+use super::revocation::{self, token_is_revoked};
+use super::stats::{self, Stat};
+use super::vault::Vault;
+use crate::store::{Batch, DynStore, Outcome, StoreError};
+
+/// A token that this server signed. Nothing is said about whether it can be used.
+#[derive(Debug)]
+pub enum IssuedToken {
+    /// A JWT for resource servers.
+    Access(IssuedAccessToken),
+    /// A value for the token endpoint.
+    Refresh(RefreshToken),
+}
+
+/// An access token, and the identifiers in it.
+#[derive(Debug)]
+pub struct IssuedAccessToken {
+    verified: Arc<VerifiedAgent>,
+    agent: AgentId,
+    client: ClientId,
+    token: TokenId,
+    family: Option<FamilyId>,
+    generation: u64,
+}
+
+/// Why a text is not taken for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecognized {
+    /// It is one of ours, and so old that nobody accepts it any more.
+    LongExpired,
+    /// It is none of ours.
+    Unknown,
+}
+
+/// What is true of a token (RFC 7662 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// It can be used.
+    Active,
+    /// It was revoked or redeemed, or its agent was deleted or suspended.
+    Revoked,
+    /// Its time is over.
+    Expired,
+}
+
+/// Why a revocation was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// The token was issued to another client (RFC 7009 §2.1).
+    #[error("the token was issued to another client")]
+    NotYours,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl IssuedToken {
+    /// The client that it was issued to.
+    pub fn client_id(&self) -> ClientId {
+        match self {
+            Self::Access(token) => token.client,
+            Self::Refresh(token) => token.client_id,
+        }
+    }
+
+    /// What it allows.
+    pub fn scope(&self) -> &ScopeSet {
+        match self {
+            Self::Access(token) => token.verified.scopes(),
+            Self::Refresh(token) => &token.scope,
+        }
+    }
+
+    /// From when on it cannot be used.
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Self::Access(token) => Timestamp::from_secs(token.claims().expires_at),
+            Self::Refresh(token) => token.expires_at,
+        }
+    }
+}
+
+impl IssuedAccessToken {
+    fn read(verified: Arc<VerifiedAgent>) -> Option<Self> {
+        let claims = verified.claims();
+        Some(Self {
+            agent: claims.agent_id.as_deref()?.parse().ok()?,
+            client: claims.subject.parse().ok()?,
+            token: claims.jwt_id.as_deref()?.parse().ok()?,
+            family: claims
+                .family_id
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .ok()?,
+            generation: claims.generation?,
+            verified,
+        })
+    }
+
+    /// Everything that it says.
+    pub fn claims(&self) -> &Claims {
+        self.verified.claims()
+    }
+}
+
+/// Looks at tokens, and ends them.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Where revocations are.
+    pub store: DynStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Recognises refresh tokens.
+    pub vault: Arc<Vault>,
+    /// The clients.
+    pub agents: Arc<Agents>,
+    /// Recognises access tokens, for as long as any verifier may accept them.
+    pub verifier: Verifier,
+}
+
+impl Tokens {
+    /// Takes `text` for the token that it is. The hint of RFC 7009 §2.1 is not needed: the two kinds look different.
+    ///
+    /// # Errors
+    /// Why it is not taken for one.
+    pub fn recognize(&self, text: &str) -> Result<IssuedToken, Unrecognized> {
+        if let Some(token) = RefreshToken::parse(text, &self.vault) {
+            return Ok(IssuedToken::Refresh(token));
+        }
+        let verified = self
+            .verifier
+            .check(text)
+            .map_err(|error| match error.kind() {
+                ErrorKind::Expired => Unrecognized::LongExpired,
+                _ => Unrecognized::Unknown,
+            })?;
+        IssuedAccessToken::read(verified)
+            .map(IssuedToken::Access)
+            .ok_or(Unrecognized::Unknown)
+    }
+
+    /// What is true of the token right now, by the store's word.
+    ///
+    /// # Errors
+    /// When the store cannot tell; the caller fails closed.
+    pub async fn state(&self, token: &IssuedToken) -> Result<TokenState, StoreError> {
+        if token.expires_at() <= self.clock.now() {
+            return Ok(TokenState::Expired);
+        }
+        let usable = match token {
+            IssuedToken::Access(token) => self.access_token_is_usable(token).await?,
+            IssuedToken::Refresh(token) => self.refresh_token_is_usable(token).await?,
+        };
+        Ok(if usable {
+            TokenState::Active
+        } else {
+            TokenState::Revoked
+        })
+    }
+
+    async fn access_token_is_usable(&self, token: &IssuedAccessToken) -> Result<bool, StoreError> {
+        let (found, revoked) = futures_util::try_join!(
+            self.agents.by_client(token.client, Source::Store),
+            token_is_revoked(
+                &*self.store,
+                token.agent,
+                token.token,
+                token.family,
+                token.generation
+            ),
+        )?;
+        let agent_stands = found.is_some_and(|found| {
+            let agent = &found.agent.value;
+            agent.id == token.agent && agent.is_active && agent.generation <= token.generation
+        });
+        Ok(agent_stands && !revoked)
+    }
+
+    async fn refresh_token_is_usable(&self, token: &RefreshToken) -> Result<bool, StoreError> {
+        let Some(found) = self
+            .agents
+            .by_client(token.client_id, Source::Store)
+            .await?
+        else {
+            return Ok(false);
+        };
+        let agent = &found.agent.value;
+        if agent.generation != token.generation || agent.may_act(self.clock.now()).is_err() {
+            return Ok(false);
+        }
+        let (revoked, redemption) = futures_util::try_join!(
+            revocation::family_is_revoked(&*self.store, agent.home(), token.family),
+            token.redemption(&*self.store, agent.home()),
+        )?;
+        Ok(!revoked && redemption.is_none())
+    }
+
+    /// Revokes the token: an access token alone, a refresh token with its whole family (RFC 7009 §2.1).
+    ///
+    /// What is not a token of this server is left alone without an error: its purpose, that nobody can use it, is
+    /// already met (RFC 7009 §2.2). An access token that has just expired is revoked all the same, since a verifier
+    /// whose clock is behind would still accept it.
+    ///
+    /// # Errors
+    /// [`RevokeError::NotYours`] when `caller` is given and the token is another client's.
+    pub async fn revoke(&self, text: &str, caller: Option<ClientId>) -> Result<(), RevokeError> {
+        let Ok(token) = self.recognize(text) else {
+            return Ok(());
+        };
+        if caller.is_some_and(|caller| caller != token.client_id()) {
+            return Err(RevokeError::NotYours);
+        }
+        let batch = match &token {
+            IssuedToken::Access(access) => {
+                let batch = Batch::new(access.agent.partition());
+                revocation::revoke_token(batch, access.token, token.expires_at())
+            }
+            IssuedToken::Refresh(refresh) => {
+                let found = self
+                    .agents
+                    .by_client(refresh.client_id, Source::Store)
+                    .await?;
+                let Some(found) = found else { return Ok(()) };
+                let batch = Batch::new(found.agent.value.home());
+                revocation::revoke_family(batch, refresh.family, self.clock.now())
+            }
+        };
+        match self
+            .store
+            .commit(&stats::count(batch, Stat::TokensRevoked, 1))
+            .await?
+        {
+            // The batch insists only on not having been revoked before.
+            Outcome::Committed | Outcome::Conflict => Ok(()),
+        }
+    }
+}

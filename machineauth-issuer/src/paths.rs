@@ -1,0 +1,31 @@
+//! The paths that are named in more than one place.
+
+/// The token endpoint.
+pub const TOKEN: &str = "/oauth/token";
+/// The introspection endpoint.
+pub const INTROSPECT: &str = "/oauth/introspect";
+/// The revocation endpoint.
+pub const REVOKE: &str = "/oauth/revoke";
+/// The documented short form of the refresh grant.
+pub const REFRESH: &str = "/oauth/refresh";
+/// The revocation feed.
+pub const REVOCATIONS: &str = "/oauth/revocations";
+/// The key set.
+pub const JWKS: &str = "/.well-known/jwks.json";
+/// The metadata of RFC 8414.
+pub const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
+/// The metadata where OpenID Connect clients look for it.
+pub const OPENID_METADATA: &str = "/.well-known/openid-configuration";
+/// The agents.
+pub const AGENTS: &str = "/api/agents";
+
+/// What `GET /` names.
+pub const ENDPOINTS: [&str; 7] = [
+    TOKEN,
+    INTROSPECT,
+    REVOKE,
+    REFRESH,
+    REVOCATIONS,
+    AGENTS,
+    JWKS,
+];
