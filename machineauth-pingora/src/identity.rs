@@ -1,10 +1,12 @@
 //! Tell the upstream who calls.
 
+use std::borrow::Cow;
+
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
 use machineauth_core::Agent;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pingora_error::{OrErr as _, Result};
+use pingora_error::{ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -89,13 +91,10 @@ fn set_identity(agent: &Agent, upstream: &mut RequestHeader) -> Result<()> {
 }
 
 fn id(text: &str) -> Result<HeaderValue> {
-    let encoded: std::borrow::Cow<'_, str> = utf8_percent_encode(text, NOT_IN_IDS).into();
+    let encoded: Cow<'_, str> = utf8_percent_encode(text, NOT_IN_IDS).into();
     value(&encoded)
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).or_err(
-        pingora_error::ErrorType::InvalidHTTPHeader,
-        "an identity header",
-    )
+    HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "an identity header")
 }
