@@ -193,12 +193,10 @@ impl Settings {
         };
         match self.verifier.check(token) {
             Ok(agent) => Judgement::Verified(agent),
-            Err(error) => match error.kind() {
-                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
-                    Judgement::Undecided(token.to_owned())
-                }
-                _ => Judgement::Refused(error),
-            },
+            Err(error) if self.verifier.can_recover(&error) => {
+                Judgement::Undecided(token.to_owned())
+            }
+            Err(error) => Judgement::Refused(error),
         }
     }
 

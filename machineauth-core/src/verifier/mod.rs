@@ -73,8 +73,8 @@ impl Verifier {
     /// The agent that `token` speaks for, if the token is good now. Never waits, never does I/O.
     ///
     /// # Errors
-    /// Everything that can be wrong with a token, by its [kind](Error::kind). [`ErrorKind::UnknownKey`] and
-    /// [`ErrorKind::KeysUnavailable`] may pass: [`Verifier::verify`] asks the issuer.
+    /// Everything that can be wrong with a token, by its [kind](Error::kind). Those that
+    /// [`Verifier::can_recover`] names may pass: [`Verifier::verify`] asks the issuer.
     pub fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let inner = &*self.0;
         let now = inner.clock.now();
@@ -96,16 +96,23 @@ impl Verifier {
     /// As [`Verifier::check`].
     pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let checked = self.check(token);
-        let (KeySource::Remote(jwks), Err(error)) = (&self.0.keys, &checked) else {
-            return checked;
-        };
-        match error.kind() {
-            ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
+        match (&checked, &self.0.keys) {
+            (Err(error), KeySource::Remote(jwks)) if self.can_recover(error) => {
                 jwks.refresh().await;
                 self.check(token)
             }
             _ => checked,
         }
+    }
+
+    /// Whether [`Verifier::verify`] may yet accept a token that [`Verifier::check`] refused with `error`: a key was
+    /// missing, and there is an issuer to ask for it. Never, when the keys are fixed.
+    pub fn can_recover(&self, error: &Error) -> bool {
+        matches!(self.0.keys, KeySource::Remote(_))
+            && matches!(
+                error.kind(),
+                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable
+            )
     }
 }
 
