@@ -20,7 +20,7 @@ use crate::claims::Claims;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{ClaimName, Error, ErrorKind};
 use crate::jwks::JwksCache;
-use crate::jws::Jws;
+use crate::jws::{HeaderMemo, Jws};
 use crate::keyset::{KeySet, PublishedKey};
 use crate::revocation::RevocationSet;
 
@@ -40,6 +40,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
     stale: StalePolicy,
+    header: HeaderMemo,
     verified: VerifiedTokens,
 }
 
@@ -173,7 +174,7 @@ impl Inner {
     }
 
     fn check_cold(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
-        let jws = Jws::parse(token)?;
+        let jws = Jws::parse_with(token, &self.header)?;
         self.types.accept(jws.header().typ())?;
         let (key, generation) = self.keys.verify(&jws, now)?;
         let claims = Claims::parse(jws.payload())?;
@@ -188,6 +189,7 @@ impl Inner {
             return Err(ErrorKind::Revoked.into());
         }
         let agent = Arc::new(agent);
+        self.header.remember(&jws);
         self.verified.insert(token, &agent);
         Ok(agent)
     }
