@@ -21,6 +21,11 @@ pub fn decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// Decodes `text` and appends the bytes to `out`. On `None`, as from [`decode`], what was appended means nothing.
+pub fn decode_to(text: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Option<()> {
+    URL_SAFE_NO_PAD.decode_vec(text, out).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -14,33 +14,25 @@ const MAX_DEPTH: usize = 16;
 
 /// The text is not strict JSON, or not of the shape that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not valid JSON, or with duplicate members, or nested too deep")
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-/// Reads one value of any type.
-///
-/// # Errors
-/// [`Malformed`] when the text is not strict JSON.
-pub fn parse(text: &[u8]) -> Result<Value, Malformed> {
-    read(text, StrictValue::root())
-}
+pub(crate) struct Malformed;
 
 /// Reads one object.
 ///
 /// # Errors
 /// [`Malformed`] when the text is not strict JSON or not an object.
-pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, Malformed> {
+pub(crate) fn parse_object(text: &[u8]) -> Result<Map<String, Value>, Malformed> {
     match parse(text)? {
         Value::Object(object) => Ok(object),
         _ => Err(Malformed),
     }
+}
+
+/// Reads one value of any type.
+///
+/// # Errors
+/// [`Malformed`] when the text is not strict JSON.
+fn parse(text: &[u8]) -> Result<Value, Malformed> {
+    read(text, StrictValue::root())
 }
 
 /// Reads the whole of `text` through `seed`. Checking UTF-8 once up front is faster than once per string, and covers

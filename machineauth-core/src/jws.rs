@@ -1,14 +1,17 @@
 //! JSON Web Signatures in compact serialization (RFC 7515 §7.1).
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::base64url;
 use crate::crypto::SigningKey;
 use crate::error::{Error, ErrorKind};
 
 mod header;
+mod memo;
 
 pub use header::Header;
+pub(crate) use memo::HeaderMemo;
 
 /// A longer token is refused before anything else is done with it, in bytes.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -20,9 +23,10 @@ pub const MAX_KID_LENGTH: usize = 256;
 #[derive(Clone)]
 pub struct Jws<'a> {
     signing_input: &'a str,
-    header: Header,
-    payload: Vec<u8>,
-    signature: Vec<u8>,
+    header: Arc<Header>,
+    /// The payload, and after it the signature: one allocation for both.
+    decoded: Vec<u8>,
+    payload_length: usize,
 }
 
 impl<'a> Jws<'a> {
@@ -33,6 +37,11 @@ impl<'a> Jws<'a> {
     ///   part is not canonical base64url, or the header is not acceptable as [`Header`] says.
     /// * [`ErrorKind::UnsupportedAlgorithm`] when `alg` names none of [`Algorithm::ALL`](crate::Algorithm::ALL).
     pub fn parse(token: &'a str) -> Result<Self, Error> {
+        Self::parse_with(token, &HeaderMemo::default())
+    }
+
+    /// As [`Jws::parse`], but a header that `memo` knows is not read again.
+    pub(crate) fn parse_with(token: &'a str, memo: &HeaderMemo) -> Result<Self, Error> {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(malformed("it is longer than 16 KiB"));
         }
@@ -42,13 +51,16 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Err(three_parts);
         }
-        let decode =
-            |part| base64url::decode(part).ok_or(malformed("a part is not canonical base64url"));
+        let header = memo.read(header)?;
+        let mut decoded = Vec::with_capacity((payload.len() + signature.len()) * 3 / 4 + 6);
+        base64url::decode_to(payload, &mut decoded).ok_or(NOT_BASE64URL)?;
+        let payload_length = decoded.len();
+        base64url::decode_to(signature, &mut decoded).ok_or(NOT_BASE64URL)?;
         Ok(Self {
             signing_input,
-            header: Header::parse(&decode(header)?)?,
-            payload: decode(payload)?,
-            signature: decode(signature)?,
+            header,
+            decoded,
+            payload_length,
         })
     }
 
@@ -64,12 +76,18 @@ impl<'a> Jws<'a> {
 
     /// The decoded payload.
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        &self.decoded[..self.payload_length]
     }
 
     /// The decoded signature.
     pub fn signature(&self) -> &[u8] {
-        &self.signature
+        &self.decoded[self.payload_length..]
+    }
+
+    /// The header as it stands in the token.
+    fn header_text(&self) -> &'a str {
+        let end = self.signing_input.find('.');
+        &self.signing_input[..end.unwrap_or_default()]
     }
 }
 
@@ -128,6 +146,8 @@ pub fn sign_compact(
     base64url::encode_to(signature, &mut token);
     Ok(token)
 }
+
+const NOT_BASE64URL: Error = malformed("a part is not canonical base64url");
 
 const fn malformed(detail: &'static str) -> Error {
     Error::because(ErrorKind::MalformedToken, detail)

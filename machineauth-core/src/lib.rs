@@ -52,7 +52,7 @@ pub mod claims;
 pub mod clock;
 pub mod crypto;
 pub mod error;
-pub mod json;
+mod json;
 pub mod jwk;
 pub mod jws;
 pub mod keyset;

@@ -61,6 +61,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::resource::ProtectedResource;
 
 /// Layer that applies [`MachineAuth`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
@@ -72,8 +73,7 @@ pub struct MachineAuthLayer {
 struct Settings {
     verifier: Verifier,
     optional: bool,
-    realm: Option<String>,
-    resource_metadata: Option<String>,
+    resource: ProtectedResource,
 }
 
 impl MachineAuthLayer {
@@ -83,8 +83,7 @@ impl MachineAuthLayer {
             settings: Arc::new(Settings {
                 verifier,
                 optional: false,
-                realm: None,
-                resource_metadata: None,
+                resource: ProtectedResource::default(),
             }),
         }
     }
@@ -100,14 +99,14 @@ impl MachineAuthLayer {
     /// Names the protection space in challenges (RFC 9110 §11.5).
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        self.settings_mut().realm = Some(realm.into());
+        self.settings_mut().resource.realm = Some(realm.into());
         self
     }
 
     /// Says in challenges where the protected resource's metadata is (RFC 9728 §5.1).
     #[must_use]
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
-        self.settings_mut().resource_metadata = Some(url.into());
+        self.settings_mut().resource.metadata = Some(url.into());
         self
     }
 
@@ -194,24 +193,15 @@ impl Settings {
         };
         match self.verifier.check(token) {
             Ok(agent) => Judgement::Verified(agent),
-            Err(error) => match error.kind() {
-                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
-                    Judgement::Undecided(token.to_owned())
-                }
-                _ => Judgement::Refused(error),
-            },
+            Err(error) if self.verifier.can_recover(&error) => {
+                Judgement::Undecided(token.to_owned())
+            }
+            Err(error) => Judgement::Refused(error),
         }
     }
 
     fn challenge(&self, error: Error) -> Box<Challenge> {
-        let mut challenge = Challenge::from(error);
-        if let Some(realm) = &self.realm {
-            challenge = challenge.realm(realm);
-        }
-        if let Some(url) = &self.resource_metadata {
-            challenge = challenge.resource_metadata(url);
-        }
-        Box::new(challenge)
+        Box::new(self.resource.challenge(error))
     }
 }
 

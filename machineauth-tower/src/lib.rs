@@ -73,6 +73,7 @@ pub mod authenticate;
 #[cfg(feature = "axum")]
 pub mod extract;
 pub mod require;
+mod resource;
 
 pub use agent::VerifiedAgent;
 pub use authenticate::{MachineAuth, MachineAuthLayer};

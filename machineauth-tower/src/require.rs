@@ -38,6 +38,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::resource::ProtectedResource;
 
 /// Layer that applies [`RequireScopes`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
@@ -66,7 +67,15 @@ impl RequireScopesLayer {
     /// Names the protection space in challenges (RFC 9110 §11.5).
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.rule).realm = Some(realm.into());
+        Arc::make_mut(&mut self.rule).resource.realm = Some(realm.into());
+        self
+    }
+
+    /// Says in challenges where the protected resource's metadata is (RFC 9728 §5.1). A layer does not know what the
+    /// one above it was told.
+    #[must_use]
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.rule).resource.metadata = Some(url.into());
         self
     }
 
@@ -79,7 +88,7 @@ impl RequireScopesLayer {
             rule: Arc::new(Rule {
                 quantity,
                 scopes,
-                realm: None,
+                resource: ProtectedResource::default(),
             }),
         })
     }
@@ -133,7 +142,7 @@ where
 struct Rule {
     quantity: Quantity,
     scopes: ScopeSet,
-    realm: Option<String>,
+    resource: ProtectedResource,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -165,11 +174,7 @@ impl Rule {
     }
 
     fn challenge(&self, error: Error) -> Box<Challenge> {
-        let mut challenge = Challenge::from(error).scopes(&self.scopes);
-        if let Some(realm) = &self.realm {
-            challenge = challenge.realm(realm);
-        }
-        Box::new(challenge)
+        Box::new(self.resource.challenge(error).scopes(&self.scopes))
     }
 }
 

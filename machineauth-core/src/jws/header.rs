@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{MAX_KID_LENGTH, Type, malformed};
+use super::{MAX_KID_LENGTH, NOT_BASE64URL, Type, malformed};
+use crate::base64url;
 use crate::crypto::Algorithm;
 use crate::error::{Error, ErrorKind};
 use crate::json::{self, StrictValue};
@@ -24,8 +25,12 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a decoded header.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
+    /// Reads a header as it stands in the token.
+    pub(super) fn decode(text: &str) -> Result<Self, Error> {
+        Self::parse(&base64url::decode(text).ok_or(NOT_BASE64URL)?)
+    }
+
+    fn parse(text: &[u8]) -> Result<Self, Error> {
         let draft = json::read(text, Reader)
             .map_err(|_| malformed("the header is not a strict JSON object of known types"))?;
         if draft.extended {

@@ -8,6 +8,7 @@ use super::{Inner, KeySource, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::jwks::JwksCache;
+use crate::jws::HeaderMemo;
 use crate::keyset::KeySet;
 use crate::revocation::RevocationSet;
 
@@ -177,6 +178,7 @@ impl VerifierBuilder {
             clock: self.clock,
             revocations: self.revocations,
             stale: self.stale,
+            header: HeaderMemo::default(),
             verified: VerifiedTokens::new(self.cache_bytes),
         })))
     }

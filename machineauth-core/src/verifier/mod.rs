@@ -20,7 +20,7 @@ use crate::claims::Claims;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{ClaimName, Error, ErrorKind};
 use crate::jwks::JwksCache;
-use crate::jws::Jws;
+use crate::jws::{HeaderMemo, Jws};
 use crate::keyset::{KeySet, PublishedKey};
 use crate::revocation::RevocationSet;
 
@@ -40,6 +40,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
     stale: StalePolicy,
+    header: HeaderMemo,
     verified: VerifiedTokens,
 }
 
@@ -73,8 +74,8 @@ impl Verifier {
     /// The agent that `token` speaks for, if the token is good now. Never waits, never does I/O.
     ///
     /// # Errors
-    /// Everything that can be wrong with a token, by its [kind](Error::kind). [`ErrorKind::UnknownKey`] and
-    /// [`ErrorKind::KeysUnavailable`] may pass: [`Verifier::verify`] asks the issuer.
+    /// Everything that can be wrong with a token, by its [kind](Error::kind). Those that
+    /// [`Verifier::can_recover`] names may pass: [`Verifier::verify`] asks the issuer.
     pub fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let inner = &*self.0;
         let now = inner.clock.now();
@@ -96,16 +97,23 @@ impl Verifier {
     /// As [`Verifier::check`].
     pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let checked = self.check(token);
-        let (KeySource::Remote(jwks), Err(error)) = (&self.0.keys, &checked) else {
-            return checked;
-        };
-        match error.kind() {
-            ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
+        match (&checked, &self.0.keys) {
+            (Err(error), KeySource::Remote(jwks)) if self.can_recover(error) => {
                 jwks.refresh().await;
                 self.check(token)
             }
             _ => checked,
         }
+    }
+
+    /// Whether [`Verifier::verify`] may yet accept a token that [`Verifier::check`] refused with `error`: a key was
+    /// missing, and there is an issuer to ask for it. Never, when the keys are fixed.
+    pub fn can_recover(&self, error: &Error) -> bool {
+        matches!(self.0.keys, KeySource::Remote(_))
+            && matches!(
+                error.kind(),
+                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable
+            )
     }
 }
 
@@ -166,7 +174,7 @@ impl Inner {
     }
 
     fn check_cold(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
-        let jws = Jws::parse(token)?;
+        let jws = Jws::parse_with(token, &self.header)?;
         self.types.accept(jws.header().typ())?;
         let (key, generation) = self.keys.verify(&jws, now)?;
         let claims = Claims::parse(jws.payload())?;
@@ -181,6 +189,7 @@ impl Inner {
             return Err(ErrorKind::Revoked.into());
         }
         let agent = Arc::new(agent);
+        self.header.remember(&jws);
         self.verified.insert(token, &agent);
         Ok(agent)
     }

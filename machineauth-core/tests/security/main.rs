@@ -11,6 +11,7 @@ mod encoding;
 mod header;
 mod issuer_binding;
 mod key_sets;
+mod missing_keys;
 mod oracle;
 mod properties;
 mod remembered_tokens;

@@ -104,6 +104,33 @@ async fn without_a_layer_that_verifies_nobody_gets_in() {
     assert_eq!(send(&app, "/", &[]).await.status, 401);
 }
 
+#[tokio::test]
+async fn a_challenge_for_scopes_says_where_to_learn_how_to_get_them() {
+    let issuer = Issuer::new();
+    let layer = RequireScopesLayer::new("write")
+        .unwrap()
+        .realm("artifacts")
+        .resource_metadata("https://api.example/.well-known/oauth-protected-resource");
+    let app = Router::new()
+        .route("/", get(whoami).route_layer(layer))
+        .layer(issuer.layer());
+    let answer = send_token(&app, "/", &issuer.token("read")).await;
+    assert_eq!(answer.status, 403);
+    let parameters = [
+        "realm=\"artifacts\"",
+        "error=\"insufficient_scope\"",
+        "scope=\"write\"",
+        "resource_metadata=\"https://api.example/.well-known/oauth-protected-resource\"",
+    ];
+    for parameter in parameters {
+        assert!(
+            answer.challenge().contains(parameter),
+            "{}",
+            answer.challenge()
+        );
+    }
+}
+
 #[test]
 fn a_requirement_that_demands_nothing_or_nonsense_is_refused() {
     let kind = |scopes| RequireScopesLayer::new(scopes).unwrap_err().kind();
