@@ -197,7 +197,7 @@ async fn open(path: &Path) -> DynStore {
     Arc::new(store.unwrap())
 }
 
-/// I24, P6
+/// I24
 #[tokio::test]
 async fn no_resource_server_misses_what_is_revoked_around_a_restart_of_the_issuer() {
     let directory = tempfile::tempdir().unwrap();
