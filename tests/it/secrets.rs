@@ -11,6 +11,8 @@ use machineauth_tests::process::{Process, free_port};
 use machineauth_tests::redis_server::RedisServer;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const ADMIN: (&str, &str) = ("admin@example.com", "correct-horse-battery");
 const REDIS_PASSWORD: &str = "redis-password-8f2d";
@@ -104,21 +106,24 @@ async fn use_every_endpoint(stage: &mut Stage) -> Agent {
     let granted = Answer::to(request.form(&[("grant_type", "client_credentials")])).await;
     stage.note_tokens("the first token", &granted);
     let first = granted.str("refresh_token");
-    let form = agent.form(&[("refresh_token", &first)]);
-    let refreshed = stage.post("/oauth/refresh", &form).await;
-    stage.note_tokens("the second token", &refreshed);
-    let second = refreshed.str("refresh_token");
+    let mut last = first.clone();
+    for which in ["the second token", "the third token"] {
+        let form = agent.form(&[("refresh_token", &last)]);
+        let refreshed = stage.post("/oauth/refresh", &form).await;
+        stage.note_tokens(which, &refreshed);
+        last = refreshed.str("refresh_token");
+    }
+    // Used again after somebody went on, which is worth a warning.
+    stage
+        .post("/oauth/refresh", &agent.form(&[("refresh_token", &first)]))
+        .await
+        .expect_error(400, "invalid_grant");
     for path in ["/oauth/introspect", "/oauth/revoke", "/oauth/introspect"] {
-        for token in [&granted.str("access_token"), &second] {
+        for token in [&granted.str("access_token"), &last] {
             let answer = stage.post(path, &agent.form(&[("token", token)])).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
     }
-    // Re-use, which is worth a warning.
-    stage
-        .post("/oauth/refresh", &form)
-        .await
-        .expect_error(400, "invalid_grant");
 
     let path = format!("/api/agents/{}/rotate", agent.id);
     let rotated = stage.admin(&path, json!({})).await;
@@ -172,6 +177,8 @@ async fn make_every_mistake(stage: &mut Stage, agent: &Agent) {
         format!("[\"{secret}\"]"),
         format!("{{\"name\":\"a\",\"expires_in\":\"{secret}\"}}"),
         format!("{{\"{secret}\":1}}"),
+        format!("{{\"{secret}\":[1,}}"),
+        format!("{{\"name\":{{\"{secret}\":1}}}}"),
         format!("client_secret={secret}&client_secret={secret}"),
     ] {
         for content_type in [
@@ -201,16 +208,35 @@ async fn make_every_mistake(stage: &mut Stage, agent: &Agent) {
     }
 }
 
+/// What is no HTTP at all, each with a secret in it.
+async fn talk_nonsense(stage: &Stage, agent: &Agent) {
+    let secret = &agent.client_secret;
+    let address = stage.issuer.base.trim_start_matches("http://");
+    for nonsense in [
+        format!("{secret}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nauthorization Basic {secret}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nauthorization: Basic {secret}\0\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\ncontent-length: {secret}\r\n\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(nonsense.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
 async fn nothing_secret_is_printed_on(database_url: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(directory.path(), database_url).await;
     let agent = use_every_endpoint(&mut stage).await;
     make_every_mistake(&mut stage, &agent).await;
+    talk_nonsense(&stage, &agent).await;
     let ended = stage.issuer.terminate().await;
     assert!(ended.status.success());
     let log = ended.printed;
     assert!(
-        log.contains("TRACE") && log.contains("used again") && log.contains(&agent.id),
+        log.contains("DEBUG") && log.contains("WARN") && log.contains(&agent.id),
         "all that the server has to say is in its log:\n{log}"
     );
     for (what, secret) in &stage.secrets {
