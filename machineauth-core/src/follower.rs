@@ -163,12 +163,14 @@ impl Follower {
 
     /// The issuer's clock may be ahead of ours; that makes nothing fresher than now.
     fn fresh(&mut self, at: Timestamp, now: Timestamp) -> Result<Progress, Fault> {
-        if now.duration_since(self.expired_at) >= EXPIRE_EVERY {
-            self.set.expire(now);
-            self.expired_at = now;
+        // A clock of ours that jumps ahead must not forget what is still revoked; so must none of the issuer's.
+        let at = at.min(now);
+        if at.duration_since(self.expired_at) >= EXPIRE_EVERY {
+            self.set.expire(at);
+            self.expired_at = at;
         }
         self.require_room()?;
-        self.set.mark_fresh(at.min(now));
+        self.set.mark_fresh(at);
         Ok(Progress::Live)
     }
 

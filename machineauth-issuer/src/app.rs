@@ -4,16 +4,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use machineauth_core::clock::Clock;
+use machineauth_core::jwks::JwksCache;
 use machineauth_core::verifier::{GREATEST_LEEWAY, Verifier};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::documents::Documents;
+use crate::documents;
 use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
 use crate::domain::grants::Grants;
-use crate::domain::signing::{SigningError, SigningKeys};
+use crate::domain::signing::{ActiveKey, PublishedKeys, SigningError};
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
@@ -42,8 +44,10 @@ pub struct Inner {
     pub grants: Grants,
     /// Looks at tokens, and ends them.
     pub tokens: Tokens,
-    /// What clients and verifiers read first.
-    pub documents: Documents,
+    /// The metadata document.
+    pub metadata: Bytes,
+    /// The published keys.
+    pub keys: JwksCache,
     /// The revocation feed.
     pub feed: Feed,
     /// Requests answered since the start.
@@ -88,11 +92,18 @@ impl App {
     ) -> Result<Self, StartError> {
         let vault = Arc::new(Vault::open(&*store, server_key, &*clock).await?);
         let signing = &config.signing;
-        let keys = Arc::new(
-            SigningKeys::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?,
-        );
+        let active =
+            ActiveKey::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?;
+        let published = PublishedKeys {
+            store: Arc::clone(&store),
+            vault: Arc::clone(&vault),
+        };
+        let keys = published
+            .cached(Arc::clone(&clock))
+            .map_err(StartError::Verifier)?;
+        keys.refresh().await;
         let verifier = Verifier::builder(&config.tokens.issuer, &config.tokens.audience)
-            .keys(Arc::clone(keys.published()))
+            .jwks(keys.clone())
             .clock(Arc::clone(&clock))
             // A token can be revoked for as long as any verifier may accept it.
             .leeway(GREATEST_LEEWAY)
@@ -109,14 +120,15 @@ impl App {
                 &config.admin.email,
                 &config.admin.password,
             ),
-            documents: Documents::new(&config.tokens.issuer, &keys),
+            metadata: documents::metadata(&config.tokens.issuer, active.key.algorithm()),
+            keys,
             feed,
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 vault: Arc::clone(&vault),
                 agents: Arc::clone(&agents),
-                minter: Minter::new(keys, config.tokens.clone()),
+                minter: Minter::new(active, config.tokens.clone()),
                 settings: config.grants.clone(),
             },
             tokens: Tokens {
@@ -137,11 +149,13 @@ impl App {
     /// Starts what runs beside requests: the revocation feed and the maintenance of the store.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
-        let maintenance = Arc::clone(&self.store);
+        let app = self.clone();
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
-            maintenance: tokio::spawn(async move { maintenance::run(&*maintenance).await }),
+            maintenance: tokio::spawn(
+                async move { maintenance::run(&*app.store, &*app.clock).await },
+            ),
         }
     }
 }

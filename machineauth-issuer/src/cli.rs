@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, ServerKeySource, StoreUrl, VARIABLES_HELP};
 use crate::domain::vault::{ServerKey, Vault};
+use crate::server::Limits;
 use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
 use crate::telemetry::{self, Chain};
 use crate::{routes, server};
@@ -70,7 +71,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         tracing::info!("stopping: requests in flight finish, new ones are refused");
         background.end_streams();
     };
-    server::serve(listener, routes::router(app), stopping).await;
+    server::serve(listener, routes::router(app), Limits::default(), stopping).await;
     background.stop().await?;
     Ok(())
 }

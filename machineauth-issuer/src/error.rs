@@ -259,6 +259,7 @@ impl From<RevokeError> for OAuthError {
             RevokeError::NotYours => {
                 Self::UnauthorizedClient("the token was issued to another client")
             }
+            RevokeError::KeysUnavailable => Self::TemporarilyUnavailable(Unavailable::Store),
             RevokeError::Store(error) => error.into(),
         }
     }

@@ -9,31 +9,54 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 
-/// How long a client may take to send a request's header, idle time between requests included (slow-loris).
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// More than any header of ours needs.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How long requests in flight may take to finish once the server stops.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long to wait when the process is out of file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long to wait, and not to log again, when the process is out of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
+
+/// How long a client may keep the server waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For a request's header, idle time before it included (slow-loris). 30 s by default.
+    pub header: Duration,
+    /// For taking some of an answer that is ready. 30 s by default.
+    pub write: Duration,
+    /// For requests in flight to finish, once the server stops. 10 s by default.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Serves `router` on `listener` until `shutdown` completes; requests in flight then finish.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve_connection(stream, &router, &graceful),
+                Ok((stream, _)) => serve_connection(stream, &router, limits, &graceful),
                 Err(error) => accept_failed(&error).await,
             },
             () = &mut shutdown => break,
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown())
+    if tokio::time::timeout(limits.drain, graceful.shutdown())
         .await
         .is_err()
     {
@@ -41,16 +64,23 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     }
 }
 
-fn serve_connection(stream: TcpStream, router: &Router, graceful: &GracefulShutdown) {
+fn serve_connection(
+    stream: TcpStream,
+    router: &Router,
+    limits: Limits,
+    graceful: &GracefulShutdown,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's algorithm");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limits.header)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router.clone()),
         );
     let connection = graceful.watch(connection);

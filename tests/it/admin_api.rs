@@ -1,5 +1,7 @@
 //! `/api/agents` under administrator authentication.
 
+use std::time::Duration;
+
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::{ADMIN, Issuer};
 use reqwest::Method;
@@ -142,7 +144,6 @@ async fn every_value_that_cannot_be_accepted_is_named() {
             json!({ "name": "a", "organization_id": "org-123" }),
             "organization_id",
         ),
-        (json!([]), "expected a JSON object"),
     ] {
         let answer = issuer
             .admin(Method::POST, "/api/agents", Some(body.clone()))
@@ -164,6 +165,143 @@ async fn every_value_that_cannot_be_accepted_is_named() {
         .await;
     answer.expect_error(400, "invalid_request");
     assert!(answer.str("message").contains("action"));
+}
+
+/// I22
+#[tokio::test]
+async fn a_body_of_json_that_is_no_object_is_refused_everywhere() {
+    let issuer = Issuer::start().await;
+    let agent = issuer.agent(&[]).await;
+    let one = format!("/api/agents/{}", agent.id);
+    // The fields in their order, and what else is JSON.
+    let bodies = [
+        json!([]),
+        json!(["a", ["read"], 60]),
+        json!(["rotate", true]),
+        json!([{ "name": "a", "action": "rotate" }]),
+        json!("rotate"),
+        json!(true),
+        json!(null),
+    ];
+    for path in [
+        "/api/agents".to_owned(),
+        one.clone(),
+        format!("{one}/rotate"),
+        format!("{one}/deactivate"),
+    ] {
+        for body in &bodies {
+            let answer = issuer.admin(Method::POST, &path, Some(body.clone())).await;
+            answer.expect_error(400, "invalid_request");
+            assert_eq!(answer.str("message"), "expected a JSON object", "{path}");
+        }
+    }
+    assert_eq!(
+        issuer.token_answer(&agent).await.status,
+        200,
+        "nothing happened to the agent"
+    );
+}
+
+/// I22
+#[tokio::test]
+async fn an_identifier_of_any_bytes_names_no_agent() {
+    let issuer = Issuer::start().await;
+    let agent = issuer.agent(&[]).await;
+    for id in [
+        "",
+        "%ff",
+        "%ff%fe",
+        "%c3%28",
+        "%00",
+        "%0d%0a",
+        "%2f",
+        "%2e%2e%2f",
+        "%",
+        "%zz",
+        "x",
+        "0",
+        "-1",
+        "*",
+        "%20",
+        "'%20OR%201=1%20--",
+        "00000000-0000-0000-0000-000000000000",
+        &"a".repeat(5_000),
+        &agent.client_id,
+        &format!("{}%00", agent.id),
+        &format!("{}%20", agent.id),
+        &format!("%7B{}%7D", agent.id),
+        &format!("urn:uuid:{}", agent.id),
+        &agent.id.to_uppercase(),
+    ] {
+        for (method, action) in [
+            (Method::GET, ""),
+            (Method::DELETE, ""),
+            (Method::POST, ""),
+            (Method::POST, "/rotate"),
+            (Method::POST, "/deactivate"),
+            (Method::POST, "/reactivate"),
+        ] {
+            let path = format!("/api/agents/{id}{action}");
+            let body = json!({ "action": "rotate" });
+            let answer = issuer.admin(method.clone(), &path, Some(body)).await;
+            answer.expect_error(404, "not_found");
+            assert_eq!(
+                answer.header("content-type"),
+                "application/json",
+                "{method} {path:.80}"
+            );
+        }
+    }
+    assert_eq!(
+        issuer.token_answer(&agent).await.status,
+        200,
+        "nothing happened to the agent"
+    );
+}
+
+#[tokio::test]
+async fn times_are_shown_to_the_second_in_utc() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    clock.advance(Duration::from_millis(999));
+    let agent = issuer
+        .create(json!({ "name": "brief", "expires_in": 86_400 }))
+        .await;
+    let path = format!("/api/agents/{}", agent.id);
+    let times = async || {
+        let shown = issuer.admin(Method::GET, &path, None).await.json()["agent"].clone();
+        [
+            "created_at",
+            "updated_at",
+            "expires_at",
+            "last_token_issued_at",
+            "last_activity_at",
+        ]
+        .map(|name| shown[name].clone())
+    };
+    let (start, end) = (json!("2027-01-15T08:00:00Z"), json!("2027-01-16T08:00:00Z"));
+    assert_eq!(
+        times().await,
+        [
+            start.clone(),
+            start.clone(),
+            end.clone(),
+            json!(null),
+            json!(null)
+        ]
+    );
+    clock.advance(Duration::from_secs(3_600));
+    issuer.tokens(&agent).await;
+    clock.advance(Duration::from_secs(60));
+    issuer
+        .admin(Method::POST, &format!("{path}/rotate"), None)
+        .await;
+    let (issued, rotated) = (json!("2027-01-15T09:00:00Z"), json!("2027-01-15T09:01:00Z"));
+    assert_eq!(
+        times().await,
+        [start, rotated.clone(), end, issued.clone(), issued]
+    );
+    let ready = issuer.get("/health/ready").await;
+    assert_eq!(ready.json()["timestamp"], rotated);
 }
 
 #[tokio::test]

@@ -97,18 +97,9 @@ async fn whatever_is_wrong_with_a_client_the_answer_is_the_same() {
             None,
         )
         .await;
-    let created = issuer
-        .admin(
-            Method::POST,
-            "/api/agents",
-            Some(json!({ "name": "brief", "expires_in": 60 })),
-        )
+    let expired = issuer
+        .create(json!({ "name": "brief", "expires_in": 60 }))
         .await;
-    let expired = Agent {
-        id: String::new(),
-        client_id: created.str("client_id"),
-        client_secret: created.str("client_secret"),
-    };
     clock.advance(Duration::from_secs(60));
 
     let unknown = Agent {

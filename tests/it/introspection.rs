@@ -1,7 +1,11 @@
 //! `POST /oauth/introspect`: RFC 7662, and the documented answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use machineauth_core::clock::{Clock as _, ManualClock, Timestamp};
+use machineauth_issuer::store::{DynStore, MemoryStore};
+use machineauth_tests::agent::Agent;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use reqwest::Method;
@@ -71,6 +75,36 @@ async fn a_token_of_another_issuer_is_inactive() {
         issuer.introspect(&foreign).await,
         json!({ "active": false })
     );
+}
+
+/// I13, V21
+#[tokio::test]
+async fn an_issuer_whose_clock_is_behind_takes_the_fresh_tokens_of_another() {
+    let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+    let behind = ManualClock::new(clock.now().saturating_sub(Duration::from_secs(2)));
+    let store: DynStore = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
+    let one = Issuer::builder()
+        .clock(&clock)
+        .store(Arc::clone(&store))
+        .start()
+        .await;
+    let two = Issuer::builder()
+        .clock(&behind)
+        .store(store)
+        .with("JWT_ISSUER", &one.base)
+        .start()
+        .await;
+    let agent = one.agent(&["read"]).await;
+    let (access, refresh_token) = one.tokens(&agent).await;
+    for token in [&access, &refresh_token] {
+        assert_eq!(two.introspect(token).await["active"], true);
+    }
+    for token in [&access, &refresh_token] {
+        two.revoke(token).await;
+        for issuer in [&one, &two] {
+            assert_eq!(issuer.introspect(token).await["active"], false);
+        }
+    }
 }
 
 /// I11
@@ -170,4 +204,36 @@ async fn a_server_that_demands_authentication_shows_a_client_only_what_concerns_
         .post("/oauth/introspect", &wrong)
         .await
         .expect_error(401, "invalid_client");
+}
+
+/// I13
+#[tokio::test]
+async fn a_stranger_learns_nothing_of_a_token_not_even_that_it_was_revoked_or_expired() {
+    for policy in ["open", "required"] {
+        let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let issuer = Issuer::builder()
+            .clock(&clock)
+            .with("INTROSPECTION_AUTH", policy)
+            .start()
+            .await;
+        let (owner, stranger) = (issuer.agent(&["read"]).await, issuer.agent(&["read"]).await);
+        let (revoked, refresh_token) = issuer.tokens(&owner).await;
+        let (expired, _) = issuer.tokens(&owner).await;
+        for token in [&revoked, &refresh_token] {
+            let answer = issuer
+                .post("/oauth/revoke", &owner.form(&[("token", token)]))
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+        for (token, lived) in [(&revoked, 0), (&refresh_token, 0), (&expired, 86_400)] {
+            clock.advance(Duration::from_secs(lived));
+            let ask = async |who: &Agent| {
+                issuer
+                    .post("/oauth/introspect", &who.form(&[("token", token)]))
+                    .await
+            };
+            assert_eq!(ask(&stranger).await.text, r#"{"active":false}"#);
+            assert!(ask(&owner).await.json()["reason"].is_string());
+        }
+    }
 }

@@ -26,7 +26,7 @@ struct Stage {
 impl Stage {
     async fn set(database_url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (port, api_port) = (free_port().await, free_port().await);
+        let (port, api_port) = (free_port(), free_port());
         let port_text = port.to_string();
         let variables = [
             ("PORT", port_text.as_str()),
@@ -164,7 +164,7 @@ async fn journey(database_url: &str) {
         ..
     } = stage;
     assert!(
-        issuer.terminate().await.success(),
+        issuer.terminate().await.status.success(),
         "the issuer stops although the API listens to its feed"
     );
     let request = client
@@ -175,7 +175,7 @@ async fn journey(database_url: &str) {
         200,
         "the API serves while the issuer is away"
     );
-    assert!(api.terminate().await.success());
+    assert!(api.terminate().await.status.success());
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn a_stranger_gets_a_verified_token_on_redis() {
 #[tokio::test]
 async fn an_api_that_starts_before_its_issuer_serves_once_the_issuer_is_there() {
     let directory = tempfile::tempdir().unwrap();
-    let (port, api_port) = (free_port().await, free_port().await);
+    let (port, api_port) = (free_port(), free_port());
     let base = format!("http://127.0.0.1:{port}");
     let listen = format!("127.0.0.1:{api_port}");
     let program = Path::new(env!("CARGO_BIN_EXE_axum-api"));

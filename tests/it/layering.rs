@@ -103,6 +103,39 @@ fn the_store_knows_nothing_of_what_it_stores() {
 }
 
 #[test]
+fn nothing_below_the_routes_knows_them() {
+    let root = "machineauth-issuer/src";
+    for room in ["oauth", "api", "events", "domain", "app.rs", "documents.rs"] {
+        check(
+            &format!("{root}/{room}"),
+            &["crate::routes", "crate::server", "crate::cli"],
+        );
+    }
+    check(&format!("{root}/app.rs"), &["crate::oauth", "crate::api"]);
+    check(
+        &format!("{root}/domain"),
+        &["crate::config", "crate::events", "crate::documents"],
+    );
+}
+
+#[test]
+fn the_map_names_only_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let paths: Vec<_> = map
+        .split('`')
+        .filter(|text| text.contains('/') && !text.contains(' '))
+        .collect();
+    assert!(paths.len() > 10, "{paths:?}");
+    for path in paths
+        .into_iter()
+        .filter(|path| path.starts_with("machineauth-") || path.starts_with("tests/"))
+    {
+        assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}");
+    }
+}
+
+#[test]
 fn endpoints_do_not_know_each_other() {
     check("machineauth-issuer/src/oauth", &["crate::api"]);
     check("machineauth-issuer/src/api", &["crate::oauth"]);

@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod client_authentication;
+mod connections;
 mod introspection;
 mod journey;
 mod keys;
@@ -11,8 +12,10 @@ mod layering;
 mod metadata;
 mod outage;
 mod refresh;
+mod resource_server;
 mod revocation;
 mod revocation_feed;
+mod secrets;
 mod service;
 mod startup;
 mod store;

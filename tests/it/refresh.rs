@@ -3,17 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use machineauth_tests::issuer::Issuer;
+use machineauth_tests::token::claims;
 use reqwest::Method;
-use serde_json::{Value, json};
-
-fn claims(token: &str) -> Value {
-    let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn a_refresh_gets_the_next_pair_of_the_same_family() {
@@ -202,23 +196,10 @@ async fn an_inactive_an_expired_and_a_deleted_agent_refresh_nothing() {
     issuer
         .admin(Method::DELETE, &format!("/api/agents/{}", deleted.id), None)
         .await;
-    let created = issuer
-        .admin(
-            Method::POST,
-            "/api/agents",
-            Some(json!({ "name": "brief", "expires_in": 60 })),
-        )
+    let expired = issuer
+        .create(json!({ "name": "brief", "expires_in": 60 }))
         .await;
-    let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &*client_id),
-        ("client_secret", &*client_secret),
-    ];
-    let of_expired = issuer
-        .post("/oauth/token", &form)
-        .await
-        .str("refresh_token");
+    let (_, of_expired) = issuer.tokens(&expired).await;
     clock.advance(Duration::from_secs(60));
     for refresh_token in [of_suspended, of_deleted, of_expired] {
         issuer

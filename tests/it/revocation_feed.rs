@@ -8,6 +8,7 @@ use machineauth_core::clock::{Clock, SystemClock};
 use machineauth_issuer::store::{DynStore, MemoryStore};
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
+use machineauth_tests::token::claims;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -127,6 +128,24 @@ async fn an_id_that_matches_nothing_gets_a_snapshot() {
             "{id}"
         );
     }
+}
+
+/// I14, V21
+#[tokio::test]
+async fn a_token_revoked_just_after_its_end_is_told_to_verifiers_whose_clock_is_behind() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let agent = issuer.agent(&["read"]).await;
+    let (token, _) = issuer.tokens(&agent).await;
+    let jti = claims(&token)["jti"].clone();
+    clock.advance(Duration::from_secs(86_401));
+    issuer.revoke(&token).await;
+    let (snapshot, _) = Events::open(&issuer, None).await.until("live").await;
+    let rows: Vec<_> = snapshot
+        .iter()
+        .flat_map(|chunk| chunk.as_array().unwrap())
+        .collect();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((&rows[0]["type"], &rows[0]["jti"]), (&json!("token"), &jti));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use machineauth_tests::agent::Agent;
+use machineauth_tests::http::{self, Answer};
 use machineauth_tests::process::{Process, free_port};
 
 const ISSUER: &str = env!("CARGO_BIN_EXE_issuer");
@@ -18,10 +20,8 @@ async fn start(directory: &Path, port: u16, variables: &[(&str, &str)]) -> Proce
 #[tokio::test]
 async fn nothing_configured_is_enough_and_the_printed_lines_work() {
     let directory = tempfile::tempdir().unwrap();
-    let mut issuer = start(directory.path(), free_port().await, &[]).await;
-    let printed = issuer
-        .printed_until(|line| line.contains("/oauth/introspect"))
-        .await;
+    let issuer = start(directory.path(), free_port(), &[]).await;
+    let printed = issuer.printed_until("/oauth/introspect").await;
     assert!(
         printed.contains(&format!("listens on {}", issuer.base)),
         "{printed}"
@@ -48,29 +48,24 @@ async fn nothing_configured_is_enough_and_the_printed_lines_work() {
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert!(issuer.terminate().await.success());
+    assert!(issuer.terminate().await.status.success());
 }
 
 /// I18
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let port = free_port().await;
+    let port = free_port();
     let issuer = start(directory.path(), port, &[]).await;
-    let client = machineauth_tests::http::client();
+    let client = http::client();
     let created = client
         .post(format!("{}/api/agents", issuer.base))
         .basic_auth("admin@example.com", Some("changeme"))
         .json(&serde_json::json!({ "name": "a", "scopes": ["read"] }));
-    let created = machineauth_tests::http::Answer::to(created).await;
-    let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &*client_id),
-        ("client_secret", &*client_secret),
-    ];
+    let agent = Agent::read(&Answer::to(created).await);
+    let form = agent.form(&[("grant_type", "client_credentials")]);
     let token_of = async |base: &str| {
-        machineauth_tests::http::Answer::to(client.post(format!("{base}/oauth/token")).form(&form))
+        Answer::to(client.post(format!("{base}/oauth/token")).form(&form))
             .await
             .str("access_token")
     };
@@ -80,12 +75,7 @@ async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
     let introspected = client
         .post(format!("{}/oauth/introspect", issuer.base))
         .form(&[("token", &before)]);
-    assert_eq!(
-        machineauth_tests::http::Answer::to(introspected)
-            .await
-            .json()["active"],
-        true
-    );
+    assert_eq!(Answer::to(introspected).await.json()["active"], true);
     token_of(&issuer.base).await;
 }
 
@@ -117,8 +107,8 @@ fn production_refuses_the_defaults_and_names_each_variable() {
 #[tokio::test]
 async fn a_second_server_on_the_same_file_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
-    let _first = start(directory.path(), free_port().await, &[]).await;
-    let port = free_port().await.to_string();
+    let _first = start(directory.path(), free_port(), &[]).await;
+    let port = free_port().to_string();
     let output = Command::new(ISSUER)
         .current_dir(directory.path())
         .env_clear()
@@ -136,11 +126,11 @@ async fn a_second_server_on_the_same_file_is_refused_with_advice() {
 #[tokio::test]
 async fn a_lost_server_key_is_noticed_and_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    let issuer = start(directory.path(), free_port().await, &[]).await;
-    assert!(issuer.terminate().await.success());
+    let issuer = start(directory.path(), free_port(), &[]).await;
+    assert!(issuer.terminate().await.status.success());
     let key = directory.path().join("machineauth.redb.key");
     std::fs::remove_file(&key).unwrap();
-    let port = free_port().await.to_string();
+    let port = free_port().to_string();
     let output = Command::new(ISSUER)
         .current_dir(directory.path())
         .env_clear()

@@ -2,8 +2,10 @@
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+use machineauth_core::clock::{Clock as _, Timestamp};
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
+use machineauth_tests::token::claims;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -282,24 +284,24 @@ async fn every_malformed_body_gets_a_sentence_that_helps() {
 
 #[tokio::test]
 async fn a_token_never_outlives_its_agent() {
-    let issuer = Issuer::start().await;
-    let created = issuer
-        .admin(
-            Method::POST,
-            "/api/agents",
-            Some(json!({ "name": "brief", "expires_in": 60 })),
-        )
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let agent = issuer
+        .create(json!({ "name": "brief", "expires_in": 60 }))
         .await;
-    let (client_id, client_secret) = (created.str("client_id"), created.str("client_secret"));
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &*client_id),
-        ("client_secret", &*client_secret),
-    ];
-    let answer = issuer.post("/oauth/token", &form).await;
-    assert!(
-        answer.json()["expires_in"].as_u64().unwrap() <= 60,
-        "{}",
-        answer.text
-    );
+    let end = clock.now().as_secs() + 60;
+    for lived in [0, 59] {
+        clock.set(Timestamp::from_secs(end - 60 + lived));
+        let answer = issuer.token_answer(&agent).await;
+        assert_eq!(answer.json()["expires_in"], 60 - lived, "{}", answer.text);
+        assert_eq!(claims(&answer.str("access_token"))["exp"], end);
+        let refresh_token = answer.str("refresh_token");
+        let refreshed = issuer.refresh(&agent, &refresh_token).await;
+        assert_eq!(
+            refreshed.json()["expires_in"],
+            60 - lived,
+            "{}",
+            refreshed.text
+        );
+        assert_eq!(claims(&refreshed.str("access_token"))["exp"], end);
+    }
 }

@@ -1,12 +1,14 @@
 //! An issuer in this process, on a real socket.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use machineauth_core::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use machineauth_issuer::app::{App, Background};
-use machineauth_issuer::config::{Config, ServerKeySource};
+use machineauth_issuer::config::Config;
 use machineauth_issuer::domain::vault::ServerKey;
+use machineauth_issuer::server::Limits;
 use machineauth_issuer::store::{DynStore, MemoryStore};
 use machineauth_issuer::{routes, server};
 use serde_json::{Value, json};
@@ -25,12 +27,14 @@ const SERVER_KEY: &str = "8d1f0c4b6a2e9375d8c1b0a4f3e2d1c00f1e2d3c4b5a69788796a5
 /// A running issuer.
 #[derive(Debug)]
 pub struct Issuer {
-    /// Its `iss`, and where it listens.
+    /// Its URL, which is its `iss` unless the test says otherwise.
     pub base: String,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Its inside, for what HTTP cannot do.
     pub app: App,
     client: reqwest::Client,
-    running: Option<Running>,
+    running: Running,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Builder {
     variables: BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
     store: Option<DynStore>,
+    address: SocketAddr,
+    limits: Limits,
 }
 
 impl Builder {
@@ -70,32 +76,38 @@ impl Builder {
         self
     }
 
+    /// Listens here, where an issuer that has stopped listened, instead of on a free port.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Lets clients keep the server waiting this long instead of the usual time.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Starts the issuer.
     ///
     /// # Panics
     /// When it does not start.
     pub async fn start(mut self) -> Issuer {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        let listener = TcpListener::bind(self.address)
             .await
-            .expect("loopback has a free port");
-        let base = format!(
-            "http://{}",
-            listener
-                .local_addr()
-                .expect("a bound socket has an address")
-        );
+            .expect("the address can be listened on");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let base = format!("http://{address}");
         self.variables
             .entry("JWT_ISSUER".into())
             .or_insert_with(|| base.clone());
-        self.variables
-            .entry("SERVER_KEY".into())
-            .or_insert_with(|| SERVER_KEY.into());
         let config =
             Config::from_variables(self.variables).expect("the test's configuration works");
-        let server_key = match &config.server_key {
-            ServerKeySource::Given(key) => key.clone(),
-            ServerKeySource::Generated(_) => ServerKey::generate(),
-        };
+        let server_key = ServerKey::parse(SERVER_KEY).expect("it is a server key");
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::new(Arc::clone(&self.clock))));
@@ -105,18 +117,19 @@ impl Builder {
         let background = app.start_background();
         let (stop, stopped) = oneshot::channel();
         let router = routes::router(app.clone());
-        let server = tokio::spawn(server::serve(listener, router, async {
+        let server = tokio::spawn(server::serve(listener, router, self.limits, async {
             let _ = stopped.await;
         }));
         Issuer {
             base,
+            address,
             app,
             client: http::client(),
-            running: Some(Running {
+            running: Running {
                 stop,
                 server,
                 background,
-            }),
+            },
         }
     }
 }
@@ -128,6 +141,8 @@ impl Issuer {
             variables: BTreeMap::new(),
             clock: Arc::new(SystemClock),
             store: None,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            limits: Limits::default(),
         }
     }
 
@@ -147,15 +162,16 @@ impl Issuer {
     ///
     /// # Panics
     /// When it does not stop cleanly.
-    pub async fn stop(mut self) {
-        let running = self.running.take().expect("an issuer is stopped once");
-        running.background.end_streams();
-        let _ = running.stop.send(());
-        running
-            .server
-            .await
-            .expect("the server ends without a panic");
-        running.background.stop().await.expect("the store closes");
+    pub async fn stop(self) {
+        let Running {
+            stop,
+            server,
+            background,
+        } = self.running;
+        background.end_streams();
+        stop.send(()).expect("the server runs until now");
+        server.await.expect("the server ends without a panic");
+        background.stop().await.expect("the store closes");
     }
 
     /// A request to `path`.
@@ -190,19 +206,20 @@ impl Issuer {
     /// # Panics
     /// When it is not created.
     pub async fn agent(&self, scopes: &[&str]) -> Agent {
-        let body = json!({ "name": "test agent", "scopes": scopes });
+        self.create(json!({ "name": "test agent", "scopes": scopes }))
+            .await
+    }
+
+    /// Creates an agent as `body` describes it.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn create(&self, body: Value) -> Agent {
         let created = self
             .admin(reqwest::Method::POST, "/api/agents", Some(body))
             .await;
         assert_eq!(created.status, 201, "{}", created.text);
-        Agent {
-            id: created.json()["agent"]["id"]
-                .as_str()
-                .expect("an agent has an id")
-                .to_owned(),
-            client_id: created.str("client_id"),
-            client_secret: created.str("client_secret"),
-        }
+        Agent::read(&created)
     }
 
     /// Asks for a token for `agent`.

@@ -7,3 +7,4 @@ pub mod issuer;
 pub mod process;
 pub mod redis_server;
 pub mod store_writer;
+pub mod token;

@@ -1,12 +1,14 @@
 //! The real binaries, as processes.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How long a process may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,16 +19,32 @@ pub struct Process {
     /// Where it listens, as a URL.
     pub base: String,
     child: Child,
+    stdout: Output,
+    stderr: Output,
+}
+
+/// What a process has written to one of its outputs so far.
+#[derive(Debug)]
+struct Output {
+    text: watch::Receiver<String>,
+    reader: JoinHandle<()>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whether it called that a success.
+    pub status: ExitStatus,
+    /// Everything that it ever printed, to its standard output and its standard error.
+    pub printed: String,
 }
 
 /// A port that was free a moment ago.
 ///
 /// # Panics
 /// When loopback has none.
-pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has a free port");
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener
         .local_addr()
         .expect("a bound socket has an address")
@@ -53,9 +71,12 @@ impl Process {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let stdout = Output::of(child.stdout.take().expect("the output is piped"));
+        let stderr = Output::of(child.stderr.take().expect("the errors are piped"));
         let deadline = tokio::time::Instant::now() + START_TIMEOUT;
         while tokio::net::TcpStream::connect(("127.0.0.1", port))
             .await
@@ -77,37 +98,33 @@ impl Process {
         Self {
             base: format!("http://127.0.0.1:{port}"),
             child,
+            stdout,
+            stderr,
         }
     }
 
-    /// What it has printed so far, up to the first line that `last` accepts.
+    /// What it has written to its standard output so far, once a whole line of that holds `text`.
     ///
     /// # Panics
     /// When it prints no such line in time.
-    pub async fn printed_until(&mut self, last: impl Fn(&str) -> bool) -> String {
-        let stdout = self.child.stdout.take().expect("the output is read once");
-        let mut lines = BufReader::new(stdout).lines();
-        let mut text = String::new();
-        let read = async {
-            while let Some(line) = lines.next_line().await.expect("the output is text") {
-                text.push_str(&line);
-                text.push('\n');
-                if last(&line) {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(START_TIMEOUT, read)
+    pub async fn printed_until(&self, text: &str) -> String {
+        let mut printed = self.stdout.text.clone();
+        let complete = printed.wait_for(|printed| {
+            let line = printed.find(text).map(|at| &printed[at..]);
+            line.is_some_and(|line| line.contains('\n'))
+        });
+        tokio::time::timeout(START_TIMEOUT, complete)
             .await
-            .expect("the line is printed");
-        text
+            .expect("the line is printed in time")
+            .expect("the line is printed before the end")
+            .clone()
     }
 
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Panics
     /// When it does not end by itself in time.
-    pub async fn terminate(mut self) -> std::process::ExitStatus {
+    pub async fn terminate(mut self) -> Ended {
         let pid = self
             .child
             .id()
@@ -120,9 +137,13 @@ impl Process {
             .expect("`kill` is there");
         assert!(sent.success(), "the signal is delivered");
         let ended = tokio::time::timeout(START_TIMEOUT, self.child.wait()).await;
-        ended
+        let status = ended
             .expect("the process ends in time")
-            .expect("a child can be waited for")
+            .expect("a child can be waited for");
+        Ended {
+            status,
+            printed: self.stdout.whole().await + &self.stderr.whole().await,
+        }
     }
 
     /// Kills the process at once (SIGKILL).
@@ -131,5 +152,27 @@ impl Process {
     /// When it cannot be killed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a child can be killed");
+    }
+}
+
+impl Output {
+    /// Collects what is written to `pipe`, and passes it on so that it is seen when a test fails.
+    fn of(mut pipe: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let (sink, text) = watch::channel(String::new());
+        let reader = tokio::spawn(async move {
+            let mut buffer = [0; 16 << 10];
+            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                let new = String::from_utf8_lossy(&buffer[..read]);
+                eprint!("{new}");
+                sink.send_modify(|text| text.push_str(&new));
+            }
+        });
+        Self { text, reader }
+    }
+
+    /// All of it, once nobody can write any more.
+    async fn whole(self) -> String {
+        self.reader.await.expect("the output is read to its end");
+        self.text.borrow().clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+
+use crate::process::free_port;
 
 const BINARY: &str = "redis-server";
 const READY: Duration = Duration::from_secs(10);
@@ -265,14 +267,6 @@ async fn answers(address: SocketAddr) -> io::Result<bool> {
     let read = stream.read(&mut answer).await?;
     let answer = &answer[..read];
     Ok(answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH"))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
 }
 
 fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {

@@ -34,6 +34,17 @@ struct Args {
     /// Where to listen
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
+    /// The client that reads the revocation feed, where the issuer wants one with the scope `revocations:read`
+    #[arg(long, env = "CLIENT_ID", requires = "client_secret")]
+    client_id: Option<String>,
+    /// Its secret
+    #[arg(
+        long,
+        env = "CLIENT_SECRET",
+        hide_env_values = true,
+        requires = "client_id"
+    )]
+    client_secret: Option<String>,
 }
 
 #[tokio::main]
@@ -42,7 +53,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
 
     let revocations = RevocationSet::new();
-    let feed = RevocationFeed::of(&args.issuer, revocations.clone()).start()?;
+    let mut feed = RevocationFeed::of(&args.issuer, revocations.clone());
+    if let (Some(id), Some(secret)) = (&args.client_id, &args.client_secret) {
+        feed = feed.client_credentials(id, secret);
+    }
+    let feed = feed.start()?;
     let verifier = Verifier::builder(&args.issuer, &args.audience)
         .jwks(JwksCache::new(HttpKeys::discover(&args.issuer)?))
         .revocations(revocations)

@@ -13,7 +13,8 @@ use super::admin::Administrator;
 use super::body::{JsonBody, OptionalJsonBody};
 use super::date::Date;
 use crate::app::App;
-use crate::domain::agent::{Agent, NewAgent};
+use crate::domain::agent::{Agent, InvalidAgent, MAX_SCOPES, NewAgent};
+use crate::domain::agents::AgentError;
 use crate::domain::id::{AgentId, ClientId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
@@ -134,6 +135,10 @@ impl CreateRequest {
                     format!("{field}: there is no such object").into(),
                 ));
             }
+        }
+        // Before the set is made: making one compares each with all before it.
+        if self.scopes.len() > MAX_SCOPES {
+            return Err(AgentError::from(InvalidAgent::Scopes).into());
         }
         let scopes = self
             .scopes

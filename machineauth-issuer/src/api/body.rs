@@ -51,9 +51,11 @@ fn parse<T: DeserializeOwned>(media_type: MediaType, body: &Bytes) -> Result<T, 
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let what = expectation(error.inner());
+        // Where the syntax is broken, the path may lead through names that are none of ours.
         let what = match error.path().iter().next() {
-            Some(_) => error.to_string(),
-            None => error.inner().to_string(),
+            Some(_) if error.inner().is_data() => format!("{}: {what}", error.path()),
+            _ => what,
         };
         ApiError::InvalidRequest(what.into())
     })?;
@@ -61,6 +63,15 @@ fn parse<T: DeserializeOwned>(media_type: MediaType, body: &Bytes) -> Result<T, 
         .end()
         .map_err(|_| invalid("something follows the JSON object"))?;
     Ok(value)
+}
+
+/// What would fit, without what was sent instead: that may be a secret in the wrong place, and answers end up in logs.
+fn expectation(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => text,
+    }
 }
 
 fn invalid(what: &'static str) -> ApiError {

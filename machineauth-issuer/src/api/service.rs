@@ -14,10 +14,8 @@ use super::date::Date;
 use crate::app::App;
 use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
+use crate::maintenance::clocks_disagree;
 use crate::paths;
-
-/// More disagreement between the store's clock and ours than this is not ready: rows would live too long or too short.
-const GREATEST_SKEW_MILLIS: u64 = 5_000;
 
 /// `GET /`
 pub async fn about() -> Json<Value> {
@@ -38,12 +36,8 @@ pub async fn health() -> Json<Value> {
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let now = app.clock.now();
     let (store_now, stats) = futures_util::try_join!(app.store.now(), Stats::read(&*app.store))?;
-    let skew = now.as_millis().abs_diff(store_now.as_millis());
-    if skew > GREATEST_SKEW_MILLIS {
-        tracing::error!(
-            skew_ms = skew,
-            "this machine's clock and the store's disagree; synchronise them"
-        );
+    if clocks_disagree(now, store_now) {
+        tracing::error!("this machine's clock and the store's disagree; synchronise them");
         return Err(ApiError::TemporarilyUnavailable(Unavailable::ClockSkew));
     }
     Ok(Json(

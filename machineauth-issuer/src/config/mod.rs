@@ -160,13 +160,14 @@ impl fmt::Debug for StoreUrl {
 }
 
 impl fmt::Display for StoreUrl {
-    /// Without the password of a Redis URL.
+    /// Without user, password and options of a Redis URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
             Self::Redis(url) => match url.split_once("://") {
                 Some((scheme, rest)) => {
                     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                    let host = host.split_once('?').map_or(host, |(host, _)| host);
                     write!(f, "{scheme}://{host}")
                 }
                 None => f.write_str("redis"),

@@ -80,6 +80,11 @@ fn every_unusable_value_is_named_with_what_is_allowed() {
         ("INTROSPECTION_AUTH", "yes", "open, required"),
         ("REFRESH_CLIENT_AUTH", "open", "optional, required"),
         ("SERVER_KEY", "abc", "32 random bytes"),
+        (
+            "SERVER_KEY",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "32 random bytes",
+        ),
         ("SERVER_KEY_FILE", "/nonexistent/key", "cannot read"),
         ("ADMIN_EMAIL", "a:b", "colon"),
         ("ADMIN_PASSWORD", "", "empty"),
@@ -116,7 +121,7 @@ fn all_mistakes_are_reported_at_once() {
 /// I21
 #[test]
 fn no_secret_is_printed() {
-    let url = "redis://user:hunter2hunter2@127.0.0.1:6379/0";
+    let url = "redis://user:hunter2hunter2@127.0.0.1:6379/0?pass=hunter2";
     let config = read(&[
         ("ADMIN_PASSWORD", "hunter2hunter2"),
         ("SERVER_KEY", KEY),

@@ -15,6 +15,10 @@ use crate::store::Partition;
 pub const MAX_NAME: usize = 200;
 /// The most scopes that one agent can have.
 pub const MAX_SCOPES: usize = 100;
+/// The longest scope, in characters.
+pub const MAX_SCOPE: usize = 128;
+/// The longest list of scopes as one text, in characters: a token with all of them stays well below what verifiers take.
+pub const MAX_SCOPE_TEXT: usize = 4096;
 /// The longest accepted credential lifetime: a hundred years, in seconds.
 pub const MAX_EXPIRES_IN: u64 = 100 * 365 * 86_400;
 
@@ -63,9 +67,11 @@ pub enum InvalidAgent {
     /// The name is empty, too long, or holds control characters.
     #[error("name: 1 to {MAX_NAME} characters, no control characters")]
     Name,
-    /// More scopes than one agent can have.
-    #[error("scopes: at most {MAX_SCOPES}")]
-    TooManyScopes,
+    /// More scopes than one agent can have, or longer ones.
+    #[error(
+        "scopes: at most {MAX_SCOPES}, each of at most {MAX_SCOPE} characters, {MAX_SCOPE_TEXT} together"
+    )]
+    Scopes,
     /// A lifetime of nothing, or of more than a century.
     #[error("expires_in: 1 to {MAX_EXPIRES_IN} seconds")]
     ExpiresIn,
@@ -91,8 +97,17 @@ impl NewAgent {
         {
             return Err(InvalidAgent::Name);
         }
-        if self.scopes.len() > MAX_SCOPES {
-            return Err(InvalidAgent::TooManyScopes);
+        let text: usize = self
+            .scopes
+            .iter()
+            .map(|scope| scope.as_str().len() + 1)
+            .sum();
+        let each_fits = self
+            .scopes
+            .iter()
+            .all(|scope| scope.as_str().len() <= MAX_SCOPE);
+        if self.scopes.len() > MAX_SCOPES || text > MAX_SCOPE_TEXT || !each_fits {
+            return Err(InvalidAgent::Scopes);
         }
         match self.expires_in.map(|lifetime| lifetime.as_secs()) {
             Some(0) => Err(InvalidAgent::ExpiresIn),
@@ -113,6 +128,20 @@ impl Agent {
         now: Timestamp,
     ) -> Result<(Self, SecretText), InvalidAgent> {
         new.validate()?;
+        Ok(Self::with_first_secret(new, vault, now))
+    }
+
+    /// An agent that nobody can authenticate as and that is stored nowhere.
+    pub fn decoy(vault: &Vault, now: Timestamp) -> Self {
+        let new = NewAgent {
+            name: "nobody".to_owned(),
+            scopes: ScopeSet::new(),
+            expires_in: None,
+        };
+        Self::with_first_secret(new, vault, now).0
+    }
+
+    fn with_first_secret(new: NewAgent, vault: &Vault, now: Timestamp) -> (Self, SecretText) {
         let id = AgentId::random();
         let mut agent = Self {
             id,
@@ -127,7 +156,7 @@ impl Agent {
             expires_at: new.expires_in.map(|lifetime| now.saturating_add(lifetime)),
         };
         let secret = agent.replace_secret(vault, now);
-        Ok((agent, secret))
+        (agent, secret)
     }
 
     /// The partition in which the agent and all that belongs to it lives.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -117,16 +118,20 @@ pub struct Agents {
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     by_client: moka::sync::Cache<ClientId, Arc<StoredAgent>>,
+    /// The record of an agent that does not exist.
+    decoy: Bytes,
 }
 
 impl Agents {
     /// The agents in `store`.
     pub fn new(store: DynStore, clock: Arc<dyn Clock>, vault: Arc<Vault>) -> Self {
+        let decoy = AGENTS.encode(&Agent::decoy(&vault, clock.now()));
         Self {
             store,
             clock,
             vault,
             by_client: moka::sync::Cache::new(CACHED_CLIENTS),
+            decoy,
         }
     }
 
@@ -205,12 +210,23 @@ impl Agents {
         credentials: &Credentials,
     ) -> Result<Arc<StoredAgent>, AuthenticationError> {
         let found = self.by_client(credentials.client_id, Source::Store).await?;
-        let agent = found.ok_or(AuthenticationError::Refused)?.agent;
+        let Some(Found { agent, .. }) = found else {
+            return Err(self.refuse_unknown(credentials));
+        };
         agent
             .value
             .authenticate(&credentials.secret, &self.vault, self.clock.now())
             .map_err(|_| AuthenticationError::Refused)?;
         Ok(agent)
+    }
+
+    /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
+    pub fn refuse_unknown(&self, credentials: &Credentials) -> AuthenticationError {
+        if let Ok(decoy) = AGENTS.decode(&self.decoy) {
+            // Whatever the outcome: nobody has this agent's secret.
+            let _ = decoy.authenticate(&credentials.secret, &self.vault, self.clock.now());
+        }
+        AuthenticationError::Refused
     }
 
     /// Up to `limit` agents after the agent `after`, partition by partition, ordered by identifier within each.

@@ -1,16 +1,18 @@
-//! The keys that sign access tokens, and the key set that verifies them.
+//! The key that signs access tokens, and the keys that verify them.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{Algorithm, SigningKey};
-use machineauth_core::jwk::Jwk;
+use machineauth_core::jwks::{FetchError, FetchFuture, FetchKeys, JwksCache};
 use machineauth_core::keyset::KeySet;
 use serde::{Deserialize, Serialize};
 
+use super::revocation::LONGEST_LIFETIME;
 use super::vault::Vault;
-use crate::store::{Batch, Key, KeyName, Outcome, Partition, Store, StoreError, Table};
+use crate::store::{Batch, DynStore, Key, KeyName, Outcome, Partition, Store, StoreError, Table};
 
 const SIGNING_KEYS: Table<StoredKey> = Table::new("signing_key", 1);
 /// More keys than an issuer ever publishes at once.
@@ -45,13 +47,6 @@ pub enum SigningError {
     Store(#[from] StoreError),
 }
 
-/// The key in use for new tokens, and the public half of every key whose tokens may still be alive.
-#[derive(Debug)]
-pub struct SigningKeys {
-    active: ActiveKey,
-    published: Arc<KeySet>,
-}
-
 /// The key that signs, and the `kid` that its tokens carry.
 #[derive(Debug)]
 pub struct ActiveKey {
@@ -61,7 +56,7 @@ pub struct ActiveKey {
     pub key: SigningKey,
 }
 
-impl SigningKeys {
+impl ActiveKey {
     /// Loads all stored keys and picks the one for `algorithm`, generating it when there is none.
     ///
     /// A new key is named `kid`; when a key of another algorithm has that name, `kid` with the algorithm behind it,
@@ -92,29 +87,49 @@ impl SigningKeys {
                 .iter()
                 .position(|(name, key)| name == candidate.as_str() && key.algorithm() == algorithm)
             {
-                return Ok(Self::assemble(keys, at));
+                let (kid, key) = keys.swap_remove(at);
+                return Ok(Self { kid, key });
             }
         }
         Err(SigningError::NameTaken(kid.to_string()))
     }
+}
 
-    fn assemble(mut keys: Vec<(String, SigningKey)>, active: usize) -> Self {
-        let published: Vec<Jwk> = keys.iter().map(|(kid, key)| key.public_jwk(kid)).collect();
-        let (kid, key) = keys.swap_remove(active);
-        Self {
-            active: ActiveKey { kid, key },
-            published: Arc::new(KeySet::from_jwks(published)),
-        }
+/// The public half of every stored key, whichever issuer on the store made it: what the key set document shows and what
+/// our own verifier trusts.
+#[derive(Debug)]
+pub struct PublishedKeys {
+    /// Where the keys are.
+    pub store: DynStore,
+    /// Opens them.
+    pub vault: Arc<Vault>,
+}
+
+impl PublishedKeys {
+    /// Keeps the published keys at hand. A `kid` that another issuer made a moment ago is looked for at once.
+    ///
+    /// # Errors
+    /// When the limits contradict each other, which is a programming error.
+    pub fn cached(self, clock: Arc<dyn Clock>) -> Result<JwksCache, machineauth_core::Error> {
+        JwksCache::builder(self)
+            .clock(clock)
+            .cool_down(Duration::from_secs(1))
+            .refresh_every(Duration::from_secs(60))
+            .max_age(LONGEST_LIFETIME)
+            .build()
     }
+}
 
-    /// The key that signs new tokens.
-    pub fn active(&self) -> &ActiveKey {
-        &self.active
-    }
-
-    /// The public keys, as verifiers see them (RFC 7517 §5).
-    pub fn published(&self) -> &Arc<KeySet> {
-        &self.published
+impl FetchKeys for PublishedKeys {
+    fn fetch(&self) -> FetchFuture<'_> {
+        Box::pin(async {
+            let keys = load(&*self.store, &self.vault).await.map_err(|error| {
+                tracing::warn!(%error, "the published keys cannot be read");
+                FetchError::Unreachable
+            })?;
+            let public = keys.iter().map(|(kid, key)| key.public_jwk(kid));
+            Ok(KeySet::from_jwks(public).to_json().into())
+        })
     }
 }
 

@@ -53,6 +53,10 @@ impl ServerKey {
             .as_slice()
             .try_into()
             .map_err(|_| ParseServerKeyError)?;
+        // A placeholder is no key.
+        if key.iter().all(|byte| *byte == key[0]) {
+            return Err(ParseServerKeyError);
+        }
         Ok(Self(Zeroizing::new(key)))
     }
 

@@ -10,7 +10,7 @@ use super::params::Params;
 use crate::app::App;
 use crate::domain::agents::StoredAgent;
 use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
-use crate::error::OAuthError;
+use crate::error::{OAuthError, Unavailable};
 
 /// Lets a client introspect the tokens of others.
 const INTROSPECT_SCOPE: &str = "tokens:introspect";
@@ -105,10 +105,13 @@ pub async fn introspect(
     let presented = client_auth::read(&headers, &mut params)?;
     let caller =
         client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
-    let token = match app.tokens.recognize(&params.require("token")?) {
+    let token = match app.tokens.recognize(&params.require("token")?).await {
         Ok(token) => token,
         Err(Unrecognized::LongExpired) => return Ok(Json(Introspection::expired())),
         Err(Unrecognized::Unknown) => return Ok(Json(Introspection::unrecognized())),
+        Err(Unrecognized::KeysUnavailable) => {
+            return Err(OAuthError::TemporarilyUnavailable(Unavailable::Store));
+        }
     };
     if caller.is_some_and(|caller| !may_see(&caller, &token)) {
         return Ok(Json(Introspection::unrecognized()));

@@ -22,11 +22,9 @@ impl Grants {
     ) -> Result<Granted, GrantError> {
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
-            let found = self
-                .agents
-                .by_client(credentials.client_id, source)
-                .await?
-                .ok_or(GrantError::InvalidClient)?;
+            let Some(found) = self.agents.by_client(credentials.client_id, source).await? else {
+                return Err(self.agents.refuse_unknown(credentials).into());
+            };
             source = Source::Store;
             let agent = &found.agent.value;
             let now = self.clock.now();

@@ -1,17 +1,15 @@
 //! Access tokens: what they say, and signing them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::jws::{Type, sign_compact};
-use machineauth_core::keyset::KeySet;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, ClientId, FamilyId, TokenId};
-use crate::domain::signing::SigningKeys;
+use crate::domain::signing::ActiveKey;
 
 /// Which shape access tokens have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,7 @@ pub struct AccessToken {
 /// Signs access tokens.
 #[derive(Debug)]
 pub struct Minter {
-    keys: Arc<SigningKeys>,
+    key: ActiveKey,
     settings: TokenSettings,
 }
 
@@ -93,19 +91,14 @@ enum ScopeClaim<'a> {
 }
 
 impl Minter {
-    /// Signs with the active key of `keys`.
-    pub fn new(keys: Arc<SigningKeys>, settings: TokenSettings) -> Self {
-        Self { keys, settings }
+    /// Signs with `key`.
+    pub fn new(key: ActiveKey, settings: TokenSettings) -> Self {
+        Self { key, settings }
     }
 
     /// What all tokens have in common.
     pub fn settings(&self) -> &TokenSettings {
         &self.settings
-    }
-
-    /// The public keys that verify what is signed here.
-    pub fn published(&self) -> &KeySet {
-        self.keys.published()
     }
 
     /// Signs an access token for `agent`. It never outlives the agent.
@@ -143,8 +136,7 @@ impl Minter {
         } else {
             Type::Jwt
         };
-        let active = self.keys.active();
-        let text = sign_compact(&active.key, typ, &active.kid, &payload)?;
+        let text = sign_compact(&self.key.key, typ, &self.key.kid, &payload)?;
         Ok(AccessToken {
             text,
             expires_at: Timestamp::from_secs(end.as_secs()),

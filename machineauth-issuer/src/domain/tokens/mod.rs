@@ -46,6 +46,8 @@ pub enum Unrecognized {
     LongExpired,
     /// It is none of ours.
     Unknown,
+    /// Nobody can tell: the keys cannot be read at the moment.
+    KeysUnavailable,
 }
 
 /// What is true of a token (RFC 7662 §2.2).
@@ -65,6 +67,9 @@ pub enum RevokeError {
     /// The token was issued to another client (RFC 7009 §2.1).
     #[error("the token was issued to another client")]
     NotYours,
+    /// Whether it is a token of ours cannot be told at the moment.
+    #[error("the keys cannot be read")]
+    KeysUnavailable,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -140,15 +145,17 @@ impl Tokens {
     ///
     /// # Errors
     /// Why it is not taken for one.
-    pub fn recognize(&self, text: &str) -> Result<IssuedToken, Unrecognized> {
+    pub async fn recognize(&self, text: &str) -> Result<IssuedToken, Unrecognized> {
         if let Some(token) = RefreshToken::parse(text, &self.vault) {
             return Ok(IssuedToken::Refresh(token));
         }
         let verified = self
             .verifier
-            .check(text)
+            .verify(text)
+            .await
             .map_err(|error| match error.kind() {
                 ErrorKind::Expired => Unrecognized::LongExpired,
+                ErrorKind::KeysUnavailable => Unrecognized::KeysUnavailable,
                 _ => Unrecognized::Unknown,
             })?;
         IssuedAccessToken::read(verified)
@@ -221,8 +228,10 @@ impl Tokens {
     /// # Errors
     /// [`RevokeError::NotYours`] when `caller` is given and the token is another client's.
     pub async fn revoke(&self, text: &str, caller: Option<ClientId>) -> Result<(), RevokeError> {
-        let Ok(token) = self.recognize(text) else {
-            return Ok(());
+        let token = match self.recognize(text).await {
+            Ok(token) => token,
+            Err(Unrecognized::LongExpired | Unrecognized::Unknown) => return Ok(()),
+            Err(Unrecognized::KeysUnavailable) => return Err(RevokeError::KeysUnavailable),
         };
         if caller.is_some_and(|caller| caller != token.client_id()) {
             return Err(RevokeError::NotYours);

@@ -1,58 +1,82 @@
 //! One listener: first the past, then what is new.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
 
+use super::positions::Positions;
 use super::{FeedEvent, News};
 use crate::domain::revocation::REVOKED;
-use crate::store::{DynStore, Partition};
+use crate::store::{DynStore, Log, LogRead, Partition, StoreError};
 use crate::telemetry::Chain;
 
-/// Rows in one chunk of a snapshot.
-const PAGE: usize = 500;
-
-/// How a listener begins.
-pub(super) enum Start {
-    /// Where it left off.
-    Resumed {
-        missed: Vec<Bytes>,
-        id: String,
-        at: Timestamp,
-    },
-    /// With everything that is revoked; the logs were at `id` before.
-    Snapshot { id: String, at: Timestamp },
-}
+/// Rows in one chunk of a snapshot, and entries of a log read at once.
+const PAGE: usize = 200;
+/// A listener that takes nothing for this long is let go.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The listener is gone, or what it should hear cannot be read. Either way its stream ends.
 struct Ended;
 
+/// Tells one listener. Holds no more than a page for it, however slow it is.
 pub(super) struct Listener {
     pub(super) events: mpsc::Sender<FeedEvent>,
     pub(super) store: DynStore,
 }
 
 impl Listener {
-    pub(super) async fn run(self, start: Start, news: broadcast::Receiver<News>) {
-        let past = match start {
-            Start::Resumed { missed, id, at } => self.resume(missed, &id, at).await,
-            Start::Snapshot { id, at } => self.snapshot(&id, at).await,
+    /// Tells the past since `resume`, or all of it, and then what is new. `heads` is where the logs were at `at`, after
+    /// the subscription to `news` and before anything else was read.
+    pub(super) async fn run(
+        self,
+        resume: Option<Positions>,
+        heads: Positions,
+        at: Timestamp,
+        news: broadcast::Receiver<News>,
+    ) {
+        let past = match resume {
+            Some(positions) => self.resume(positions, heads, at).await,
+            None => self.snapshot(&heads, at).await,
         };
         if past.is_ok() {
             let Err(Ended) = self.relay(news).await;
         }
     }
 
-    async fn resume(&self, missed: Vec<Bytes>, id: &str, at: Timestamp) -> Result<(), Ended> {
-        for entry in missed {
-            self.send(FeedEvent::Revocation(entry)).await?;
+    /// Tells what the logs hold after `positions`; a snapshot when one of them is not in its log any more.
+    async fn resume(
+        &self,
+        mut positions: Positions,
+        heads: Positions,
+        at: Timestamp,
+    ) -> Result<(), Ended> {
+        for (partition, position) in positions.each() {
+            loop {
+                let page = self
+                    .store
+                    .log(partition, Log::Revocations, position, PAGE)
+                    .await;
+                let LogRead::Entries(page) = page.map_err(|error| broke_off(&error))? else {
+                    return self.snapshot(&heads, at).await;
+                };
+                let last_page = page.len() < PAGE;
+                for (reached, entry) in page {
+                    *position = reached;
+                    self.send(FeedEvent::Revocation(entry)).await?;
+                }
+                if last_page {
+                    break;
+                }
+            }
         }
-        self.send(FeedEvent::Heartbeat { at, id: id.into() }).await
+        let id = positions.to_id().into();
+        self.send(FeedEvent::Heartbeat { at, id }).await
     }
 
-    async fn snapshot(&self, id: &str, at: Timestamp) -> Result<(), Ended> {
+    async fn snapshot(&self, heads: &Positions, at: Timestamp) -> Result<(), Ended> {
         // One chunk is always sent, since it is what begins a snapshot.
         self.send(FeedEvent::Snapshot(Vec::new())).await?;
         for partition in Partition::data() {
@@ -62,10 +86,7 @@ impl Listener {
                 let page = REVOKED
                     .scan(&*self.store, &prefix, after.as_ref(), PAGE)
                     .await
-                    .map_err(|error| {
-                        tracing::warn!(error = %Chain(&error), "a snapshot of the revocations broke off");
-                        Ended
-                    })?;
+                    .map_err(|error| broke_off(&error))?;
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.clone());
                 let last_page = page.len() < PAGE;
@@ -76,7 +97,8 @@ impl Listener {
                 }
             }
         }
-        self.send(FeedEvent::Live { at, id: id.into() }).await
+        let id = heads.to_id().into();
+        self.send(FeedEvent::Live { at, id }).await
     }
 
     async fn relay(&self, mut news: broadcast::Receiver<News>) -> Result<Infallible, Ended> {
@@ -94,6 +116,14 @@ impl Listener {
     }
 
     async fn send(&self, event: FeedEvent) -> Result<(), Ended> {
-        self.events.send(event).await.map_err(|_| Ended)
+        match timeout(PATIENCE, self.events.send(event)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended),
+        }
     }
+}
+
+fn broke_off(error: &StoreError) -> Ended {
+    tracing::warn!(error = %Chain(error), "the past of the revocations cannot be read; a listener is let go");
+    Ended
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::{Listener, Start};
+use listener::Listener;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::revocation::Revocation;
 use positions::Positions;
@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// News that a slow listener may be behind before it is disconnected, to resume by itself.
 const BACKLOG: usize = 4096;
+/// Events made ready before a listener takes them.
+const AHEAD: usize = 8;
 
 /// What a listener is told. `at` is when everything up to the event was known to be told; `id` is where to resume.
 #[derive(Debug)]
@@ -172,32 +174,16 @@ impl Feed {
             .borrow()
             .as_ref()
             .map(broadcast::Sender::subscribe);
-        let at = self.clock.now();
-        let (sender, events) = mpsc::channel(64);
+        let (sender, events) = mpsc::channel(AHEAD);
         let Some(news) = news else { return Ok(events) };
-        let resumed = match resume.and_then(Positions::parse) {
-            Some(mut positions) => {
-                let missed = positions.read_on(&*self.store).await?;
-                missed.map(|missed| (missed, positions))
-            }
-            None => None,
-        };
+        let at = self.clock.now();
+        let heads = Positions::heads(&*self.store).await?;
         let listener = Listener {
             events: sender,
             store: Arc::clone(&self.store),
         };
-        let start = match resumed {
-            Some((missed, positions)) => Start::Resumed {
-                missed,
-                id: positions.to_id(),
-                at,
-            },
-            None => Start::Snapshot {
-                id: Positions::heads(&*self.store).await?.to_id(),
-                at,
-            },
-        };
-        tokio::spawn(listener.run(start, news));
+        let resume = resume.and_then(Positions::parse);
+        tokio::spawn(listener.run(resume, heads, at, news));
         Ok(events)
     }
 }

@@ -39,6 +39,11 @@ impl Positions {
         (positions.len() == Partition::data().count()).then_some(Self(positions))
     }
 
+    /// Each position with the partition of its log.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (Partition, &mut Position)> {
+        Partition::data().zip(&mut self.0)
+    }
+
     /// Everything after these positions, which move on to the end. `None` when one of them is not in its log.
     pub(super) async fn read_on(
         &mut self,
