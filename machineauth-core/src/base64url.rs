@@ -68,6 +68,14 @@ mod tests {
             }
         }
 
+        /// V11
+        #[test]
+        fn appending_accepts_the_same_texts_and_keeps_what_is_there(text in "[A-Za-z0-9_=-]{0,24}", before in any::<Vec<u8>>()) {
+            let mut out = before.clone();
+            let appended = decode_to(&text, &mut out);
+            prop_assert_eq!(appended.map(|()| out), decode(&text).map(|bytes| [before, bytes].concat()));
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
             let _ = decode(bytes);

@@ -9,17 +9,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 
 /// More than any header of ours needs.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How long to wait when the process is out of file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long to wait, and not to log again, when the process is out of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How long a client may keep the server waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// For a request's header, idle time before it included (slow-loris). 30 s by default.
     pub header: Duration,
+    /// For taking some of an answer that is ready. 30 s by default.
+    pub write: Duration,
     /// For requests in flight to finish, once the server stops. 10 s by default.
     pub drain: Duration,
 }
@@ -28,6 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header: Duration::from_secs(30),
+            write: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
     }
@@ -69,12 +73,14 @@ fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's algorithm");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router.clone()),
         );
     let connection = graceful.watch(connection);

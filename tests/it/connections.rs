@@ -18,6 +18,7 @@ const LONG: Duration = Duration::from_secs(30);
 async fn impatient() -> Issuer {
     let limits = Limits {
         header: BRIEF,
+        write: BRIEF,
         drain: LONG,
     };
     Issuer::builder().limits(limits).start().await
@@ -47,6 +48,16 @@ async fn a_client_that_says_nothing_is_disconnected() {
     assert_eq!(read_to_the_end(&mut stream).await, "");
     let elapsed = started.elapsed();
     assert!(elapsed >= BRIEF && elapsed < LONG / 2, "{elapsed:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_disconnected() {
+    let issuer = impatient().await;
+    let (_unread, mut to_server) = connect(issuer.address).await.into_split();
+    let requests = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+    // Once all buffers are full the server waits for us, and then no longer.
+    let ask_on = async { while to_server.write_all(&requests).await.is_ok() {} };
+    timeout(LONG, ask_on).await.expect("the server hangs up");
 }
 
 #[tokio::test]
@@ -159,6 +170,7 @@ async fn a_stop_lets_a_request_in_flight_finish_and_accepts_no_other() {
 async fn neither_listeners_nor_idle_connections_hold_a_stop_up() {
     let limits = Limits {
         header: 10 * LONG,
+        write: 10 * LONG,
         drain: 10 * LONG,
     };
     let issuer = Issuer::builder().limits(limits).start().await;
