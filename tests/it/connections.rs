@@ -102,9 +102,13 @@ async fn a_client_that_is_silent_after_its_request_is_disconnected() {
 
 #[tokio::test]
 async fn a_client_that_keeps_asking_in_time_is_not_disconnected() {
-    let issuer = impatient().await;
+    let limits = Limits {
+        header: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let issuer = Issuer::builder().limits(limits).start().await;
     let mut stream = connect(issuer.address).await;
-    for _ in 0..5 {
+    for _ in 0..6 {
         stream
             .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
@@ -112,7 +116,7 @@ async fn a_client_that_keeps_asking_in_time_is_not_disconnected() {
         let mut answer = [0; 1024];
         let read = stream.read(&mut answer).await.unwrap();
         assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
-        sleep(BRIEF / 3).await;
+        sleep(limits.header / 4).await;
     }
 }
 
