@@ -1,5 +1,6 @@
 //! The key that signs access tokens, and the keys that verify them.
 
+use std::fmt;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,6 @@ impl ActiveKey {
 
 /// The public half of every stored key, whichever issuer on the store made it: what the key set document shows and what
 /// our own verifier trusts.
-#[derive(Debug)]
 pub struct PublishedKeys {
     /// Where the keys are.
     pub store: DynStore,
@@ -117,6 +117,13 @@ impl PublishedKeys {
             .refresh_every(Duration::from_secs(60))
             .max_age(LONGEST_LIFETIME)
             .build()
+    }
+}
+
+impl fmt::Debug for PublishedKeys {
+    /// What a log calls this source of keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store")
     }
 }
 
