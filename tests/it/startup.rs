@@ -17,6 +17,18 @@ async fn start(directory: &Path, port: u16, variables: &[(&str, &str)]) -> Proce
     Process::start(Path::new(ISSUER), directory, port, &all, &[]).await
 }
 
+/// What the binary says when it refuses to start in `directory` with this one variable.
+fn refused(directory: &Path, name: &str, value: &str) -> String {
+    let output = Command::new(ISSUER)
+        .current_dir(directory)
+        .env_clear()
+        .env(name, value)
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "it starts with {name}={value}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[tokio::test]
 async fn nothing_configured_is_enough_and_the_printed_lines_work() {
     let directory = tempfile::tempdir().unwrap();
@@ -83,14 +95,7 @@ async fn what_was_acknowledged_survives_a_kill_and_a_restart() {
 #[test]
 fn production_refuses_the_defaults_and_names_each_variable() {
     let directory = tempfile::tempdir().unwrap();
-    let output = Command::new(ISSUER)
-        .current_dir(directory.path())
-        .env_clear()
-        .env("ENV", "production")
-        .output()
-        .unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success());
+    let complaint = refused(directory.path(), "ENV", "production");
     for name in ["ADMIN_PASSWORD", "SERVER_KEY", "JWT_ISSUER"] {
         assert!(
             complaint.contains(name),
@@ -108,15 +113,7 @@ fn production_refuses_the_defaults_and_names_each_variable() {
 async fn a_second_server_on_the_same_file_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     let _first = start(directory.path(), free_port(), &[]).await;
-    let port = free_port().to_string();
-    let output = Command::new(ISSUER)
-        .current_dir(directory.path())
-        .env_clear()
-        .env("PORT", port)
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    let complaint = String::from_utf8(output.stderr).unwrap();
+    let complaint = refused(directory.path(), "PORT", &free_port().to_string());
     assert!(
         complaint.contains("in use by another process"),
         "{complaint}"
@@ -130,15 +127,7 @@ async fn a_lost_server_key_is_noticed_and_not_replaced() {
     assert!(issuer.terminate().await.status.success());
     let key = directory.path().join("machineauth.redb.key");
     std::fs::remove_file(&key).unwrap();
-    let port = free_port().to_string();
-    let output = Command::new(ISSUER)
-        .current_dir(directory.path())
-        .env_clear()
-        .env("PORT", port)
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    let complaint = String::from_utf8(output.stderr).unwrap();
+    let complaint = refused(directory.path(), "PORT", &free_port().to_string());
     assert!(complaint.contains("server key"), "{complaint}");
     assert!(!key.exists(), "a key that cannot fit is not left behind");
 }

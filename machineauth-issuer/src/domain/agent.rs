@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
+use machineauth_core::crypto::constant_time_eq;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
@@ -204,7 +205,7 @@ impl Agent {
     ) -> Result<(), Refusal> {
         let presented = vault.client_secret_mac(self.client_id, secret);
         let known = self.secrets.iter().fold(false, |known, stored| {
-            known | (Vault::same_mac(&stored.mac, &presented) & stored.is_live(now))
+            known | (constant_time_eq(&stored.mac, &presented) & stored.is_live(now))
         });
         if !known {
             return Err(Refusal::WrongSecret);

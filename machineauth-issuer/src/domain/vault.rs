@@ -8,7 +8,7 @@ use std::fmt;
 
 use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
-use machineauth_core::crypto::{AeadKey, HmacKey, constant_time_eq, hkdf_sha256, random};
+use machineauth_core::crypto::{AeadKey, HmacKey, hkdf_sha256, random};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -205,11 +205,6 @@ impl Vault {
         message.extend_from_slice(owner.as_bytes());
         message.extend_from_slice(secret.reveal().as_bytes());
         self.client_secrets.sign(&message)
-    }
-
-    /// Whether two keyed hashes are equal, in constant time.
-    pub fn same_mac(a: &[u8; 32], b: &[u8; 32]) -> bool {
-        constant_time_eq(a, b)
     }
 
     /// The key that signs refresh tokens.
