@@ -61,6 +61,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// Administrator credentials are missing or wrong.
     Unauthorized,
+    /// The caller is known and may not do this.
+    Forbidden(&'static str),
     /// There is no such object.
     NotFound(&'static str),
     /// There is no such method on this path.
@@ -201,6 +203,7 @@ impl IntoResponse for ApiError {
                     "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD",
                 ),
             ),
+            Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, "forbidden", what),
             Self::NotFound(what) => answer(StatusCode::NOT_FOUND, "not_found", what),
             Self::MethodNotAllowed => answer(
                 StatusCode::METHOD_NOT_ALLOWED,

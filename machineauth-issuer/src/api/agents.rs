@@ -9,13 +9,13 @@ use http::request::Parts;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
-use super::admin::Administrator;
 use super::body::{JsonBody, OptionalJsonBody};
+use super::caller::Caller;
 use super::date::Date;
 use crate::app::App;
 use crate::domain::agent::{Agent, InvalidAgent, MAX_SCOPES, NewAgent};
 use crate::domain::agents::AgentError;
-use crate::domain::id::{AgentId, ClientId};
+use crate::domain::id::{AgentId, ClientId, TeamId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
 
@@ -27,7 +27,9 @@ const MAX_PAGE: usize = 1000;
 pub struct AgentView {
     id: AgentId,
     /// Empty while the agent belongs to no organization, as the documented clients expect.
-    organization_id: &'static str,
+    organization_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<TeamId>,
     name: String,
     client_id: ClientId,
     scopes: ScopeSet,
@@ -48,7 +50,10 @@ impl AgentView {
     fn new(agent: Agent, usage: Usage) -> Self {
         Self {
             id: agent.id,
-            organization_id: "",
+            organization_id: agent
+                .organization_id
+                .map_or_else(String::new, |id| id.to_string()),
+            team_id: agent.team_id,
             name: agent.name,
             client_id: agent.client_id,
             scopes: agent.scopes,
@@ -151,6 +156,8 @@ impl CreateRequest {
                 )
             })?;
         Ok(NewAgent {
+            organization_id: None,
+            team_id: None,
             name: self.name,
             scopes,
             expires_in: self.expires_in.map(Duration::from_secs),
@@ -175,10 +182,11 @@ pub struct ActionRequest {
 
 /// `GET /api/agents`
 pub async fn list(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Many>, ApiError> {
+    caller.global()?;
     let Query(query) = query.map_err(|_| {
         ApiError::InvalidRequest("limit: a number; cursor: from the last answer".into())
     })?;
@@ -199,8 +207,7 @@ pub async fn list(
     let more = agents.len() > limit;
     agents.truncate(limit);
     let next_cursor = agents.last().filter(|_| more).map(|agent| agent.id);
-    let ids: Vec<_> = agents.iter().map(|agent| agent.id).collect();
-    let usages = Usage::read_all(&*app.store, &ids).await?;
+    let usages = Usage::read_all(&*app.store, &agents).await?;
     let agents = agents
         .into_iter()
         .zip(usages)
@@ -214,10 +221,11 @@ pub async fn list(
 
 /// `POST /api/agents`
 pub async fn create(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
+    caller.global()?;
     let (agent, secret) = app.agents.create(request.into_agent()?).await?;
     tracing::info!(agent.id = %agent.id, "created an agent");
     let client_id = agent.client_id;
@@ -234,12 +242,12 @@ pub async fn create(
 
 /// `GET /api/agents/{id}`
 pub async fn get(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
 ) -> Result<Json<One>, ApiError> {
-    let agent = app.agents.find(id).await?.value;
-    let usage = Usage::read(&*app.store, id).await?;
+    let agent = reached(&app, &caller, id).await?;
+    let usage = Usage::read(&*app.store, &agent).await?;
     Ok(Json(One {
         agent: AgentView::new(agent, usage),
     }))
@@ -247,10 +255,11 @@ pub async fn get(
 
 /// `DELETE /api/agents/{id}`
 pub async fn delete(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
 ) -> Result<StatusCode, ApiError> {
+    reached(&app, &caller, id).await?;
     app.agents.delete(id).await?;
     tracing::info!(agent.id = %id, "deleted an agent");
     Ok(StatusCode::NO_CONTENT)
@@ -258,11 +267,12 @@ pub async fn delete(
 
 /// `POST /api/agents/{id}` with an `action`.
 pub async fn act(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
     JsonBody(request): JsonBody<ActionRequest>,
 ) -> Result<Json<Rotated>, ApiError> {
+    reached(&app, &caller, id).await?;
     match request.action.as_deref() {
         Some("rotate") => rotate_secret(&app, id, request.revoke_tokens).await,
         _ => Err(ApiError::InvalidRequest(
@@ -273,12 +283,24 @@ pub async fn act(
 
 /// `POST /api/agents/{id}/rotate`
 pub async fn rotate(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
     OptionalJsonBody(request): OptionalJsonBody<ActionRequest>,
 ) -> Result<Json<Rotated>, ApiError> {
+    reached(&app, &caller, id).await?;
     rotate_secret(&app, id, request.revoke_tokens).await
+}
+
+/// The agent `id`, if it is the caller's to see.
+async fn reached(app: &App, caller: &Caller, id: AgentId) -> Result<Agent, ApiError> {
+    let agent = app.agents.find(id).await?.value;
+    caller.reaches(
+        agent.organization_id,
+        agent.team_id,
+        ApiError::NO_SUCH_AGENT,
+    )?;
+    Ok(agent)
 }
 
 async fn rotate_secret(
@@ -295,11 +317,12 @@ async fn rotate_secret(
 
 /// `POST /api/agents/{id}/deactivate`
 pub async fn deactivate(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
     OptionalJsonBody(request): OptionalJsonBody<ActionRequest>,
 ) -> Result<Json<Done>, ApiError> {
+    reached(&app, &caller, id).await?;
     app.agents.deactivate(id, request.revoke_tokens).await?;
     tracing::info!(agent.id = %id, revoke_tokens = request.revoke_tokens, "deactivated an agent");
     Ok(Json(Done {
@@ -309,10 +332,11 @@ pub async fn deactivate(
 
 /// `POST /api/agents/{id}/reactivate`
 pub async fn reactivate(
-    _: Administrator,
+    caller: Caller,
     State(app): State<App>,
     AgentPath(id): AgentPath,
 ) -> Result<Json<Done>, ApiError> {
+    reached(&app, &caller, id).await?;
     app.agents.reactivate(id).await?;
     tracing::info!(agent.id = %id, "reactivated an agent");
     Ok(Json(Done {

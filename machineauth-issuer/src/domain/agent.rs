@@ -7,7 +7,7 @@ use machineauth_core::crypto::constant_time_eq;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
-use super::id::{AgentId, ClientId, SecretId};
+use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
 use super::secret::{SecretText, StoredSecret};
 use super::vault::Vault;
 use crate::store::Partition;
@@ -32,6 +32,12 @@ pub struct Agent {
     pub id: AgentId,
     /// Names the agent in OAuth.
     pub client_id: ClientId,
+    /// Whom it belongs to. `None`: to the server alone, and then it never administers.
+    #[serde(default)]
+    pub organization_id: Option<OrganizationId>,
+    /// The team of that organization that it belongs to.
+    #[serde(default)]
+    pub team_id: Option<TeamId>,
     /// For people.
     pub name: String,
     /// The most that its tokens can carry.
@@ -53,6 +59,10 @@ pub struct Agent {
 /// What an administrator asks for.
 #[derive(Clone, Debug)]
 pub struct NewAgent {
+    /// Whom it will belong to; the caller has made sure that it exists.
+    pub organization_id: Option<OrganizationId>,
+    /// Its team there.
+    pub team_id: Option<TeamId>,
     /// For people; 1 to [`MAX_NAME`] characters.
     pub name: String,
     /// At most [`MAX_SCOPES`].
@@ -87,6 +97,16 @@ pub enum Refusal {
     Expired,
     /// The secret is not one of its live ones.
     WrongSecret,
+}
+
+/// The partition in which an agent and all that belongs to it lives: its organization's, or its own.
+///
+/// An identifier that we mint falls into that partition; one that was imported may not.
+pub fn home(agent: AgentId, organization: Option<OrganizationId>) -> Partition {
+    organization.map_or_else(
+        || agent.partition(),
+        |organization| organization.partition(),
+    )
 }
 
 impl NewAgent {
@@ -135,6 +155,8 @@ impl Agent {
     /// An agent that nobody can authenticate as and that is stored nowhere.
     pub fn decoy(vault: &Vault, now: Timestamp) -> Self {
         let new = NewAgent {
+            organization_id: None,
+            team_id: None,
             name: "nobody".to_owned(),
             scopes: ScopeSet::new(),
             expires_in: None,
@@ -143,10 +165,15 @@ impl Agent {
     }
 
     fn with_first_secret(new: NewAgent, vault: &Vault, now: Timestamp) -> (Self, SecretText) {
-        let id = AgentId::random();
+        let id = match new.organization_id {
+            Some(organization) => AgentId::random_in(organization.partition()),
+            None => AgentId::random(),
+        };
         let mut agent = Self {
             id,
             client_id: ClientId::random_in(id.partition()),
+            organization_id: new.organization_id,
+            team_id: new.team_id,
             name: new.name,
             scopes: new.scopes,
             is_active: true,
@@ -162,7 +189,7 @@ impl Agent {
 
     /// The partition in which the agent and all that belongs to it lives.
     pub fn home(&self) -> Partition {
-        self.id.partition()
+        home(self.id, self.organization_id)
     }
 
     /// Makes a new secret the only one.

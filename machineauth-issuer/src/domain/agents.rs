@@ -6,8 +6,8 @@ use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Agent, InvalidAgent, NewAgent};
-use super::id::{AgentId, ClientId};
+use super::agent::{self, Agent, InvalidAgent, NewAgent};
+use super::id::{AgentId, ClientId, OrganizationId};
 use super::revocation;
 use super::secret::SecretText;
 use super::stats::{self, Stat};
@@ -28,7 +28,12 @@ const SCAN_PAGE: usize = 500;
 #[derive(Serialize, Deserialize)]
 struct DirectoryEntry {
     agent_id: AgentId,
+    #[serde(default)]
+    organization_id: Option<OrganizationId>,
 }
+
+/// Says to which organization an agent belongs whose identifier falls into another partition than its home.
+const ELSEWHERE: Table<OrganizationId> = Table::new("elsewhere", 1);
 
 /// An agent's record with the version that a batch can insist on.
 pub type StoredAgent = Versioned<Agent>;
@@ -141,7 +146,7 @@ impl Agents {
     /// [`AgentError::Invalid`] names the field that cannot be accepted.
     pub async fn create(&self, new: NewAgent) -> Result<(Agent, SecretText), AgentError> {
         let (agent, secret) = Agent::create(new, &self.vault, self.clock.now())?;
-        let record = record_key(agent.id);
+        let record = record_key(agent.home(), agent.id);
         let directory = directory_key(agent.client_id);
         let batch = Batch::new(agent.home())
             .absent(&record)
@@ -149,7 +154,10 @@ impl Agents {
             .put(&record, AGENTS.encode(&agent))
             .put(
                 &directory,
-                CLIENTS.encode(&DirectoryEntry { agent_id: agent.id }),
+                CLIENTS.encode(&DirectoryEntry {
+                    agent_id: agent.id,
+                    organization_id: agent.organization_id,
+                }),
             );
         let batch = stats::count(batch, Stat::Agents, 1);
         match self.store.commit(&batch).await? {
@@ -163,8 +171,14 @@ impl Agents {
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
     pub async fn find(&self, id: AgentId) -> Result<StoredAgent, AgentError> {
+        let beside_its_identifier = record_key(id.partition(), id);
+        if let Some(stored) = AGENTS.get(&*self.store, &beside_its_identifier).await? {
+            return Ok(stored);
+        }
+        let organization = ELSEWHERE.get(&*self.store, &elsewhere_key(id)).await?;
+        let organization = organization.ok_or(AgentError::NotFound)?.value;
         AGENTS
-            .get(&*self.store, &record_key(id))
+            .get(&*self.store, &record_key(organization.partition(), id))
             .await?
             .ok_or(AgentError::NotFound)
     }
@@ -188,8 +202,17 @@ impl Agents {
         }
         let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
         // An unknown client costs the same two reads as a known one with a wrong secret (I3).
-        let id = entry.map_or_else(AgentId::random, |entry| entry.value.agent_id);
-        let Some(stored) = AGENTS.get(&*self.store, &record_key(id)).await? else {
+        let record = match entry {
+            Some(Versioned { value, .. }) => record_key(
+                agent::home(value.agent_id, value.organization_id),
+                value.agent_id,
+            ),
+            None => {
+                let nobody = AgentId::random();
+                record_key(nobody.partition(), nobody)
+            }
+        };
+        let Some(stored) = AGENTS.get(&*self.store, &record).await? else {
             self.by_client.invalidate(&client_id);
             return Ok(None);
         };
@@ -240,7 +263,7 @@ impl Agents {
     ) -> Result<Vec<Agent>, StoreError> {
         let mut agents = Vec::new();
         let first = after.map(|id| id.partition());
-        let mut after = after.map(record_key);
+        let mut after = after.map(|id| record_key(id.partition(), id));
         for partition in
             Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first))
         {
@@ -319,22 +342,44 @@ impl Agents {
     pub async fn delete(&self, id: AgentId) -> Result<(), AgentError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
-            let record = record_key(id);
-            let mut batch = Batch::new(id.partition())
+            let home = stored.value.home();
+            let record = record_key(home, id);
+            let mut batch = Batch::new(home)
                 .at_version(&record, stored.version)
-                .delete(&record)
-                .delete(&directory_key(stored.value.client_id));
-            for counter in Counter::ALL {
-                batch = batch.delete(&counter.key(id));
+                .delete(&record);
+            let directions = [directory_key(stored.value.client_id), elsewhere_key(id)];
+            let (near, far): (Vec<_>, Vec<_>) = directions
+                .into_iter()
+                .partition(|key| key.partition() == home);
+            for key in near
+                .into_iter()
+                .chain(Counter::ALL.map(|counter| counter.key(home, id)))
+            {
+                batch = batch.delete(&key);
             }
             let batch = revocation::revoke_agent(batch, id, u64::MAX, self.clock.now());
             let batch = stats::count(batch, Stat::Agents, -1);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&stored.value.client_id);
+                self.forget_directions(&far).await?;
                 return Ok(());
             }
         }
         Err(AgentError::Contended)
+    }
+
+    /// Deletes rows that lead to an agent that is gone. One that a crash leaves behind leads nowhere and harms nobody.
+    async fn forget_directions(&self, keys: &[Key]) -> Result<(), StoreError> {
+        for key in keys {
+            match self
+                .store
+                .commit(&Batch::new(key.partition()).delete(key))
+                .await?
+            {
+                Outcome::Committed | Outcome::Conflict => {}
+            }
+        }
+        Ok(())
     }
 
     /// Reads the record, lets `alter` change it and add to the batch, and writes it if nobody was faster.
@@ -346,7 +391,7 @@ impl Agents {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
             let mut agent = stored.value;
-            let record = record_key(id);
+            let record = record_key(agent.home(), id);
             let batch = Batch::new(agent.home()).at_version(&record, stored.version);
             let (batch, answer) = alter(&mut agent, batch, self.clock.now());
             let batch = batch.put(&record, AGENTS.encode(&agent));
@@ -364,8 +409,12 @@ fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
     revocation::revoke_agent(batch, agent.id, agent.generation, now)
 }
 
-fn record_key(id: AgentId) -> Key {
-    AGENTS.key(id.partition()).with(id)
+fn record_key(home: Partition, id: AgentId) -> Key {
+    AGENTS.key(home).with(id)
+}
+
+fn elsewhere_key(id: AgentId) -> Key {
+    ELSEWHERE.key(id.partition()).with(id)
 }
 
 fn directory_key(client_id: ClientId) -> Key {
@@ -374,5 +423,6 @@ fn directory_key(client_id: ClientId) -> Key {
 
 /// The start of a batch that issues something to the agent: it fails when the record is no longer the one judged by.
 pub fn issue_to(agent: &StoredAgent) -> Batch {
-    Batch::new(agent.value.home()).at_version(&record_key(agent.value.id), agent.version)
+    let home = agent.value.home();
+    Batch::new(home).at_version(&record_key(home, agent.value.id), agent.version)
 }

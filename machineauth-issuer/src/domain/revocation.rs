@@ -130,12 +130,12 @@ pub async fn family_is_revoked(
 /// When the store cannot tell; the caller fails closed.
 pub async fn token_is_revoked(
     store: &dyn Store,
+    home: Partition,
     agent: AgentId,
     token: TokenId,
     family: Option<FamilyId>,
     generation: u64,
 ) -> Result<bool, StoreError> {
-    let home = agent.partition();
     let by_agent = agent_key(home, agent);
     let (token, family, agent) = try_join3(
         async { Ok(store.get(&token_key(home, token)).await?.is_some()) },

@@ -2,8 +2,9 @@
 
 use machineauth_core::clock::Timestamp;
 
+use super::agent::Agent;
 use super::id::AgentId;
-use crate::store::{Batch, Key, Store, StoreError};
+use crate::store::{Batch, Key, Partition, Store, StoreError};
 
 const USAGE: &str = "usage";
 
@@ -23,9 +24,9 @@ impl Usage {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn read(store: &dyn Store, id: AgentId) -> Result<Self, StoreError> {
+    pub async fn read(store: &dyn Store, agent: &Agent) -> Result<Self, StoreError> {
         let counts = store
-            .counts(&Counter::ALL.map(|counter| counter.key(id)))
+            .counts(&Counter::ALL.map(|counter| counter.key(agent.home(), agent.id)))
             .await?;
         Ok(Self::of(&counts))
     }
@@ -34,12 +35,12 @@ impl Usage {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn read_all(store: &dyn Store, ids: &[AgentId]) -> Result<Vec<Self>, StoreError> {
-        let mut usages = Vec::with_capacity(ids.len());
-        for neighbours in ids.chunk_by(|one, next| one.partition() == next.partition()) {
+    pub async fn read_all(store: &dyn Store, agents: &[Agent]) -> Result<Vec<Self>, StoreError> {
+        let mut usages = Vec::with_capacity(agents.len());
+        for neighbours in agents.chunk_by(|one, next| one.home() == next.home()) {
             let keys: Vec<_> = neighbours
                 .iter()
-                .flat_map(|id| Counter::ALL.map(|counter| counter.key(*id)))
+                .flat_map(|agent| Counter::ALL.map(|counter| counter.key(agent.home(), agent.id)))
                 .collect();
             let counts = store.counts(&keys).await?;
             usages.extend(counts.chunks(Counter::ALL.len()).map(Self::of));
@@ -76,21 +77,22 @@ impl Counter {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Tokens, Self::Refreshes, Self::LastIssued];
 
-    /// The counter's key.
-    pub fn key(self, id: AgentId) -> Key {
+    /// The counter's key in the agent's home.
+    pub fn key(self, home: Partition, id: AgentId) -> Key {
         let name = match self {
             Self::Tokens => "tokens",
             Self::Refreshes => "refreshes",
             Self::LastIssued => "last_issued",
         };
-        id.partition().key(USAGE).with(id).with(name)
+        home.key(USAGE).with(id).with(name)
     }
 
     /// Adds one to this counter, and sets when the agent was last issued a token.
     pub fn count(self, batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
         let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let home = batch.partition();
         batch
-            .add(&self.key(agent), 1)
-            .max(&Self::LastIssued.key(agent), millis)
+            .add(&self.key(home, agent), 1)
+            .max(&Self::LastIssued.key(home, agent), millis)
     }
 }

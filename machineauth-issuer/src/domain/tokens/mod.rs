@@ -12,12 +12,13 @@ use machineauth_core::scope::ScopeSet;
 use machineauth_core::verifier::{Agent as VerifiedAgent, Verifier};
 use refresh::RefreshToken;
 
+use super::agent::home;
 use super::agents::{Agents, Source};
-use super::id::{AgentId, ClientId, FamilyId, TokenId};
+use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::revocation::{self, token_is_revoked};
 use super::stats::{self, Stat};
 use super::vault::Vault;
-use crate::store::{Batch, DynStore, Outcome, StoreError};
+use crate::store::{Batch, DynStore, Outcome, Partition, StoreError};
 
 /// A token that this server signed. Nothing is said about whether it can be used.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub enum IssuedToken {
 pub struct IssuedAccessToken {
     verified: Arc<VerifiedAgent>,
     agent: AgentId,
+    organization: Option<OrganizationId>,
     client: ClientId,
     token: TokenId,
     family: Option<FamilyId>,
@@ -106,6 +108,12 @@ impl IssuedAccessToken {
         let claims = verified.claims();
         Some(Self {
             agent: claims.agent_id.as_deref()?.parse().ok()?,
+            organization: claims
+                .organization_id
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .ok()?,
             client: claims.subject.parse().ok()?,
             token: claims.jwt_id.as_deref()?.parse().ok()?,
             family: claims
@@ -117,6 +125,11 @@ impl IssuedAccessToken {
             generation: claims.generation?,
             verified,
         })
+    }
+
+    /// The partition that its agent lives in.
+    fn home(&self) -> Partition {
+        home(self.agent, self.organization)
     }
 
     /// Everything that it says.
@@ -187,6 +200,7 @@ impl Tokens {
             self.agents.by_client(token.client, Source::Store),
             token_is_revoked(
                 &*self.store,
+                token.home(),
                 token.agent,
                 token.token,
                 token.family,
@@ -238,7 +252,7 @@ impl Tokens {
         }
         let batch = match &token {
             IssuedToken::Access(access) => {
-                let batch = Batch::new(access.agent.partition());
+                let batch = Batch::new(access.home());
                 revocation::revoke_token(batch, access.token, token.expires_at())
             }
             IssuedToken::Refresh(refresh) => {
