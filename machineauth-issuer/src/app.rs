@@ -14,8 +14,12 @@ use crate::config::Config;
 use crate::documents;
 use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
+use crate::domain::api_keys::ApiKeys;
 use crate::domain::grants::Grants;
+use crate::domain::organization::location;
+use crate::domain::organizations::Organizations;
 use crate::domain::signing::{ActiveKey, PublishedKeys, SigningError};
+use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
@@ -40,6 +44,12 @@ pub struct Inner {
     pub administrator: AdministratorCredentials,
     /// Our clients.
     pub agents: Arc<Agents>,
+    /// The tenants.
+    pub organizations: Organizations,
+    /// Their teams.
+    pub teams: Arc<Teams>,
+    /// Their API keys.
+    pub api_keys: Arc<ApiKeys>,
     /// Issues tokens.
     pub grants: Grants,
     /// Looks at tokens, and ends them.
@@ -114,6 +124,23 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&vault),
         ));
+        let teams = Arc::new(Teams {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+        });
+        let api_keys = Arc::new(ApiKeys::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&vault),
+        ));
+        let organizations = Organizations {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            agents: Arc::clone(&agents),
+            teams: Arc::clone(&teams),
+            api_keys: Arc::clone(&api_keys),
+            server_location: location(&config.tokens.issuer),
+        };
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -139,6 +166,9 @@ impl App {
                 verifier,
             },
             agents,
+            organizations,
+            teams,
+            api_keys,
             config,
             clock,
             store,
@@ -153,9 +183,9 @@ impl App {
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
-            maintenance: tokio::spawn(
-                async move { maintenance::run(&*app.store, &*app.clock).await },
-            ),
+            maintenance: tokio::spawn(async move {
+                maintenance::run(&*app.store, &*app.clock, &app.organizations).await
+            }),
         }
     }
 }

@@ -13,7 +13,11 @@ use serde::Serialize;
 
 use crate::body::BodyError;
 use crate::domain::agents::{AgentError, AuthenticationError};
+use crate::domain::api_keys::ApiKeyError;
 use crate::domain::grants::{GrantError, ScopePolicy};
+use crate::domain::organization::InvalidOrganization;
+use crate::domain::organizations::OrganizationError;
+use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
 use crate::store::StoreError;
 use crate::telemetry::Chain;
@@ -69,6 +73,8 @@ pub enum ApiError {
     MethodNotAllowed,
     /// Somebody else changed the same object.
     Conflict(&'static str),
+    /// The object is not at the version that the change was made for (RFC 9110 §13.1.1).
+    PreconditionFailed,
     /// The request took too long to arrive or to answer.
     Timeout,
     /// Trying again will help.
@@ -96,6 +102,12 @@ impl OAuthError {
 impl ApiError {
     /// There is no agent of that name.
     pub const NO_SUCH_AGENT: Self = Self::NotFound("there is no such agent");
+    /// There is no organization of that name, or it is another tenant.
+    pub const NO_SUCH_ORGANIZATION: Self = Self::NotFound("there is no such organization");
+    /// There is no team of that name in the organization.
+    pub const NO_SUCH_TEAM: Self = Self::NotFound("there is no such team");
+    /// There is no API key of that name in the organization.
+    pub const NO_SUCH_API_KEY: Self = Self::NotFound("there is no such API key");
 }
 
 impl Unavailable {
@@ -211,6 +223,11 @@ impl IntoResponse for ApiError {
                 "this path has other methods; see the Allow header",
             ),
             Self::Conflict(what) => answer(StatusCode::CONFLICT, "conflict", what),
+            Self::PreconditionFailed => answer(
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "the object has changed since; read it again",
+            ),
             Self::Timeout => answer(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",
@@ -273,10 +290,72 @@ impl From<AgentError> for ApiError {
         match error {
             AgentError::NotFound => Self::NO_SUCH_AGENT,
             AgentError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
+            AgentError::NoSuchOrganization | AgentError::NoSuchTeam => {
+                Self::InvalidRequest(error.to_string().into())
+            }
             AgentError::Contended => {
                 Self::Conflict("the agent is being changed by many at once; try again")
             }
             AgentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OrganizationError> for ApiError {
+    fn from(error: OrganizationError) -> Self {
+        match error {
+            OrganizationError::NotFound => Self::NO_SUCH_ORGANIZATION,
+            OrganizationError::Invalid(what) => what.into(),
+            OrganizationError::SlugTaken => Self::Conflict("slug: another organization has it"),
+            OrganizationError::IssuerTaken => {
+                Self::Conflict("jwt_issuer: another organization or the server itself issues there")
+            }
+            OrganizationError::Outdated => Self::PreconditionFailed,
+            OrganizationError::Contended => {
+                Self::Conflict("the organization is being changed by many at once; try again")
+            }
+            OrganizationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvalidOrganization> for ApiError {
+    fn from(what: InvalidOrganization) -> Self {
+        Self::InvalidRequest(what.to_string().into())
+    }
+}
+
+impl From<TeamError> for ApiError {
+    fn from(error: TeamError) -> Self {
+        match error {
+            TeamError::NotFound => Self::NO_SUCH_TEAM,
+            TeamError::NoSuchOrganization => Self::NO_SUCH_ORGANIZATION,
+            TeamError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
+            TeamError::TooMany => {
+                Self::Conflict("the organization has as many teams as it can have")
+            }
+            TeamError::NotEmpty => Self::Conflict("the team has agents: delete them first"),
+            TeamError::Outdated => Self::PreconditionFailed,
+            TeamError::Contended => {
+                Self::Conflict("the team is being changed by many at once; try again")
+            }
+            TeamError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiKeyError> for ApiError {
+    fn from(error: ApiKeyError) -> Self {
+        match error {
+            ApiKeyError::NotFound => Self::NO_SUCH_API_KEY,
+            ApiKeyError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
+            ApiKeyError::TooMany => {
+                Self::Conflict("the organization has as many API keys as it can have")
+            }
+            ApiKeyError::Contended => {
+                Self::Conflict("the organization is being changed by many at once; try again")
+            }
+            ApiKeyError::Store(error) => error.into(),
         }
     }
 }

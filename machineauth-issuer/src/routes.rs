@@ -7,11 +7,11 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 
-use crate::api::{agents, service};
+use crate::api::{agents, api_keys, organizations, service, teams};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
@@ -45,6 +45,40 @@ pub fn router(app: App) -> Router {
         .route("/api/agents/{id}/rotate", post(agents::rotate))
         .route("/api/agents/{id}/deactivate", post(agents::deactivate))
         .route("/api/agents/{id}/reactivate", post(agents::reactivate))
+        .route(
+            "/api/organizations",
+            get(organizations::list).post(organizations::create),
+        )
+        .route(
+            "/api/organizations/{organization_id}",
+            get(organizations::get)
+                .put(organizations::update)
+                .patch(organizations::update)
+                .delete(organizations::delete),
+        )
+        .route(
+            "/api/organizations/{organization_id}/agents",
+            post(agents::create_in),
+        )
+        .route(
+            "/api/organizations/{organization_id}/teams",
+            get(teams::list).post(teams::create),
+        )
+        .route(
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            get(teams::get)
+                .put(teams::update)
+                .patch(teams::update)
+                .delete(teams::delete),
+        )
+        .route(
+            "/api/organizations/{organization_id}/api-keys",
+            get(api_keys::list).post(api_keys::create),
+        )
+        .route(
+            "/api/organizations/{organization_id}/api-keys/{key_id}",
+            delete(api_keys::delete),
+        )
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
         .layer(from_fn(within_time))

@@ -10,6 +10,7 @@ mod journey;
 mod keys;
 mod layering;
 mod metadata;
+mod organizations;
 mod outage;
 mod refresh;
 mod resource_server;

@@ -201,6 +201,59 @@ impl Issuer {
         .await
     }
 
+    /// A request with a bearer token or an API key, with a JSON body where there is one.
+    pub async fn bearer(
+        &self,
+        token: &str,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let request = self.request(method, path).bearer_auth(token);
+        Answer::to(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    }
+
+    /// Creates an organization, and says its identifier.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn organization(&self, slug: &str) -> String {
+        let body = json!({ "name": format!("Organization {slug}"), "slug": slug });
+        let created = self
+            .admin(reqwest::Method::POST, "/api/organizations", Some(body))
+            .await;
+        assert_eq!(created.status, 201, "{}", created.text);
+        created.str("id")
+    }
+
+    /// Creates an API key of an organization as `body` describes it, and says its text.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn api_key(&self, organization: &str, body: Value) -> String {
+        let path = format!("/api/organizations/{organization}/api-keys");
+        let created = self.admin(reqwest::Method::POST, &path, Some(body)).await;
+        assert_eq!(created.status, 201, "{}", created.text);
+        created.str("key")
+    }
+
+    /// Creates an agent with these scopes in an organization.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn agent_in(&self, organization: &str, scopes: &[&str]) -> Agent {
+        self.create(json!({
+            "name": "test agent",
+            "scopes": scopes,
+            "organization_id": organization,
+        }))
+        .await
+    }
+
     /// Creates an agent with these scopes.
     ///
     /// # Panics

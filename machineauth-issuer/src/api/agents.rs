@@ -1,5 +1,6 @@
 //! `/api/agents`: the administrator's view of agents.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{JsonBody, OptionalJsonBody};
 use super::caller::Caller;
 use super::date::Date;
+use super::organizations::OrganizationPath;
 use crate::app::App;
 use crate::domain::agent::{Agent, InvalidAgent, MAX_SCOPES, NewAgent};
 use crate::domain::agents::AgentError;
@@ -131,16 +133,6 @@ pub struct CreateRequest {
 
 impl CreateRequest {
     fn into_agent(self) -> Result<NewAgent, ApiError> {
-        for (field, value) in [
-            ("organization_id", self.organization_id),
-            ("team_id", self.team_id),
-        ] {
-            if value.is_some_and(|id| !id.is_empty()) {
-                return Err(ApiError::InvalidRequest(
-                    format!("{field}: there is no such object").into(),
-                ));
-            }
-        }
         // Before the set is made: making one compares each with all before it.
         if self.scopes.len() > MAX_SCOPES {
             return Err(AgentError::from(InvalidAgent::Scopes).into());
@@ -156,12 +148,20 @@ impl CreateRequest {
                 )
             })?;
         Ok(NewAgent {
-            organization_id: None,
-            team_id: None,
+            organization_id: named(self.organization_id, AgentError::NoSuchOrganization)?,
+            team_id: named(self.team_id, AgentError::NoSuchTeam)?,
             name: self.name,
             scopes,
             expires_in: self.expires_in.map(Duration::from_secs),
         })
+    }
+}
+
+/// The object that a field of a body names; none when the field is absent or empty.
+fn named<T: FromStr>(text: Option<String>, missing: AgentError) -> Result<Option<T>, ApiError> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => text.parse().map(Some).map_err(|_| missing.into()),
+        None => Ok(None),
     }
 }
 
@@ -225,8 +225,25 @@ pub async fn create(
     State(app): State<App>,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
-    caller.global()?;
-    let (agent, secret) = app.agents.create(request.into_agent()?).await?;
+    let new = caller.creates(request.into_agent()?)?;
+    created(&app, new).await
+}
+
+/// `POST /api/organizations/{organization_id}/agents`
+pub async fn create_in(
+    path: OrganizationPath,
+    State(app): State<App>,
+    JsonBody(request): JsonBody<CreateRequest>,
+) -> Result<(StatusCode, Json<Created>), ApiError> {
+    let new = NewAgent {
+        organization_id: Some(path.id()),
+        ..request.into_agent()?
+    };
+    created(&app, path.caller.creates(new)?).await
+}
+
+async fn created(app: &App, new: NewAgent) -> Result<(StatusCode, Json<Created>), ApiError> {
+    let (agent, secret) = app.agents.create(new).await?;
     tracing::info!(agent.id = %agent.id, "created an agent");
     let client_id = agent.client_id;
     let agent = AgentView::new(agent, Usage::default());

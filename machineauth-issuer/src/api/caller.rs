@@ -4,14 +4,21 @@
 //! organization and nothing else: to them another tenant's object does not exist (I12).
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
+use machineauth_core::bearer::bearer_token;
 
 use crate::app::App;
 use crate::basic::BasicCredentials;
+use crate::domain::agent::NewAgent;
+use crate::domain::agents::AgentError;
+use crate::domain::api_keys::{self, ADMIN};
 use crate::domain::id::{OrganizationId, TeamId};
-use crate::error::ApiError;
+use crate::domain::secret::SecretText;
+use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
+use crate::error::{ApiError, Unavailable};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who makes an administrative request. Extracting it is the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +52,32 @@ impl Caller {
         }
     }
 
+    /// Insists on more than one team: what belongs to the whole organization is not for a key that was made for a team.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] for such a key.
+    pub fn whole_tenant(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Tenant(Tenant { team: Some(_), .. }) => Err(ApiError::Forbidden(
+                "this API key is for one team of the organization only",
+            )),
+            Self::Tenant(_) | Self::Administrator => Ok(()),
+        }
+    }
+
+    /// Insists that `organization` is this caller's to see.
+    ///
+    /// # Errors
+    /// As for an organization that does not exist.
+    pub fn reaches_organization(&self, organization: OrganizationId) -> Result<(), ApiError> {
+        match self {
+            Self::Tenant(tenant) if tenant.organization != organization => {
+                Err(ApiError::NO_SUCH_ORGANIZATION)
+            }
+            Self::Tenant(_) | Self::Administrator => Ok(()),
+        }
+    }
+
     /// Insists that an object of `organization` and `team` is this caller's to see and to change.
     ///
     /// # Errors
@@ -59,10 +92,34 @@ impl Caller {
             Self::Administrator => true,
             Self::Tenant(tenant) => {
                 organization == Some(tenant.organization)
-                    && tenant.team.is_none_or(|own| team == Some(own))
+                    && (tenant.team.is_none() || team == tenant.team)
             }
         };
         if reached { Ok(()) } else { Err(missing) }
+    }
+}
+
+impl Caller {
+    /// The agent as this caller may create it: an organization's credentials create in their organization, and in their
+    /// team, whether or not the request says so.
+    ///
+    /// # Errors
+    /// As for an organization or a team that does not exist, when the request names another.
+    pub fn creates(&self, new: NewAgent) -> Result<NewAgent, ApiError> {
+        let Self::Tenant(tenant) = self else {
+            return Ok(new);
+        };
+        let organization_id = new.organization_id.or(Some(tenant.organization));
+        let team_id = new.team_id.or(tenant.team);
+        if organization_id != Some(tenant.organization) {
+            return Err(AgentError::NoSuchOrganization.into());
+        }
+        self.reaches(organization_id, team_id, AgentError::NoSuchTeam.into())?;
+        Ok(NewAgent {
+            organization_id,
+            team_id,
+            ..new
+        })
     }
 }
 
@@ -70,17 +127,92 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        administrator(app, &parts.headers)
+        match Credential::read(parts)? {
+            Credential::Basic(basic) => {
+                match app.administrator.recognizes(&basic.user, &basic.password) {
+                    true => Ok(Self::Administrator),
+                    false => Err(ApiError::Unauthorized),
+                }
+            }
+            Credential::ApiKey(text) => by_api_key(app, &text).await,
+            Credential::Token(text) => by_token(app, &text).await,
+        }
     }
 }
 
-fn administrator(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    if !headers.contains_key(AUTHORIZATION) {
+/// What a request authenticates with.
+enum Credential {
+    Basic(BasicCredentials),
+    ApiKey(SecretText),
+    Token(String),
+}
+
+impl Credential {
+    /// Reads the one credential of a request: in `Authorization`, or an API key in `X-API-Key`.
+    fn read(parts: &Parts) -> Result<Self, ApiError> {
+        let mut keys = parts.headers.get_all(X_API_KEY).iter();
+        match (
+            keys.next(),
+            keys.next(),
+            parts.headers.contains_key(AUTHORIZATION),
+        ) {
+            (None, _, _) => {}
+            (Some(key), None, false) => {
+                let key = key.to_str().map_err(|_| ApiError::Unauthorized)?;
+                return Ok(Self::ApiKey(key.to_owned().into()));
+            }
+            _ => {
+                return Err(ApiError::InvalidRequest(
+                    "authenticate once: in Authorization or in X-API-Key".into(),
+                ));
+            }
+        }
+        if let Ok(basic) = BasicCredentials::read(&parts.headers) {
+            return Ok(Self::Basic(basic));
+        }
+        let token = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::Unauthorized)?;
+        Ok(match token.starts_with(api_keys::PREFIX) {
+            true => Self::ApiKey(token.to_owned().into()),
+            false => Self::Token(token.to_owned()),
+        })
+    }
+}
+
+async fn by_api_key(app: &App, text: &SecretText) -> Result<Caller, ApiError> {
+    let key = app.api_keys.authenticate(text).await?;
+    let key = key.ok_or(ApiError::Unauthorized)?;
+    if !key.scopes.contains(ADMIN) {
+        return Err(ApiError::Forbidden("the API key lacks the scope admin"));
+    }
+    Ok(Caller::Tenant(Tenant {
+        organization: key.organization_id,
+        team: key.team_id,
+    }))
+}
+
+/// An agent whose token carries the scope `admin` administers its organization. An agent without one never administers.
+async fn by_token(app: &App, text: &str) -> Result<Caller, ApiError> {
+    let token = match app.tokens.recognize(text).await {
+        Ok(IssuedToken::Access(token)) => IssuedToken::Access(token),
+        Ok(IssuedToken::Refresh(_)) => return Err(ApiError::Unauthorized),
+        Err(Unrecognized::LongExpired | Unrecognized::Unknown) => {
+            return Err(ApiError::Unauthorized);
+        }
+        Err(Unrecognized::KeysUnavailable) => {
+            return Err(ApiError::TemporarilyUnavailable(Unavailable::Store));
+        }
+    };
+    if app.tokens.state(&token).await? != TokenState::Active {
         return Err(ApiError::Unauthorized);
     }
-    let basic = BasicCredentials::read(headers).map_err(|_| ApiError::Unauthorized)?;
-    match app.administrator.recognizes(&basic.user, &basic.password) {
-        true => Ok(Caller::Administrator),
-        false => Err(ApiError::Unauthorized),
-    }
+    let organization = token
+        .organization_id()
+        .filter(|_| token.scope().contains(ADMIN));
+    let organization = organization.ok_or(ApiError::Forbidden(
+        "only a token with the scope admin, of an agent in an organization, administers it",
+    ))?;
+    Ok(Caller::Tenant(Tenant {
+        organization,
+        team: None,
+    }))
 }

@@ -1,7 +1,12 @@
 //! The API beside OAuth: one file per noun.
 
 pub mod agents;
+pub mod api_keys;
 pub mod body;
 pub mod caller;
 pub mod date;
+pub mod etag;
+pub mod organizations;
+pub mod page;
 pub mod service;
+pub mod teams;

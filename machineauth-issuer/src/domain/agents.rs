@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::{self, Agent, InvalidAgent, NewAgent};
 use super::id::{AgentId, ClientId, OrganizationId};
+use super::organizations::{self, StoredOrganization};
 use super::revocation;
 use super::secret::SecretText;
 use super::stats::{self, Stat};
+use super::teams::{self, Team};
 use super::usage::Counter;
 use super::vault::Vault;
 use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
@@ -47,11 +49,13 @@ pub enum Source {
     Store,
 }
 
-/// A record, and where it came from.
+/// An agent with its organization, and where the records came from.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The record with its version.
+    /// The agent's record with its version.
     pub agent: Arc<StoredAgent>,
+    /// The organization that it belongs to.
+    pub organization: Option<Arc<StoredOrganization>>,
     /// Whether a refusal may rest on it.
     pub source: Source,
 }
@@ -105,6 +109,12 @@ pub enum AgentError {
     /// There is no such agent.
     #[error("there is no such agent")]
     NotFound,
+    /// The agent would belong to an organization that does not exist.
+    #[error("organization_id: there is no such organization")]
+    NoSuchOrganization,
+    /// The agent would belong to a team that does not exist in its organization.
+    #[error("team_id: the organization has no such team")]
+    NoSuchTeam,
     /// The record would not be valid.
     #[error(transparent)]
     Invalid(#[from] InvalidAgent),
@@ -116,13 +126,16 @@ pub enum AgentError {
     Store(#[from] StoreError),
 }
 
+/// An agent with its organization.
+type Member = (Arc<StoredAgent>, Option<Arc<StoredOrganization>>);
+
 /// All agents.
 #[derive(Debug)]
 pub struct Agents {
     store: DynStore,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
-    by_client: moka::sync::Cache<ClientId, Arc<StoredAgent>>,
+    by_client: moka::sync::Cache<ClientId, Member>,
     /// The record of an agent that does not exist.
     decoy: Bytes,
 }
@@ -145,10 +158,18 @@ impl Agents {
     /// # Errors
     /// [`AgentError::Invalid`] names the field that cannot be accepted.
     pub async fn create(&self, new: NewAgent) -> Result<(Agent, SecretText), AgentError> {
+        let (organization, team) = self.belonging(&new).await?;
         let (agent, secret) = Agent::create(new, &self.vault, self.clock.now())?;
         let record = record_key(agent.home(), agent.id);
         let directory = directory_key(agent.client_id);
-        let batch = Batch::new(agent.home())
+        let mut batch = Batch::new(agent.home());
+        if let Some(organization) = &organization {
+            batch = organizations::unchanged(batch, organization);
+        }
+        if let Some(team) = &team {
+            batch = teams::unchanged(batch, team);
+        }
+        let batch = batch
             .absent(&record)
             .absent(&directory)
             .put(&record, AGENTS.encode(&agent))
@@ -159,11 +180,34 @@ impl Agents {
                     organization_id: agent.organization_id,
                 }),
             );
-        let batch = stats::count(batch, Stat::Agents, 1);
+        let batch = count_agent(batch, &agent, 1);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok((agent, secret)),
             Outcome::Conflict => Err(AgentError::Contended),
         }
+    }
+
+    /// The organization and the team that a new agent will belong to.
+    async fn belonging(
+        &self,
+        new: &NewAgent,
+    ) -> Result<(Option<StoredOrganization>, Option<Versioned<Team>>), AgentError> {
+        let Some(id) = new.organization_id else {
+            return match new.team_id {
+                Some(_) => Err(AgentError::NoSuchTeam),
+                None => Ok((None, None)),
+            };
+        };
+        let organization = organizations::read(&*self.store, id).await?;
+        let organization = organization.ok_or(AgentError::NoSuchOrganization)?;
+        let team = match new.team_id {
+            Some(team) => {
+                let team = teams::read(&*self.store, id, team).await?;
+                Some(team.ok_or(AgentError::NoSuchTeam)?)
+            }
+            None => None,
+        };
+        Ok((Some(organization), team))
     }
 
     /// The agent named `id`.
@@ -193,35 +237,51 @@ impl Agents {
         source: Source,
     ) -> Result<Option<Found>, StoreError> {
         if source == Source::Cache
-            && let Some(agent) = self.by_client.get(&client_id)
+            && let Some((agent, organization)) = self.by_client.get(&client_id)
         {
             return Ok(Some(Found {
                 agent,
+                organization,
                 source: Source::Cache,
             }));
         }
         let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
-        // An unknown client costs the same two reads as a known one with a wrong secret (I3).
-        let record = match entry {
-            Some(Versioned { value, .. }) => record_key(
-                agent::home(value.agent_id, value.organization_id),
-                value.agent_id,
-            ),
-            None => {
-                let nobody = AgentId::random();
-                record_key(nobody.partition(), nobody)
-            }
-        };
-        let Some(stored) = AGENTS.get(&*self.store, &record).await? else {
+        let Some((agent, organization)) = self.member(entry.map(|entry| entry.value)).await? else {
             self.by_client.invalidate(&client_id);
             return Ok(None);
         };
-        let agent = Arc::new(stored);
-        self.by_client.insert(client_id, Arc::clone(&agent));
+        self.by_client
+            .insert(client_id, (Arc::clone(&agent), organization.clone()));
         Ok(Some(Found {
             agent,
+            organization,
             source: Source::Store,
         }))
+    }
+
+    /// The agent that `entry` leads to, with its organization. A deleted organization has no agents.
+    async fn member(&self, entry: Option<DirectoryEntry>) -> Result<Option<Member>, StoreError> {
+        // An unknown client costs the same two reads as a known one with a wrong secret (I3).
+        let entry = entry.unwrap_or_else(|| DirectoryEntry {
+            agent_id: AgentId::random(),
+            organization_id: None,
+        });
+        let home = agent::home(entry.agent_id, entry.organization_id);
+        let record = record_key(home, entry.agent_id);
+        let agent = AGENTS.get(&*self.store, &record);
+        let organization = async {
+            match entry.organization_id {
+                Some(id) => organizations::read(&*self.store, id).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        Ok(match futures_util::try_join!(agent, organization)? {
+            (None, _) | (_, Some(None)) => None,
+            (Some(agent), Some(Some(organization))) => {
+                Some((Arc::new(agent), Some(Arc::new(organization))))
+            }
+            (Some(agent), None) => Some((Arc::new(agent), None)),
+        })
     }
 
     /// The agent that `credentials` belong to, by its record as it stands now.
@@ -358,7 +418,7 @@ impl Agents {
                 batch = batch.delete(&key);
             }
             let batch = revocation::revoke_agent(batch, id, u64::MAX, self.clock.now());
-            let batch = stats::count(batch, Stat::Agents, -1);
+            let batch = count_agent(batch, &stored.value, -1);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&stored.value.client_id);
                 self.forget_directions(&far).await?;
@@ -366,6 +426,40 @@ impl Agents {
             }
         }
         Err(AgentError::Contended)
+    }
+
+    /// Deletes up to `limit` agents of a deleted organization, and says how many.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn delete_some_of(
+        &self,
+        organization: OrganizationId,
+        limit: usize,
+    ) -> Result<usize, AgentError> {
+        let prefix = AGENTS.key(organization.partition());
+        let mut after = None;
+        let mut deleted = 0;
+        loop {
+            let rows = AGENTS
+                .scan(&*self.store, &prefix, after.as_ref(), SCAN_PAGE)
+                .await?;
+            after = rows.last().map(|(key, _)| key.clone());
+            let exhausted = rows.len() < SCAN_PAGE;
+            let agents = rows.into_iter().map(|(_, row)| row.value);
+            for agent in agents.filter(|agent| agent.organization_id == Some(organization)) {
+                if deleted == limit {
+                    return Ok(deleted);
+                }
+                match self.delete(agent.id).await {
+                    Ok(()) | Err(AgentError::NotFound) => deleted += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            if exhausted {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Deletes rows that lead to an agent that is gone. One that a crash leaves behind leads nowhere and harms nobody.
@@ -421,8 +515,23 @@ fn directory_key(client_id: ClientId) -> Key {
     CLIENTS.key(client_id.partition()).with(client_id)
 }
 
-/// The start of a batch that issues something to the agent: it fails when the record is no longer the one judged by.
-pub fn issue_to(agent: &StoredAgent) -> Batch {
-    let home = agent.value.home();
-    Batch::new(home).at_version(&record_key(home, agent.value.id), agent.version)
+/// The start of a batch that issues something to the agent: it fails when its record or its organization's is no longer
+/// the one judged by.
+pub fn issue_to(found: &Found) -> Batch {
+    let agent = &found.agent.value;
+    let home = agent.home();
+    let batch = Batch::new(home).at_version(&record_key(home, agent.id), found.agent.version);
+    match &found.organization {
+        Some(organization) => organizations::unchanged(batch, organization),
+        None => batch,
+    }
+}
+
+/// Adds to `batch`: there is `n` agent more, or fewer.
+fn count_agent(batch: Batch, agent: &Agent, n: i64) -> Batch {
+    let batch = stats::count(batch, Stat::Agents, n);
+    match (agent.organization_id, agent.team_id) {
+        (Some(organization), Some(team)) => teams::count_members(batch, organization, team, n),
+        _ => batch,
+    }
 }

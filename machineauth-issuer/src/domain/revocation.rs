@@ -8,7 +8,7 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::revocation::Revocation;
 use machineauth_core::verifier::GREATEST_LEEWAY;
 
-use super::id::{AgentId, FamilyId, TokenId};
+use super::id::{AgentId, FamilyId, OrganizationId, TokenId};
 use crate::store::{Batch, Key, Log, Partition, Store, StoreError, Table};
 
 /// The longest an access token or refresh token can live, whatever the configuration says now or said before.
@@ -104,6 +104,20 @@ pub fn resume_agent(batch: Batch, agent: AgentId) -> Batch {
     };
     let key = suspension_key(batch.partition(), agent);
     append(batch.delete(&key), &revocation)
+}
+
+/// Adds to `batch`: every token of the organization is revoked.
+pub fn revoke_organization(batch: Batch, organization: OrganizationId, now: Timestamp) -> Batch {
+    let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
+    let revocation = Revocation::Organization {
+        org_id: organization.to_string(),
+        until: until.as_secs(),
+    };
+    let key = REVOKED
+        .key(batch.partition())
+        .with("organization")
+        .with(organization);
+    record(batch, &key, &revocation, until)
 }
 
 /// The check that a batch makes so that nothing is issued in a revoked family.

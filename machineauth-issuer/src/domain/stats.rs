@@ -11,6 +11,8 @@ const STATS: &str = "stats";
 pub enum Stat {
     /// Agents that exist.
     Agents,
+    /// Organizations that exist.
+    Organizations,
     /// Access tokens by client credentials.
     TokensIssued,
     /// Access tokens by refresh.
@@ -20,8 +22,9 @@ pub enum Stat {
 }
 
 impl Stat {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Agents,
+        Self::Organizations,
         Self::TokensIssued,
         Self::TokensRefreshed,
         Self::TokensRevoked,
@@ -30,6 +33,7 @@ impl Stat {
     fn key(self, partition: Partition) -> Key {
         let name = match self {
             Self::Agents => "agents",
+            Self::Organizations => "organizations",
             Self::TokensIssued => "tokens_issued",
             Self::TokensRefreshed => "tokens_refreshed",
             Self::TokensRevoked => "tokens_revoked",
@@ -49,6 +53,8 @@ pub fn count(batch: Batch, stat: Stat, n: i64) -> Batch {
 pub struct Stats {
     /// Agents that exist.
     pub agents: i64,
+    /// Organizations that exist.
+    pub organizations: i64,
     /// Access tokens by client credentials.
     pub tokens_issued: i64,
     /// Access tokens by refresh.
@@ -75,6 +81,7 @@ impl Stats {
         };
         Ok(Self {
             agents: sum(Stat::Agents),
+            organizations: sum(Stat::Organizations),
             tokens_issued: sum(Stat::TokensIssued),
             tokens_refreshed: sum(Stat::TokensRefreshed),
             tokens_revoked: sum(Stat::TokensRevoked),

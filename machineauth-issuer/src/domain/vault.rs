@@ -112,6 +112,7 @@ pub struct Vault {
     sealing: AeadKey,
     client_secrets: HmacKey,
     refresh_tokens: HmacKey,
+    api_keys: HmacKey,
 }
 
 impl Vault {
@@ -180,6 +181,7 @@ impl Vault {
             sealing: AeadKey::new(&hkdf_sha256(key, b"machineauth sealing")),
             client_secrets: HmacKey::new(&hkdf_sha256(key, b"machineauth client secrets")),
             refresh_tokens: HmacKey::new(&hkdf_sha256(key, b"machineauth refresh tokens")),
+            api_keys: HmacKey::new(&hkdf_sha256(key, b"machineauth API keys")),
         }
     }
 
@@ -205,6 +207,11 @@ impl Vault {
         message.extend_from_slice(owner.as_bytes());
         message.extend_from_slice(secret.reveal().as_bytes());
         self.client_secrets.sign(&message)
+    }
+
+    /// The keyed hash under which an API key is found.
+    pub fn api_key_mac(&self, key: &SecretText) -> [u8; 32] {
+        self.api_keys.sign(key.reveal().as_bytes())
     }
 
     /// The key that signs refresh tokens.

@@ -21,6 +21,9 @@ pub struct Table<T> {
     record: PhantomData<fn() -> T>,
 }
 
+/// How many rows are asked for at once when many are wanted.
+const SCAN_PAGE: usize = 500;
+
 /// A record and the version to judge it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned<T> {
@@ -99,6 +102,38 @@ impl<T: DeserializeOwned> Table<T> {
         rows.into_iter()
             .map(|(key, entry)| Ok((key, self.versioned(&entry)?)))
             .collect()
+    }
+
+    /// Up to `limit` records of all data partitions after the row `after`, partition by partition.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn scan_all(
+        &self,
+        store: &dyn Store,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Versioned<T>>, StoreError> {
+        let mut found: Vec<Versioned<T>> = Vec::new();
+        let first = after.map(Key::partition);
+        let mut after = after.cloned();
+        for partition in
+            Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first))
+        {
+            let prefix = self.key(partition);
+            while found.len() < limit {
+                let page = (limit - found.len()).min(SCAN_PAGE);
+                let rows = self.scan(store, &prefix, after.as_ref(), page).await?;
+                let exhausted = rows.len() < page;
+                after = rows.last().map(|(key, _)| key.clone());
+                found.extend(rows.into_iter().map(|(_, row)| row));
+                if exhausted {
+                    break;
+                }
+            }
+            after = None;
+        }
+        Ok(found)
     }
 
     /// The record in `bytes`, as [`Table::encode`] wrote it.

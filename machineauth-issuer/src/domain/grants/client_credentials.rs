@@ -48,8 +48,12 @@ impl Grants {
                 token_id: TokenId::random(),
                 scope,
             };
-            let access = self.mint(agent, &issuance, refresh.as_ref().map(|token| token.family))?;
-            let batch = Counter::Tokens.count(issue_to(&found.agent), agent.id, now);
+            let access = self.mint(
+                &found,
+                &issuance,
+                refresh.as_ref().map(|token| token.family),
+            )?;
+            let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 return Ok(self.granted(access, issuance, refresh, now));

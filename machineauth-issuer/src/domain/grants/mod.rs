@@ -13,7 +13,6 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::scope::ScopeSet;
 
-use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found, Source};
 use super::id::FamilyId;
 use super::tokens::access::{AccessContent, AccessToken, Minter};
@@ -129,7 +128,7 @@ impl Grants {
 
     fn mint(
         &self,
-        agent: &Agent,
+        found: &Found,
         about: &Issuance,
         family: Option<FamilyId>,
     ) -> Result<AccessToken, GrantError> {
@@ -139,8 +138,9 @@ impl Grants {
             family,
             issued_at: about.at,
         };
+        let organization = found.organization.as_deref().map(|stored| &stored.value);
         self.minter
-            .mint(agent, content)
+            .mint(&found.agent.value, organization, content)
             .map_err(GrantError::Signing)
     }
 

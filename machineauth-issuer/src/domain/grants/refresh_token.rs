@@ -7,7 +7,7 @@ use machineauth_core::scope::ScopeSet;
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
 use crate::domain::agent::Agent;
-use crate::domain::agents::{Presented, Source, StoredAgent, issue_to};
+use crate::domain::agents::{Found, Presented, Source, issue_to};
 use crate::domain::id::TokenId;
 use crate::domain::revocation;
 use crate::domain::stats::{self, Stat};
@@ -65,7 +65,7 @@ impl Grants {
                 token_id: TokenId::random(),
                 scope,
             };
-            if let Some(granted) = self.redeem(&token, &found.agent, issuance).await? {
+            if let Some(granted) = self.redeem(&token, &found, issuance).await? {
                 return Ok(granted);
             }
             if revocation::family_is_revoked(&*self.store, agent.home(), token.family).await? {
@@ -74,10 +74,7 @@ impl Grants {
             let Some(earlier) = token.redemption(&*self.store, agent.home()).await? else {
                 continue;
             };
-            if let Some(granted) = self
-                .repeat(&token, &found.agent, earlier, authenticated)
-                .await?
-            {
+            if let Some(granted) = self.repeat(&token, &found, earlier, authenticated).await? {
                 return Ok(granted);
             }
         }
@@ -88,13 +85,13 @@ impl Grants {
     async fn redeem(
         &self,
         token: &RefreshToken,
-        stored: &StoredAgent,
+        found: &Found,
         issuance: Issuance,
     ) -> Result<Option<Granted>, GrantError> {
-        let agent = &stored.value;
+        let agent = &found.agent.value;
         let now = issuance.at;
-        let access = self.mint(agent, &issuance, Some(token.family))?;
-        let batch = revocation::family_not_revoked(issue_to(stored), token.family);
+        let access = self.mint(found, &issuance, Some(token.family))?;
+        let batch = revocation::family_not_revoked(issue_to(found), token.family);
         let batch = token.redeem(batch, &issuance);
         let batch = Counter::Refreshes.count(batch, agent.id, now);
         let batch = stats::count(batch, Stat::TokensRefreshed, 1);
@@ -114,11 +111,11 @@ impl Grants {
     async fn repeat(
         &self,
         token: &RefreshToken,
-        stored: &StoredAgent,
+        found: &Found,
         earlier: Issuance,
         authenticated: bool,
     ) -> Result<Option<Granted>, GrantError> {
-        let agent = &stored.value;
+        let agent = &found.agent.value;
         let now = self.clock.now();
         let successor = token.successor();
         let in_grace = now < earlier.at.saturating_add(REPEAT_GRACE);
@@ -135,11 +132,11 @@ impl Grants {
             // Whoever holds only the token gets nothing from repeating it, and cannot end the family either.
             return Err(GrantError::InvalidGrant);
         }
-        let unchanged = revocation::family_not_revoked(issue_to(stored), token.family);
+        let unchanged = revocation::family_not_revoked(issue_to(found), token.family);
         let unchanged = successor.not_redeemed(unchanged);
         match self.store.commit(&unchanged).await? {
             Outcome::Committed => {
-                let access = self.mint(agent, &earlier, Some(token.family))?;
+                let access = self.mint(found, &earlier, Some(token.family))?;
                 Ok(Some(self.granted(access, earlier, Some(successor), now)))
             }
             Outcome::Conflict => Ok(None),

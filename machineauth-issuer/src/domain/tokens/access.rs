@@ -8,7 +8,8 @@ use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 
 use crate::domain::agent::Agent;
-use crate::domain::id::{AgentId, ClientId, FamilyId, TokenId};
+use crate::domain::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
+use crate::domain::organization::Organization;
 use crate::domain::signing::ActiveKey;
 
 /// Which shape access tokens have.
@@ -71,7 +72,9 @@ struct AccessTokenClaims<'a> {
     client_id: Option<ClientId>,
     agent_id: AgentId,
     /// Empty while the agent belongs to no organization: the documented claims are always there.
-    org_id: &'a str,
+    org_id: OrganizationClaim,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<TeamId>,
     aud: &'a str,
     iat: u64,
     exp: u64,
@@ -81,6 +84,13 @@ struct AccessTokenClaims<'a> {
     r#gen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fid: Option<FamilyId>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OrganizationClaim {
+    Member(OrganizationId),
+    None(&'static str),
 }
 
 #[derive(Serialize)]
@@ -101,16 +111,20 @@ impl Minter {
         &self.settings
     }
 
-    /// Signs an access token for `agent`. It never outlives the agent.
+    /// Signs an access token for `agent` of `organization`. It never outlives the agent.
     ///
     /// # Errors
     /// When the cryptographic library fails.
     pub fn mint(
         &self,
         agent: &Agent,
+        organization: Option<&Organization>,
         content: AccessContent<'_>,
     ) -> Result<AccessToken, machineauth_core::Error> {
-        let end = content.issued_at.saturating_add(self.settings.lifetime);
+        let lifetime = organization
+            .and_then(|organization| organization.token_lifetime)
+            .unwrap_or(self.settings.lifetime);
+        let end = content.issued_at.saturating_add(lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
         let claims = AccessTokenClaims {
@@ -118,7 +132,10 @@ impl Minter {
             sub: agent.client_id,
             client_id: rfc9068.then_some(agent.client_id),
             agent_id: agent.id,
-            org_id: "",
+            org_id: agent
+                .organization_id
+                .map_or(OrganizationClaim::None(""), OrganizationClaim::Member),
+            team_id: agent.team_id,
             aud: &self.settings.audience,
             iat: content.issued_at.as_secs(),
             exp: end.as_secs(),

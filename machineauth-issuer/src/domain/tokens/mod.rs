@@ -86,6 +86,14 @@ impl IssuedToken {
         }
     }
 
+    /// The organization of the agent that it was issued to. A refresh token does not say.
+    pub fn organization_id(&self) -> Option<OrganizationId> {
+        match self {
+            Self::Access(token) => token.organization,
+            Self::Refresh(_) => None,
+        }
+    }
+
     /// What it allows.
     pub fn scope(&self) -> &ScopeSet {
         match self {
