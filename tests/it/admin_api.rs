@@ -354,9 +354,12 @@ async fn nobody_but_the_administrator_reaches_any_admin_route() {
                 .request(method.clone(), &path)
                 .json(&json!({ "name": "x", "action": "rotate" }))
         };
+        // Only an agent of an organization can administer, and then only that organization.
+        Answer::to(request().bearer_auth(&token))
+            .await
+            .expect_error(403, "forbidden");
         for refused in [
             request(),
-            request().bearer_auth(&token),
             request().basic_auth(&agent.client_id, Some(&agent.client_secret)),
             request().basic_auth(ADMIN.0, Some("wrong")),
             request().basic_auth("other@example.com", Some(ADMIN.1)),

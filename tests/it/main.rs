@@ -20,4 +20,5 @@ mod secrets;
 mod service;
 mod startup;
 mod store;
+mod tenancy;
 mod token;

@@ -1,0 +1,379 @@
+//! Tenants see only what is theirs, at every route there is (I12).
+
+use std::path::Path;
+
+use machineauth_tests::http::Answer;
+use machineauth_tests::issuer::Issuer;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A tenant with one of everything, and its two kinds of administrators.
+struct Tenant {
+    organization: String,
+    agent: String,
+    team: String,
+    key: String,
+    credentials: [String; 2],
+}
+
+impl Tenant {
+    async fn create(issuer: &Issuer, slug: &str) -> Self {
+        let organization = issuer.organization(slug).await;
+        let path = format!("/api/organizations/{organization}");
+        let team = issuer
+            .admin(
+                Method::POST,
+                &format!("{path}/teams"),
+                Some(json!({ "name": "t" })),
+            )
+            .await
+            .str("id");
+        let created = issuer
+            .admin(
+                Method::POST,
+                &format!("{path}/api-keys"),
+                Some(json!({ "name": "k" })),
+            )
+            .await;
+        let admin_agent = issuer.agent_in(&organization, &["admin"]).await;
+        let (token, _) = issuer.tokens(&admin_agent).await;
+        Self {
+            agent: issuer.agent_in(&organization, &["read"]).await.id,
+            team,
+            key: created.json()["api_key"]["id"].as_str().unwrap().to_owned(),
+            credentials: [created.str("key"), token],
+            organization,
+        }
+    }
+
+    fn path(&self, template: &str) -> String {
+        template
+            .replace("{organization_id}", &self.organization)
+            .replace("{team_id}", &self.team)
+            .replace("{key_id}", &self.key)
+            .replace("{id}", &self.agent)
+    }
+}
+
+/// Whom a route is for.
+#[derive(Clone, Copy, PartialEq)]
+enum For {
+    /// Its object's own tenant.
+    Tenant,
+    /// The server's administrator alone, whether or not the path names an object.
+    Administrator,
+}
+
+/// Every administrative route that names an object, with a body that would be accepted.
+fn routes() -> Vec<(Method, &'static str, Option<Value>, For)> {
+    let named = Some(json!({ "name": "new" }));
+    vec![
+        (Method::GET, "/api/agents/{id}", None, For::Tenant),
+        (Method::DELETE, "/api/agents/{id}", None, For::Tenant),
+        (
+            Method::POST,
+            "/api/agents/{id}",
+            Some(json!({ "action": "rotate" })),
+            For::Tenant,
+        ),
+        (Method::POST, "/api/agents/{id}/rotate", None, For::Tenant),
+        (
+            Method::POST,
+            "/api/agents/{id}/deactivate",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/agents/{id}/reactivate",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/organizations/{organization_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::PUT,
+            "/api/organizations/{organization_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::PATCH,
+            "/api/organizations/{organization_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/api/organizations/{organization_id}",
+            None,
+            For::Administrator,
+        ),
+        (
+            Method::POST,
+            "/api/organizations/{organization_id}/agents",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/organizations/{organization_id}/teams",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/organizations/{organization_id}/teams",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::PUT,
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::PATCH,
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/organizations/{organization_id}/api-keys",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/organizations/{organization_id}/api-keys",
+            named,
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/api/organizations/{organization_id}/api-keys/{key_id}",
+            None,
+            For::Tenant,
+        ),
+    ]
+}
+
+/// A route that is added without a line above would be a route without this test.
+#[test]
+fn every_administrative_route_with_an_object_is_tried() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machineauth-issuer/src/routes.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let listed = routes();
+    for path in source
+        .split('"')
+        .filter(|text| text.starts_with("/api/") && text.contains('{'))
+    {
+        assert!(
+            listed.iter().any(|(_, template, ..)| template == &path),
+            "{path} is not tried"
+        );
+    }
+}
+
+async fn call(
+    issuer: &Issuer,
+    credential: &str,
+    method: &Method,
+    path: &str,
+    body: &Option<Value>,
+) -> Answer {
+    issuer
+        .bearer(credential, method.clone(), path, body.clone())
+        .await
+}
+
+/// I12, I25
+#[test]
+fn another_tenants_object_does_not_exist_whatever_is_done_to_it() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (issuer, one, other) = runtime.block_on(async {
+        let issuer = Issuer::start().await;
+        let one = Tenant::create(&issuer, "one").await;
+        let other = Tenant::create(&issuer, "other").await;
+        (issuer, one, other)
+    });
+    let routes = routes();
+    let before = runtime.block_on(everything(&issuer));
+    let strategy = (0..routes.len(), 0..2_usize, any::<bool>());
+    TestRunner::new(Config {
+        cases: 200,
+        ..Config::default()
+    })
+    .run(&strategy, |(route, credential, swapped)| {
+        let (mine, theirs) = if swapped {
+            (&other, &one)
+        } else {
+            (&one, &other)
+        };
+        let (method, template, body, _) = &routes[route];
+        let credential = &mine.credentials[credential];
+        let path = theirs.path(template);
+        let answer = runtime.block_on(call(&issuer, credential, method, &path, body));
+        prop_assert_eq!(answer.status, 404, "{} {}: {}", method, path, answer.text);
+        // Its own organization, with an object of the other in it.
+        let mixed = template.replace("{organization_id}", &mine.organization);
+        let mixed = theirs.path(&mixed);
+        if mixed != path && template.matches('{').count() == 2 {
+            let answer = runtime.block_on(call(&issuer, credential, method, &mixed, body));
+            prop_assert_eq!(answer.status, 404, "{} {}: {}", method, mixed, answer.text);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(
+        runtime.block_on(everything(&issuer)),
+        before,
+        "nothing changed"
+    );
+}
+
+/// What the administrator sees of both tenants, without what counts requests.
+async fn everything(issuer: &Issuer) -> Vec<Value> {
+    let mut seen = Vec::new();
+    let list = issuer
+        .admin(Method::GET, "/api/organizations", None)
+        .await
+        .json();
+    for organization in list["organizations"].as_array().unwrap() {
+        let id = organization["id"].as_str().unwrap();
+        seen.push(organization.clone());
+        for below in ["teams", "api-keys"] {
+            let path = format!("/api/organizations/{id}/{below}");
+            let mut list = issuer.admin(Method::GET, &path, None).await.json();
+            for key in list["api_keys"].as_array_mut().into_iter().flatten() {
+                key.as_object_mut().unwrap().remove("last_used_at");
+            }
+            seen.push(list);
+        }
+    }
+    seen.push(issuer.admin(Method::GET, "/api/agents", None).await.json());
+    seen
+}
+
+#[tokio::test]
+async fn every_route_works_for_the_tenant_of_its_object() {
+    let issuer = Issuer::start().await;
+    for (n, (method, template, body, whom)) in routes().into_iter().enumerate() {
+        for credential in 0..2 {
+            let tenant = Tenant::create(&issuer, &format!("tenant-{n}-{credential}")).await;
+            let path = tenant.path(template);
+            let answer = call(
+                &issuer,
+                &tenant.credentials[credential],
+                &method,
+                &path,
+                &body,
+            )
+            .await;
+            match whom {
+                For::Tenant => assert!(
+                    answer.status.is_success(),
+                    "{method} {path}: {}",
+                    answer.text
+                ),
+                For::Administrator => answer.expect_error(403, "forbidden"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_organizations_credentials_do_nothing_to_the_server() {
+    let issuer = Issuer::start().await;
+    let tenant = Tenant::create(&issuer, "one").await;
+    let other = issuer.organization("other").await;
+    for credential in &tenant.credentials {
+        let post = async |path: &str, body: Value| {
+            issuer
+                .bearer(credential, Method::POST, path, Some(body))
+                .await
+        };
+        post("/api/organizations", json!({ "name": "n", "slug": "n" }))
+            .await
+            .expect_error(403, "forbidden");
+        post(
+            "/api/agents",
+            json!({ "name": "n", "organization_id": other }),
+        )
+        .await
+        .expect_error(400, "invalid_request");
+        let own = format!("/api/organizations/{}", tenant.organization);
+        for change in [
+            json!({ "jwt_issuer": "https://a.example.com" }),
+            json!({ "jwt_expiry_secs": 60 }),
+            json!({ "plan": "enterprise" }),
+        ] {
+            issuer
+                .bearer(credential, Method::PATCH, &own, Some(change))
+                .await
+                .expect_error(403, "forbidden");
+        }
+        let list = issuer
+            .bearer(credential, Method::GET, "/api/organizations", None)
+            .await;
+        assert_eq!(list.json()["organizations"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            list.json()["organizations"][0]["id"],
+            json!(tenant.organization)
+        );
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_are_no_administrators_are_refused() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("one").await;
+    let path = format!("/api/organizations/{organization}");
+    let reader = issuer.agent_in(&organization, &["read"]).await;
+    let (token, refresh_token) = issuer.tokens(&reader).await;
+    issuer
+        .bearer(&token, Method::GET, &path, None)
+        .await
+        .expect_error(403, "forbidden");
+    let admin = issuer.agent_in(&organization, &["admin"]).await;
+    let (revoked, admin_refresh_token) = issuer.tokens(&admin).await;
+    issuer.revoke(&revoked).await;
+    for token in [
+        &revoked,
+        &refresh_token,
+        &admin_refresh_token,
+        &"mach_nobody".to_owned(),
+        &"x.y.z".to_owned(),
+    ] {
+        issuer
+            .bearer(token, Method::GET, &path, None)
+            .await
+            .expect_error(401, "unauthorized");
+    }
+    let homeless = issuer.agent(&["admin"]).await;
+    let (token, _) = issuer.tokens(&homeless).await;
+    issuer
+        .bearer(&token, Method::GET, "/api/organizations", None)
+        .await
+        .expect_error(403, "forbidden");
+}
