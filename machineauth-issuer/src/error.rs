@@ -29,6 +29,8 @@ const BASIC_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"machineauth\", charset=\"UTF-8\"");
 const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"insufficient_scope\"");
+const INVALID_TOKEN_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"invalid_token\"");
 const SERVER_ERROR: &str = "the server failed; its log says why";
 
 /// An error of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3).
@@ -50,6 +52,8 @@ pub enum OAuthError {
     UnsupportedGrantType,
     /// No requested scope can be granted, or a scope is malformed.
     InvalidScope(&'static str),
+    /// The client may not have tokens for that audience (RFC 8707 §2).
+    InvalidTarget(&'static str),
     /// Trying again will help.
     TemporarilyUnavailable(Unavailable),
     /// A fault of ours, logged where it happened.
@@ -65,6 +69,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// Administrator credentials are missing or wrong.
     Unauthorized,
+    /// The access token or API key is missing, or good for nothing here (RFC 6750 §3.1).
+    InvalidToken,
     /// The caller is known and may not do this.
     Forbidden(&'static str),
     /// There is no such object.
@@ -192,6 +198,7 @@ impl IntoResponse for OAuthError {
                 "grant_type must be client_credentials or refresh_token",
             ),
             Self::InvalidScope(what) => bad_request("invalid_scope", what),
+            Self::InvalidTarget(what) => bad_request("invalid_target", what),
             Self::TemporarilyUnavailable(why) => unavailable(why),
             Self::ServerError => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -212,7 +219,15 @@ impl IntoResponse for ApiError {
                 answer(
                     StatusCode::UNAUTHORIZED,
                     "unauthorized",
-                    "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD",
+                    "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD, or an organization's API key",
+                ),
+            ),
+            Self::InvalidToken => challenged(
+                INVALID_TOKEN_CHALLENGE,
+                answer(
+                    StatusCode::UNAUTHORIZED,
+                    "invalid_token",
+                    "a valid access token is required: Authorization: Bearer …",
                 ),
             ),
             Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, "forbidden", what),
@@ -254,6 +269,9 @@ impl From<GrantError> for OAuthError {
                     "not all of the requested scopes may be granted to this client"
                 }
             }),
+            GrantError::InvalidTarget => Self::InvalidTarget(
+                "the requested audience is not one that this client may have tokens for",
+            ),
             GrantError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
             GrantError::Signing(error) => {
                 tracing::error!(%error, "signing a token failed");
@@ -293,6 +311,15 @@ impl From<AgentError> for ApiError {
             AgentError::NoSuchOrganization | AgentError::NoSuchTeam => {
                 Self::InvalidRequest(error.to_string().into())
             }
+            AgentError::Grace => Self::InvalidRequest(error.to_string().into()),
+            AgentError::NoSuchSecret => Self::NotFound("there is no such secret"),
+            AgentError::CurrentSecret => {
+                Self::Conflict("this is the agent's current secret: rotate it instead")
+            }
+            AgentError::NotByItself => Self::Forbidden(
+                "the agent was deactivated by an administrator, and only one can reactivate it",
+            ),
+            AgentError::Outdated => Self::PreconditionFailed,
             AgentError::Contended => {
                 Self::Conflict("the agent is being changed by many at once; try again")
             }

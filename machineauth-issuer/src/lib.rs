@@ -11,6 +11,7 @@ pub mod basic;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod context;
 pub mod documents;
 pub mod domain;
 pub mod error;

@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 
-use crate::api::{agents, api_keys, organizations, service, teams};
+use crate::api::{agents, api_keys, me, organizations, service, teams, verify};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
@@ -40,7 +40,23 @@ pub fn router(app: App) -> Router {
         .route(AGENTS, get(agents::list).post(agents::create))
         .route(
             "/api/agents/{id}",
-            get(agents::get).delete(agents::delete).post(agents::act),
+            get(agents::get)
+                .put(agents::update)
+                .patch(agents::update)
+                .delete(agents::delete)
+                .post(agents::act),
+        )
+        .route("/api/agents/me", get(me::get).delete(me::delete))
+        .route("/api/agents/me/usage", get(me::usage))
+        .route("/api/agents/me/rotate", post(me::rotate))
+        .route("/api/agents/me/deactivate", post(me::deactivate))
+        .route("/api/agents/me/reactivate", post(me::reactivate))
+        .route("/api/agents/me/delete", post(me::delete).delete(me::delete))
+        .route("/api/verify", get(verify::verify))
+        .route("/api/agents/{id}/secrets", get(agents::secrets))
+        .route(
+            "/api/agents/{id}/secrets/{secret_id}",
+            delete(agents::cancel_secret),
         )
         .route("/api/agents/{id}/rotate", post(agents::rotate))
         .route("/api/agents/{id}/deactivate", post(agents::deactivate))
@@ -58,7 +74,7 @@ pub fn router(app: App) -> Router {
         )
         .route(
             "/api/organizations/{organization_id}/agents",
-            post(agents::create_in),
+            get(agents::list_in).post(agents::create_in),
         )
         .route(
             "/api/organizations/{organization_id}/teams",

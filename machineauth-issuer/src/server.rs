@@ -4,12 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt as _;
+
+use crate::context::Peer;
 
 /// More than any header of ours needs.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -49,7 +54,9 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve_connection(stream, &router, limits, &graceful),
+                Ok((stream, peer)) => {
+                    serve_connection(stream, Peer(peer), &router, limits, &graceful);
+                }
                 Err(error) => accept_failed(&error).await,
             },
             () = &mut shutdown => break,
@@ -66,6 +73,7 @@ pub async fn serve(
 
 fn serve_connection(
     stream: TcpStream,
+    peer: Peer,
     router: &Router,
     limits: Limits,
     graceful: &GracefulShutdown,
@@ -81,7 +89,12 @@ fn serve_connection(
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router.clone()),
+            TowerToHyperService::new(router.clone().map_request(
+                move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    request
+                },
+            )),
         );
     let connection = graceful.watch(connection);
     tokio::spawn(async move {

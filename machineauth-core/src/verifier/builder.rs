@@ -70,6 +70,7 @@ impl TokenTypes {
 pub struct VerifierBuilder {
     issuer: String,
     audience: String,
+    any_audience: bool,
     keys: Option<Keys>,
     types: TokenTypes,
     leeway: Duration,
@@ -90,6 +91,7 @@ impl VerifierBuilder {
         Self {
             issuer,
             audience,
+            any_audience: false,
             keys: None,
             types: TokenTypes::AnyAccessToken,
             leeway: DEFAULT_LEEWAY,
@@ -115,6 +117,15 @@ impl VerifierBuilder {
     /// Says which `typ` headers are accepted. The default is [`TokenTypes::AnyAccessToken`].
     pub fn token_types(mut self, types: TokenTypes) -> Self {
         self.types = types;
+        self
+    }
+
+    /// Takes tokens that are meant for others, too.
+    ///
+    /// For whoever asks what a token is and not whether to serve its bearer: the issuer's introspection. A resource
+    /// server that takes tokens meant for others lets them act with its clients' rights (RFC 9700 §2.3).
+    pub fn danger_accept_any_audience(mut self) -> Self {
+        self.any_audience = true;
         self
     }
 
@@ -172,6 +183,7 @@ impl VerifierBuilder {
         Ok(Verifier(Arc::new(Inner {
             issuer: self.issuer.into(),
             audience: self.audience.into(),
+            any_audience: self.any_audience,
             keys,
             types: self.types,
             leeway: self.leeway,

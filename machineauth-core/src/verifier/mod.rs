@@ -34,6 +34,7 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     issuer: Box<str>,
     audience: Box<str>,
+    any_audience: bool,
     keys: KeySource,
     types: TokenTypes,
     leeway: Duration,
@@ -198,7 +199,7 @@ impl Inner {
         if *claims.issuer != *self.issuer {
             return Err(ErrorKind::WrongIssuer.into());
         }
-        if !claims.audience.contains(&self.audience) {
+        if !self.any_audience && !claims.audience.contains(&self.audience) {
             return Err(ErrorKind::WrongAudience.into());
         }
         if ID_TOKEN_CLAIMS

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 use machineauth_core::bearer::bearer_token;
 
+use super::bearer;
 use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::domain::agent::NewAgent;
@@ -15,8 +16,7 @@ use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{self, ADMIN};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
-use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
-use crate::error::{ApiError, Unavailable};
+use crate::error::ApiError;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -141,15 +141,21 @@ impl FromRequestParts<App> for Caller {
 }
 
 /// What a request authenticates with.
-enum Credential {
+pub enum Credential {
+    /// A user name and a password.
     Basic(BasicCredentials),
+    /// The text of an API key.
     ApiKey(SecretText),
+    /// Another bearer token.
     Token(String),
 }
 
 impl Credential {
     /// Reads the one credential of a request: in `Authorization`, or an API key in `X-API-Key`.
-    fn read(parts: &Parts) -> Result<Self, ApiError> {
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn read(parts: &Parts) -> Result<Self, ApiError> {
         let mut keys = parts.headers.get_all(X_API_KEY).iter();
         match (
             keys.next(),
@@ -192,22 +198,16 @@ async fn by_api_key(app: &App, text: &SecretText) -> Result<Caller, ApiError> {
 
 /// An agent whose token carries the scope `admin` administers its organization. An agent without one never administers.
 async fn by_token(app: &App, text: &str) -> Result<Caller, ApiError> {
-    let token = match app.tokens.recognize(text).await {
-        Ok(IssuedToken::Access(token)) => IssuedToken::Access(token),
-        Ok(IssuedToken::Refresh(_)) => return Err(ApiError::Unauthorized),
-        Err(Unrecognized::LongExpired | Unrecognized::Unknown) => {
-            return Err(ApiError::Unauthorized);
-        }
-        Err(Unrecognized::KeysUnavailable) => {
-            return Err(ApiError::TemporarilyUnavailable(Unavailable::Store));
-        }
+    let audience = &app.config.tokens.audience;
+    let (token, holder) = match bearer::holder(app, text, audience).await {
+        Err(ApiError::InvalidToken) => return Err(ApiError::Unauthorized),
+        held => held?,
     };
-    if app.tokens.state(&token).await? != TokenState::Active {
+    if !holder.agent.value.is_active {
         return Err(ApiError::Unauthorized);
     }
-    let organization = token
-        .organization_id()
-        .filter(|_| token.scope().contains(ADMIN));
+    let is_admin = token.claims().scope.contains(ADMIN);
+    let organization = holder.agent.value.organization_id.filter(|_| is_admin);
     let organization = organization.ok_or(ApiError::Forbidden(
         "only a token with the scope admin, of an agent in an organization, administers it",
     ))?;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use machineauth_core::clock::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A time on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,18 @@ impl fmt::Display for Date {
         let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
         let date = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
         f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let date = DateTime::parse_from_rfc3339(&text).ok();
+        let millis = date.and_then(|date| u64::try_from(date.timestamp_millis()).ok());
+        // The text itself is not repeated: it may be a secret in the wrong place.
+        let expected =
+            || D::Error::custom("invalid value, expected a time as 2026-03-01T12:00:00Z");
+        Ok(Self(Timestamp::from_millis(millis.ok_or_else(expected)?)))
     }
 }
 

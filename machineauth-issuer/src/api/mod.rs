@@ -2,11 +2,14 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod bearer;
 pub mod body;
 pub mod caller;
 pub mod date;
 pub mod etag;
+pub mod me;
 pub mod organizations;
 pub mod page;
 pub mod service;
 pub mod teams;
+pub mod verify;

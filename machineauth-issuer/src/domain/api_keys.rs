@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::MAX_EXPIRES_IN;
 use super::id::{ApiKeyId, OrganizationId, TeamId};
+use super::last_use::{self, LastUses};
 use super::organizations::{self, StoredOrganization};
 use super::secret::SecretText;
 use super::teams::{self, Team};
@@ -34,10 +35,6 @@ pub const PREFIX: &str = "mach_";
 const SHOWN: usize = 12;
 /// The most keys that one organization can have.
 pub const MAX_KEYS: usize = 1000;
-/// How exact the time of last use is: a key in constant use writes once in this time.
-const USE_RESOLUTION: Duration = Duration::from_secs(60);
-/// How many keys' last uses are remembered, so as not to write them again.
-const REMEMBERED_USES: u64 = 10_000;
 
 /// Lets a key administer its organization.
 pub const ADMIN: &str = "admin";
@@ -161,7 +158,7 @@ pub struct ApiKeys {
     store: DynStore,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
-    uses: moka::sync::Cache<ApiKeyId, Timestamp>,
+    uses: LastUses<ApiKeyId>,
 }
 
 impl ApiKeys {
@@ -171,7 +168,7 @@ impl ApiKeys {
             store,
             clock,
             vault,
-            uses: moka::sync::Cache::new(REMEMBERED_USES),
+            uses: LastUses::new(),
         }
     }
 
@@ -278,14 +275,10 @@ impl ApiKeys {
             .map(|(_, row)| last_used_key(organization, row.value.id))
             .collect();
         let uses = self.store.counts(&keys).await?;
-        let last_use = |count: i64| {
-            let millis = u64::try_from(count).ok().filter(|millis| *millis > 0);
-            millis.map(Timestamp::from_millis)
-        };
         Ok(rows
             .into_iter()
             .zip(uses)
-            .map(|((_, row), used)| (row.value, last_use(used)))
+            .map(|((_, row), used)| (row.value, last_use::read(used)))
             .collect())
     }
 
@@ -347,7 +340,6 @@ impl ApiKeys {
                 Outcome::Committed | Outcome::Conflict => {}
             }
         }
-        self.uses.invalidate(&key.id);
         Ok(())
     }
 
@@ -370,20 +362,14 @@ impl ApiKeys {
     }
 
     async fn remember_use(&self, key: &ApiKey, now: Timestamp) -> Result<(), StoreError> {
-        let recent = self
-            .uses
-            .get(&key.id)
-            .is_some_and(|last| now < last.saturating_add(USE_RESOLUTION));
-        if recent {
+        if !self.uses.is_news(key.id, now) {
             return Ok(());
         }
-        let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let batch = Batch::new(key.organization_id.partition())
-            .max(&last_used_key(key.organization_id, key.id), millis);
+        let counter = last_used_key(key.organization_id, key.id);
+        let batch = last_use::record(Batch::new(counter.partition()), &counter, now);
         match self.store.commit(&batch).await? {
-            Outcome::Committed | Outcome::Conflict => self.uses.insert(key.id, now),
+            Outcome::Committed | Outcome::Conflict => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod grants;
 pub mod id;
+pub mod last_use;
 pub mod organization;
 pub mod organizations;
 pub mod revocation;

@@ -1,5 +1,8 @@
 //! What an agent has done, in counters beside its record.
 
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
 use machineauth_core::clock::Timestamp;
 
 use super::agent::Agent;
@@ -31,19 +34,28 @@ impl Usage {
         Ok(Self::of(&counts))
     }
 
-    /// What each of the agents has done, with one look per partition when they come in the order of partitions.
+    /// What each of the agents has done, with one look per partition.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn read_all(store: &dyn Store, agents: &[Agent]) -> Result<Vec<Self>, StoreError> {
-        let mut usages = Vec::with_capacity(agents.len());
-        for neighbours in agents.chunk_by(|one, next| one.home() == next.home()) {
-            let keys: Vec<_> = neighbours
+        let mut neighbours: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
+        for (at, agent) in agents.iter().enumerate() {
+            neighbours.entry(agent.home()).or_default().push(at);
+        }
+        let looks = neighbours.iter().map(|(home, places)| {
+            let keys: Vec<_> = places
                 .iter()
-                .flat_map(|agent| Counter::ALL.map(|counter| counter.key(agent.home(), agent.id)))
+                .flat_map(|at| Counter::ALL.map(|counter| counter.key(*home, agents[*at].id)))
                 .collect();
-            let counts = store.counts(&keys).await?;
-            usages.extend(counts.chunks(Counter::ALL.len()).map(Self::of));
+            async move { store.counts(&keys).await }
+        });
+        let looks = try_join_all(looks).await?;
+        let mut usages = vec![Self::default(); agents.len()];
+        for (places, counts) in neighbours.values().zip(looks) {
+            for (at, counts) in places.iter().zip(counts.chunks(Counter::ALL.len())) {
+                usages[*at] = Self::of(counts);
+            }
         }
         Ok(usages)
     }

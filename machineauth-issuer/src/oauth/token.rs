@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::config::ClientAuth;
 use crate::domain::agent::MAX_SCOPE_TEXT;
 use crate::domain::agents::Presented;
-use crate::domain::grants::Granted;
+use crate::domain::grants::{Granted, Requested};
 use crate::error::OAuthError;
 
 /// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
@@ -73,10 +73,10 @@ async fn client_credentials(
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
     let credentials = client_auth::require(client_auth::read(headers, &mut params)?)?;
-    let scope = requested_scope(&mut params)?;
+    let requested = requested(&mut params)?;
     Ok(app
         .grants
-        .client_credentials(&credentials, scope.as_ref())
+        .client_credentials(&credentials, &requested)
         .await?)
 }
 
@@ -90,8 +90,41 @@ async fn refresh_token(
         client = Presented::Credentials(client_auth::require(client)?);
     }
     let token = params.require("refresh_token")?;
-    let scope = requested_scope(&mut params)?;
-    Ok(app.grants.refresh(&token, &client, scope.as_ref()).await?)
+    let requested = requested(&mut params)?;
+    Ok(app.grants.refresh(&token, &client, &requested).await?)
+}
+
+fn requested(params: &mut Params) -> Result<Requested, OAuthError> {
+    Ok(Requested {
+        scope: requested_scope(params)?,
+        audience: requested_audience(params)?,
+    })
+}
+
+/// `resource` (RFC 8707 §2), or `audience`, which many clients send instead.
+fn requested_audience(params: &mut Params) -> Result<Option<String>, OAuthError> {
+    match (params.take("resource"), params.take("audience")) {
+        (Some(resource), Some(audience)) if resource != audience => Err(OAuthError::InvalidTarget(
+            "resource and audience name different targets; a token is for one",
+        )),
+        (Some(resource), _) => match is_resource(&resource) {
+            true => Ok(Some(resource)),
+            false => Err(OAuthError::InvalidTarget(
+                "resource: an absolute URI without a fragment",
+            )),
+        },
+        (None, audience) => Ok(audience),
+    }
+}
+
+/// RFC 3986 §4.3
+fn is_resource(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && !text.contains('#')
 }
 
 fn requested_scope(params: &mut Params) -> Result<Option<ScopeSet>, OAuthError> {

@@ -145,25 +145,36 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The paths under `prefix` after the key `after`, as two bounds that are both exclusive; nothing when no path can
-/// lie between them.
-pub(super) fn scan_bounds(prefix: &Key, after: Option<&Key>) -> Option<(String, String)> {
+/// Which way a scan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forward,
+    Back,
+}
+
+/// The paths under `prefix` on the far side of the key `start`, as two bounds that are both exclusive, the lower first;
+/// nothing when no path can lie between them.
+pub(super) fn scan_bounds(
+    prefix: &Key,
+    start: Option<&Key>,
+    direction: Direction,
+) -> Option<(String, String)> {
     let first = format!("{}{SEPARATOR}", prefix.path);
     // The byte after the separator: every path under the prefix sorts before it.
     let end = format!("{}{}", prefix.path, char::from(SEPARATOR as u8 + 1));
-    let after = after.map_or("", |key| {
+    let start = start.map(|key| {
         assert_eq!(
             key.partition, prefix.partition,
             "a scan stays in one partition"
         );
-        key.path()
+        key.path().to_owned()
     });
-    let lower = if after > first.as_str() {
-        after.to_owned()
-    } else {
-        first
+    let (lower, upper) = match (start, direction) {
+        (None, _) => (first, end),
+        (Some(start), Direction::Forward) => (start.max(first), end),
+        (Some(start), Direction::Back) => (first, start.min(end)),
     };
-    (lower < end).then_some((lower, end))
+    (lower < upper).then_some((lower, upper))
 }
 
 /// Something that can stand between two separators of a [`Key`].

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::batch::Write;
 use super::changes::Changes;
-use super::key::scan_bounds;
+use super::key::{Direction, scan_bounds};
 use super::verdict::Verdict;
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,
@@ -86,6 +86,37 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    fn rows(
+        &self,
+        prefix: &Key,
+        start: Option<&Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let Some((lower, upper)) = scan_bounds(prefix, start, direction) else {
+            return Ok(Vec::new());
+        };
+        let range = (
+            Bound::Excluded(lower.as_str()),
+            Bound::Excluded(upper.as_str()),
+        );
+        self.with(prefix.partition(), |rows, now| {
+            let rows = rows.rows.range::<str, _>(range);
+            let entry = |(path, row): (&Arc<str>, &Row)| {
+                row.is_live(now).then(|| {
+                    let key = Key::from_stored(prefix.partition(), path);
+                    (key, row.entry.clone())
+                })
+            };
+            match direction {
+                Direction::Forward => rows.filter_map(entry).take(limit).collect(),
+                Direction::Back => rows.rev().filter_map(entry).take(limit).collect(),
+            }
+        })
+    }
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -101,26 +132,16 @@ impl Store for MemoryStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
-        let Some((lower, upper)) = scan_bounds(prefix, after) else {
-            return Ok(Vec::new());
-        };
-        let range = (
-            Bound::Excluded(lower.as_str()),
-            Bound::Excluded(upper.as_str()),
-        );
-        self.with(prefix.partition(), |rows, now| {
-            rows.rows
-                .range::<str, _>(range)
-                .filter(|(_, row)| row.is_live(now))
-                .take(limit)
-                .map(|(path, row)| {
-                    (
-                        Key::from_stored(prefix.partition(), path),
-                        row.entry.clone(),
-                    )
-                })
-                .collect()
-        })
+        self.rows(prefix, after, Direction::Forward, limit)
+    }
+
+    async fn scan_back(
+        &self,
+        prefix: &Key,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.rows(prefix, before, Direction::Back, limit)
     }
 
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {

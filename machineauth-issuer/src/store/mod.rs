@@ -102,6 +102,16 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError>;
 
+    /// Up to `limit` live rows under `prefix`, in the reverse of [`Store::scan`]'s order, before the key `before`.
+    ///
+    /// Fewer than `limit` means that there are no more.
+    async fn scan_back(
+        &self,
+        prefix: &Key,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError>;
+
     /// The counters at `keys`, all of one partition, in their order; 0 where nothing was counted.
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError>;
 

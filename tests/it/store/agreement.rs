@@ -169,6 +169,7 @@ impl History {
             } => {
                 let after = after.map(|after| keys()[after].clone());
                 same!(self.scan(&roots()[under], after.as_ref(), limit));
+                same!(self.scan_back(&roots()[under], after.as_ref(), limit));
             }
             Step::Log { log, after, limit } => {
                 let positions = self.positions(log).await?;

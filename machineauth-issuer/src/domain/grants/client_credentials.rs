@@ -1,8 +1,6 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
-use machineauth_core::scope::ScopeSet;
-
-use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
 use crate::domain::agents::{Credentials, Source, issue_to};
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
@@ -18,7 +16,7 @@ impl Grants {
     pub async fn client_credentials(
         &self,
         credentials: &Credentials,
-        requested: Option<&ScopeSet>,
+        requested: &Requested,
     ) -> Result<Granted, GrantError> {
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
@@ -31,15 +29,24 @@ impl Grants {
             let judged = agent
                 .authenticate(&credentials.secret, &self.vault, now)
                 .map_err(|_| GrantError::InvalidClient)
-                .and_then(|()| self.grantable(&agent.scopes, requested));
-            let Some(scope) = final_word(judged, &found)? else {
+                .and_then(|secret| {
+                    let scope = self.grantable(&agent.scopes, requested.scope.as_ref())?;
+                    let audience = self.audience(agent, requested.audience.as_ref())?;
+                    Ok((secret, scope, audience))
+                });
+            let Some((secret, scope, audience)) = final_word(judged, &found)? else {
                 continue;
             };
-            let refresh = self.settings.refresh_lifetime.map(|lifetime| {
+            let refresh_lifetime = self
+                .settings
+                .refresh_lifetime
+                .filter(|_| agent.refresh_tokens);
+            let refresh = refresh_lifetime.map(|lifetime| {
                 RefreshToken::first(
                     agent.client_id,
                     agent.generation,
                     scope.clone(),
+                    audience.clone(),
                     now.saturating_add(lifetime),
                 )
             });
@@ -47,6 +54,7 @@ impl Grants {
                 at: now,
                 token_id: TokenId::random(),
                 scope,
+                audience,
             };
             let access = self.mint(
                 &found,
@@ -55,6 +63,7 @@ impl Grants {
             )?;
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
+            let batch = self.agents.secret_used(batch, secret, now);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 return Ok(self.granted(access, issuance, refresh, now));
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::scope::ScopeSet;
 
+use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found, Source};
 use super::id::FamilyId;
 use super::tokens::access::{AccessContent, AccessToken, Minter};
@@ -39,6 +40,15 @@ pub struct GrantSettings {
     pub scope_policy: ScopePolicy,
     /// How long a refresh family lives; `None` issues no refresh tokens.
     pub refresh_lifetime: Option<Duration>,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Requested {
+    /// Everything that it may have, when it does not say.
+    pub scope: Option<ScopeSet>,
+    /// Whom the token is to be meant for (RFC 8707); the server's own audience, when it does not say.
+    pub audience: Option<String>,
 }
 
 /// A granted access token, and what the answer says about it.
@@ -68,6 +78,9 @@ pub enum GrantError {
     /// None of the requested scopes may be granted, or under [`ScopePolicy::Strict`] not all of them.
     #[error("the requested scopes may not be granted to this client")]
     InvalidScope(ScopePolicy),
+    /// The client may not have tokens for that audience (RFC 8707 §2).
+    #[error("the requested audience is not one of this client's")]
+    InvalidTarget,
     /// The record kept changing while it was judged.
     #[error("the client is being changed by many at once; try again")]
     Contended,
@@ -126,6 +139,19 @@ impl Grants {
         }
     }
 
+    /// The audience for which a token is granted, of those that the agent may ask for; `None` for the server's own.
+    fn audience(
+        &self,
+        agent: &Agent,
+        requested: Option<&String>,
+    ) -> Result<Option<String>, GrantError> {
+        match requested {
+            Some(audience) if *audience == self.minter.settings().audience => Ok(None),
+            Some(audience) if !agent.audiences.contains(audience) => Err(GrantError::InvalidTarget),
+            requested => Ok(requested.cloned()),
+        }
+    }
+
     fn mint(
         &self,
         found: &Found,
@@ -135,6 +161,7 @@ impl Grants {
         let content = AccessContent {
             id: about.token_id,
             scope: &about.scope,
+            audience: about.audience.as_deref(),
             family,
             issued_at: about.at,
         };

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
-use machineauth_core::scope::ScopeSet;
 
-use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, final_word};
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{Found, Presented, Source, issue_to};
 use crate::domain::id::TokenId;
@@ -30,7 +29,7 @@ impl Grants {
         &self,
         presented: &str,
         client: &Presented,
-        requested: Option<&ScopeSet>,
+        requested: &Requested,
     ) -> Result<Granted, GrantError> {
         if let Presented::Credentials(credentials) = client {
             self.agents.authenticate(credentials).await?;
@@ -55,15 +54,18 @@ impl Grants {
             let now = self.clock.now();
             let judged = redeemable(&token, agent, now).and_then(|()| {
                 let offered = token.scope.intersection(&agent.scopes);
-                self.grantable(&offered, requested)
+                let scope = self.grantable(&offered, requested.scope.as_ref())?;
+                let audience = self.same_audience(&token, agent, requested)?;
+                Ok((scope, audience))
             });
-            let Some(scope) = final_word(judged, &found)? else {
+            let Some((scope, audience)) = final_word(judged, &found)? else {
                 continue;
             };
             let issuance = Issuance {
                 at: now,
                 token_id: TokenId::random(),
                 scope,
+                audience,
             };
             if let Some(granted) = self.redeem(&token, &found, issuance).await? {
                 return Ok(granted);
@@ -79,6 +81,23 @@ impl Grants {
             }
         }
         Err(GrantError::Contended)
+    }
+
+    /// The audience that the family was granted for, if the agent may still ask for it and the request is for no other
+    /// (RFC 8707 §2.2).
+    fn same_audience(
+        &self,
+        token: &RefreshToken,
+        agent: &Agent,
+        requested: &Requested,
+    ) -> Result<Option<String>, GrantError> {
+        let granted = self.audience(agent, token.audience.as_ref())?;
+        match &requested.audience {
+            Some(_) if self.audience(agent, requested.audience.as_ref())? != granted => {
+                Err(GrantError::InvalidTarget)
+            }
+            _ => Ok(granted),
+        }
     }
 
     /// Redeems the token for the first time. `None` when it was redeemed, its family revoked or the agent changed.

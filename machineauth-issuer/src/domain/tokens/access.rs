@@ -6,6 +6,7 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::jws::{Type, sign_compact};
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
@@ -41,6 +42,8 @@ pub struct AccessContent<'a> {
     pub id: TokenId,
     /// The granted scopes.
     pub scope: &'a ScopeSet,
+    /// Whom it is meant for; `None` for the server's own audience.
+    pub audience: Option<&'a str>,
     /// The refresh family that it belongs to.
     pub family: Option<FamilyId>,
     /// The `iat`.
@@ -84,6 +87,9 @@ struct AccessTokenClaims<'a> {
     r#gen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fid: Option<FamilyId>,
+    /// None of the above: those names are reserved.
+    #[serde(flatten)]
+    claims: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -121,8 +127,9 @@ impl Minter {
         organization: Option<&Organization>,
         content: AccessContent<'_>,
     ) -> Result<AccessToken, machineauth_core::Error> {
-        let lifetime = organization
-            .and_then(|organization| organization.token_lifetime)
+        let lifetime = agent
+            .token_lifetime
+            .or(organization.and_then(|organization| organization.token_lifetime))
             .unwrap_or(self.settings.lifetime);
         let end = content.issued_at.saturating_add(lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
@@ -136,7 +143,7 @@ impl Minter {
                 .organization_id
                 .map_or(OrganizationClaim::None(""), OrganizationClaim::Member),
             team_id: agent.team_id,
-            aud: &self.settings.audience,
+            aud: content.audience.unwrap_or(&self.settings.audience),
             iat: content.issued_at.as_secs(),
             exp: end.as_secs(),
             scope: match rfc9068 {
@@ -146,6 +153,7 @@ impl Minter {
             jti: content.id,
             r#gen: agent.generation,
             fid: content.family,
+            claims: &agent.claims,
         };
         let payload = serde_json::to_vec(&claims).expect("claims are plain data");
         let typ = if rfc9068 {

@@ -12,8 +12,8 @@ use machineauth_core::scope::ScopeSet;
 use machineauth_core::verifier::{Agent as VerifiedAgent, Verifier};
 use refresh::RefreshToken;
 
-use super::agent::home;
-use super::agents::{Agents, Source};
+use super::agent::{Refusal, home};
+use super::agents::{Agents, Source, StoredAgent};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::revocation::{self, token_is_revoked};
 use super::stats::{self, Stat};
@@ -39,6 +39,13 @@ pub struct IssuedAccessToken {
     token: TokenId,
     family: Option<FamilyId>,
     generation: u64,
+}
+
+/// Who holds an access token.
+#[derive(Debug)]
+pub struct Holder {
+    /// The agent as it is now. It may be suspended.
+    pub agent: StoredAgent,
 }
 
 /// Why a text is not taken for a token.
@@ -83,14 +90,6 @@ impl IssuedToken {
         match self {
             Self::Access(token) => token.client,
             Self::Refresh(token) => token.client_id,
-        }
-    }
-
-    /// The organization of the agent that it was issued to. A refresh token does not say.
-    pub fn organization_id(&self) -> Option<OrganizationId> {
-        match self {
-            Self::Access(token) => token.organization,
-            Self::Refresh(_) => None,
         }
     }
 
@@ -204,6 +203,20 @@ impl Tokens {
     }
 
     async fn access_token_is_usable(&self, token: &IssuedAccessToken) -> Result<bool, StoreError> {
+        let holder = self.holder(token).await?;
+        Ok(holder.is_some_and(|holder| holder.agent.value.is_active))
+    }
+
+    /// The agent that holds the access token, by the store's word. `None` when the token is expired or revoked, or the
+    /// agent is gone or expired; an agent that is only suspended still holds it.
+    ///
+    /// # Errors
+    /// When the store cannot tell; the caller fails closed.
+    pub async fn holder(&self, token: &IssuedAccessToken) -> Result<Option<Holder>, StoreError> {
+        let now = self.clock.now();
+        if Timestamp::from_secs(token.claims().expires_at) <= now {
+            return Ok(None);
+        }
         let (found, revoked) = futures_util::try_join!(
             self.agents.by_client(token.client, Source::Store),
             token_is_revoked(
@@ -215,11 +228,14 @@ impl Tokens {
                 token.generation
             ),
         )?;
-        let agent_stands = found.is_some_and(|found| {
-            let agent = &found.agent.value;
-            agent.id == token.agent && agent.is_active && agent.generation <= token.generation
+        let agent = found.map(|found| StoredAgent::clone(&found.agent));
+        let agent = agent.filter(|stored| {
+            let agent = &stored.value;
+            agent.id == token.agent
+                && agent.generation <= token.generation
+                && agent.may_act(now) != Err(Refusal::Expired)
         });
-        Ok(agent_stands && !revoked)
+        Ok(agent.filter(|_| !revoked).map(|agent| Holder { agent }))
     }
 
     async fn refresh_token_is_usable(&self, token: &RefreshToken) -> Result<bool, StoreError> {

@@ -13,9 +13,11 @@ use crate::domain::vault::Vault;
 use crate::store::{Batch, Key, Partition, Store, StoreError, Table, Versioned};
 
 const PREFIX: &str = "rt_";
-const FORMAT: u8 = 1;
+/// The format before tokens could be for an audience of their own: the audience and its length are missing.
+const WITHOUT_AUDIENCE: u8 = 1;
+const FORMAT: u8 = 2;
 const MAC_LENGTH: usize = 32;
-const FIXED_LENGTH: usize = 1 + 16 + 16 + 8 + 8 + 8;
+const FIXED_LENGTH: usize = 1 + 16 + 16 + 8 + 8 + 8 + 2;
 
 const REDEEMED: Table<Issuance> = Table::new("redeemed", 1);
 
@@ -32,6 +34,8 @@ pub struct RefreshToken {
     pub generation: u64,
     /// When it expires; the same for the whole family.
     pub expires_at: Timestamp,
+    /// Whom access tokens obtained with it are meant for; `None` for the server's own audience.
+    pub audience: Option<String>,
     /// The most that an access token obtained with it can carry (RFC 6749 §6).
     pub scope: ScopeSet,
 }
@@ -46,6 +50,9 @@ pub struct Issuance {
     pub token_id: TokenId,
     /// The scope of the access token.
     pub scope: ScopeSet,
+    /// Whom the access token is meant for; `None` for the server's own audience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
 }
 
 impl RefreshToken {
@@ -54,6 +61,7 @@ impl RefreshToken {
         client_id: ClientId,
         generation: u64,
         scope: ScopeSet,
+        audience: Option<String>,
         expires_at: Timestamp,
     ) -> Self {
         Self {
@@ -62,6 +70,7 @@ impl RefreshToken {
             sequence: 0,
             generation,
             expires_at,
+            audience,
             scope,
         }
     }
@@ -84,6 +93,10 @@ impl RefreshToken {
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         bytes.extend_from_slice(&self.generation.to_be_bytes());
         bytes.extend_from_slice(&self.expires_at.as_secs().to_be_bytes());
+        let audience = self.audience.as_deref().unwrap_or_default();
+        let length = u16::try_from(audience.len()).expect("an audience has at most 1024 bytes");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(audience.as_bytes());
         bytes.extend_from_slice(scope.as_bytes());
         let mac = vault.refresh_tokens().sign(&bytes);
         bytes.extend_from_slice(&mac);
@@ -101,17 +114,29 @@ impl RefreshToken {
         }
         let mut rest = content;
         let [format] = take(&mut rest)?;
-        if format != FORMAT {
+        if !matches!(format, WITHOUT_AUDIENCE | FORMAT) {
             return None;
         }
-        Some(Self {
+        let mut token = Self {
             client_id: ClientId::from_bytes(take(&mut rest)?),
             family: FamilyId::from_bytes(take(&mut rest)?),
             sequence: u64::from_be_bytes(take(&mut rest)?),
             generation: u64::from_be_bytes(take(&mut rest)?),
             expires_at: Timestamp::from_secs(u64::from_be_bytes(take(&mut rest)?)),
-            scope: std::str::from_utf8(rest).ok()?.parse().ok()?,
-        })
+            audience: None,
+            scope: ScopeSet::new(),
+        };
+        if format == FORMAT {
+            let length = u16::from_be_bytes(take(&mut rest)?);
+            let (audience, scope) = rest.split_at_checked(length.into())?;
+            rest = scope;
+            token.audience = match audience {
+                [] => None,
+                audience => Some(std::str::from_utf8(audience).ok()?.to_owned()),
+            };
+        }
+        token.scope = std::str::from_utf8(rest).ok()?.parse().ok()?;
+        Some(token)
     }
 
     fn redemption_key(&self, home: Partition) -> Key {
@@ -181,6 +206,7 @@ mod tests {
                 ClientId::random(),
                 generation,
                 scope.parse().unwrap(),
+                None,
                 Timestamp::from_secs(expires_at),
             )
         }
@@ -193,9 +219,14 @@ mod tests {
             sequence: u32,
             generation: u64,
             expires_at in 0..1_u64 << 40,
+            audience in "(https://[a-z]{1,60})?",
         ) {
             let vault = vault();
-            let token = token(&scope, sequence.into(), generation, expires_at);
+            let audience = Some(audience).filter(|audience| !audience.is_empty());
+            let token = RefreshToken {
+                audience,
+                ..token(&scope, sequence.into(), generation, expires_at)
+            };
             prop_assert_eq!(RefreshToken::parse(&token.to_text(&vault), &vault), Some(token));
         }
 

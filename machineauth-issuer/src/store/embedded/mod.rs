@@ -21,7 +21,7 @@ use self::file::DatabaseFile;
 use self::tables::{COUNTERS, ENTRIES, ROWS, TAILS, corrupted};
 use self::writer::Writer;
 use super::changes::Changes;
-use super::key::scan_bounds;
+use super::key::{Direction, scan_bounds};
 use super::row::{StoredRow, live_entry};
 use super::{Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, Store, StoreError};
 
@@ -66,6 +66,49 @@ impl EmbeddedStore {
     }
 }
 
+impl EmbeddedStore {
+    fn rows(
+        &self,
+        prefix: &Key,
+        start: Option<&Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let partition = prefix.partition();
+        let Some((lower, upper)) = scan_bounds(prefix, start, direction) else {
+            return Ok(Vec::new());
+        };
+        let range = (
+            Bound::Excluded((partition.index(), lower.as_str())),
+            Bound::Excluded((partition.index(), upper.as_str())),
+        );
+        let now = self.clock.now();
+        self.file.with(|database| {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            let mut rows = table.range::<(u8, &str)>(range)?;
+            let mut found = Vec::new();
+            while found.len() < limit {
+                let row = match direction {
+                    Direction::Forward => rows.next(),
+                    Direction::Back => rows.next_back(),
+                };
+                let Some(row) = row else { break };
+                let (key, row) = row?;
+                let row = row.value();
+                let stored = StoredRow::decode(row).map_err(|_| corrupted("a row"))?;
+                if stored.is_live(now) {
+                    let entry = Entry {
+                        value: Bytes::copy_from_slice(stored.value),
+                        version: stored.version,
+                    };
+                    found.push((Key::from_stored(partition, key.value().1), entry));
+                }
+            }
+            Ok(found)
+        })
+    }
+}
+
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -83,35 +126,16 @@ impl Store for EmbeddedStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
-        let partition = prefix.partition();
-        let Some((lower, upper)) = scan_bounds(prefix, after) else {
-            return Ok(Vec::new());
-        };
-        let range = (
-            Bound::Excluded((partition.index(), lower.as_str())),
-            Bound::Excluded((partition.index(), upper.as_str())),
-        );
-        let now = self.clock.now();
-        self.file.with(|database| {
-            let rows = database.begin_read()?.open_table(ROWS)?;
-            let mut found = Vec::new();
-            for row in rows.range::<(u8, &str)>(range)? {
-                if found.len() == limit {
-                    break;
-                }
-                let (key, row) = row?;
-                let row = row.value();
-                let stored = StoredRow::decode(row).map_err(|_| corrupted("a row"))?;
-                if stored.is_live(now) {
-                    let entry = Entry {
-                        value: Bytes::copy_from_slice(stored.value),
-                        version: stored.version,
-                    };
-                    found.push((Key::from_stored(partition, key.value().1), entry));
-                }
-            }
-            Ok(found)
-        })
+        self.rows(prefix, after, Direction::Forward, limit)
+    }
+
+    async fn scan_back(
+        &self,
+        prefix: &Key,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.rows(prefix, before, Direction::Back, limit)
     }
 
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {

@@ -23,7 +23,7 @@ use self::announce::{Announcer, Subscriber};
 use self::link::{Link, Resend};
 use self::script::{Names, evalsha};
 use super::changes::Changes;
-use super::key::scan_bounds;
+use super::key::{Direction, scan_bounds};
 use super::row::{decode_log_entry, live_entry};
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position, SWEEP_MARGIN, Store,
@@ -110,6 +110,52 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    async fn rows(
+        &self,
+        prefix: &Key,
+        start: Option<&Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let partition = prefix.partition();
+        let names = self.names(partition);
+        let Some((mut lower, mut upper)) = scan_bounds(prefix, start, direction) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let now = self.clock.now();
+            let mut command = evalsha(&self.link.scripts().scan, &[&names.rows, &names.index]);
+            command
+                .arg(&lower)
+                .arg(&upper)
+                .arg((limit - found.len()).min(STEP))
+                .arg(now.as_millis())
+                .arg(match direction {
+                    Direction::Forward => "forward",
+                    Direction::Back => "back",
+                });
+            let answer: Vec<Bytes> = self.call(&command).await?;
+            let mut answer = answer.into_iter();
+            let last = text(&answer.next().unwrap_or_default())?.to_owned();
+            while let (Some(path), Some(row)) = (answer.next(), answer.next()) {
+                if let Some(entry) = live_entry(&row, now)? {
+                    found.push((Key::from_stored(partition, text(&path)?), entry));
+                }
+            }
+            if last.is_empty() {
+                break;
+            }
+            match direction {
+                Direction::Forward => lower = last,
+                Direction::Back => upper = last,
+            }
+        }
+        Ok(found)
+    }
+}
+
 #[async_trait]
 impl Store for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -127,33 +173,16 @@ impl Store for RedisStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
-        let partition = prefix.partition();
-        let names = self.names(partition);
-        let Some((mut lower, upper)) = scan_bounds(prefix, after) else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let now = self.clock.now();
-            let mut command = evalsha(&self.link.scripts().scan, &[&names.rows, &names.index]);
-            command
-                .arg(&lower)
-                .arg(&upper)
-                .arg((limit - found.len()).min(STEP))
-                .arg(now.as_millis());
-            let answer: Vec<Bytes> = self.call(&command).await?;
-            let mut answer = answer.into_iter();
-            lower = text(&answer.next().unwrap_or_default())?.to_owned();
-            while let (Some(path), Some(row)) = (answer.next(), answer.next()) {
-                if let Some(entry) = live_entry(&row, now)? {
-                    found.push((Key::from_stored(partition, text(&path)?), entry));
-                }
-            }
-            if lower.is_empty() {
-                break;
-            }
-        }
-        Ok(found)
+        self.rows(prefix, after, Direction::Forward, limit).await
+    }
+
+    async fn scan_back(
+        &self,
+        prefix: &Key,
+        before: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, StoreError> {
+        self.rows(prefix, before, Direction::Back, limit).await
     }
 
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {

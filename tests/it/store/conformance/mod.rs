@@ -31,6 +31,7 @@ macro_rules! suite {
                 a_row_is_read_as_it_was_put,
                 a_large_value_is_kept_whole,
                 a_scan_is_ordered_and_paged,
+                a_scan_back_is_the_reverse_of_a_scan,
                 a_scan_stays_under_its_prefix,
                 a_scan_passes_over_dead_rows,
                 deleting_a_key_removes_row_and_counter,

@@ -55,6 +55,36 @@ pub(in crate::store) async fn a_scan_is_ordered_and_paged(subject: Subject) -> T
     Ok(())
 }
 
+pub(in crate::store) async fn a_scan_back_is_the_reverse_of_a_scan(subject: Subject) -> TestResult {
+    let root = partition().key("test");
+    let keys: Vec<_> = (0..600_u64).map(|i| root.with(i)).collect();
+    let around = [
+        partition().key("tes").with("t"),
+        partition().key("testa").with("a"),
+    ];
+    subject.put_all(&keys).await?;
+    subject.put_all(&around).await?;
+    let mut paged = Vec::new();
+    loop {
+        let page = subject.store.scan_back(&root, paged.last(), 256).await?;
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page.into_iter().map(|(key, _)| key));
+    }
+    paged.reverse();
+    assert_eq!(paged, keys);
+    let below_the_first = subject.store.scan_back(&root, Some(&keys[0]), 1).await?;
+    assert!(below_the_first.is_empty());
+    let before_a_missing_one = root.with(599_u64).with("x");
+    let last = subject
+        .store
+        .scan_back(&root, Some(&before_a_missing_one), 1)
+        .await?;
+    assert_eq!(last[0].0, keys[599]);
+    Ok(())
+}
+
 pub(in crate::store) async fn a_scan_stays_under_its_prefix(subject: Subject) -> TestResult {
     let root = partition().key("b");
     let inside = [root.with("-"), root.with("x"), root.with("x").with("y")];

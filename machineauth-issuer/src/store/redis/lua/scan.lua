@@ -1,9 +1,15 @@
 -- Live rows between two paths, in bounded steps.
 --
 -- KEYS: rows, index
--- ARGV: the path before the first, the path after the last, how many index entries to look at, now (Unix ms)
+-- ARGV: the path before the first, the path after the last, how many index entries to look at, now (Unix ms),
+--       "forward" or "back"
 -- Answer: the last path looked at ("" when there are no more), then path and row of each live row
-local paths = redis.call('ZRANGEBYLEX', KEYS[2], '(' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
+local paths
+if ARGV[5] == 'back' then
+  paths = redis.call('ZREVRANGEBYLEX', KEYS[2], '(' .. ARGV[2], '(' .. ARGV[1], 'LIMIT', 0, ARGV[3])
+else
+  paths = redis.call('ZRANGEBYLEX', KEYS[2], '(' .. ARGV[1], '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
+end
 if #paths == 0 then
   return {''}
 end

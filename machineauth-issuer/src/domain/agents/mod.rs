@@ -1,25 +1,39 @@
 //! The agents of this server: creating, finding, changing and deleting them.
 
+mod directory;
+mod index;
+mod list;
+
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+pub use directory::{AuthenticationError, Credentials, Found, Presented, Source, StoredAgent};
+pub use index::{Order, Place, SORTED_NAME, Shelf};
+pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::agent::{self, Agent, InvalidAgent, NewAgent};
-use super::id::{AgentId, ClientId, OrganizationId};
+use super::agent::{Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled};
+use super::id::{AgentId, ClientId, OrganizationId, SecretId};
+use super::last_use::{self, LastUses};
 use super::organizations::{self, StoredOrganization};
 use super::revocation;
-use super::secret::SecretText;
+use super::secret::{SecretText, StoredSecret};
 use super::stats::{self, Stat};
 use super::teams::{self, Team};
 use super::usage::Counter;
 use super::vault::Vault;
-use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
+use crate::store::{
+    Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Version, Versioned,
+};
 
 const AGENTS: Table<Agent> = Table::new("agent", 1);
 /// Says which agent a `client_id` is. Written once with the agent, deleted with it.
 const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
+
+const SECRET_USED: &str = "secret_used";
 
 /// How many records the cache of clients keeps.
 const CACHED_CLIENTS: u64 = 100_000;
@@ -37,72 +51,6 @@ struct DirectoryEntry {
 /// Says to which organization an agent belongs whose identifier falls into another partition than its home.
 const ELSEWHERE: Table<OrganizationId> = Table::new("elsewhere", 1);
 
-/// An agent's record with the version that a batch can insist on.
-pub type StoredAgent = Versioned<Agent>;
-
-/// Where a record may come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Possibly outdated. Good enough to judge by when the commit checks the version, never to refuse by.
-    Cache,
-    /// Read just now.
-    Store,
-}
-
-/// An agent with its organization, and where the records came from.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The agent's record with its version.
-    pub agent: Arc<StoredAgent>,
-    /// The organization that it belongs to.
-    pub organization: Option<Arc<StoredOrganization>>,
-    /// Whether a refusal may rest on it.
-    pub source: Source,
-}
-
-/// What a client presents to authenticate (RFC 6749 §2.3.1).
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// Who it says it is.
-    pub client_id: ClientId,
-    /// What proves it.
-    pub secret: SecretText,
-}
-
-/// How a client presents itself.
-#[derive(Debug, Clone)]
-pub enum Presented {
-    /// Not at all.
-    Nothing,
-    /// By name only, without proof.
-    Name(ClientId),
-    /// With a secret, still to be checked.
-    Credentials(Credentials),
-}
-
-impl Presented {
-    /// Who the client says it is.
-    pub fn client_id(&self) -> Option<ClientId> {
-        match self {
-            Self::Nothing => None,
-            Self::Name(client_id) | Self::Credentials(Credentials { client_id, .. }) => {
-                Some(*client_id)
-            }
-        }
-    }
-}
-
-/// Why a client was not authenticated.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthenticationError {
-    /// Unknown, wrong secret, inactive or expired: which one is nobody's business (I3).
-    #[error("invalid client credentials")]
-    Refused,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -118,6 +66,21 @@ pub enum AgentError {
     /// The record would not be valid.
     #[error(transparent)]
     Invalid(#[from] InvalidAgent),
+    /// The grace of a rotation is longer than any can be.
+    #[error("grace: at most {} seconds", LONGEST_GRACE.as_secs())]
+    Grace,
+    /// The agent has no such secret.
+    #[error("there is no such secret")]
+    NoSuchSecret,
+    /// The agent would be left without a secret.
+    #[error("this is the agent's current secret: rotate it instead")]
+    CurrentSecret,
+    /// The agent was suspended by an administrator.
+    #[error("the agent was deactivated by an administrator, and only one can reactivate it")]
+    NotByItself,
+    /// The record is not at the version that the change was made for.
+    #[error("the agent has changed since; read it again")]
+    Outdated,
     /// Too many others changed the same record at the same time.
     #[error("the agent is being changed by many at once; try again")]
     Contended,
@@ -126,16 +89,14 @@ pub enum AgentError {
     Store(#[from] StoreError),
 }
 
-/// An agent with its organization.
-type Member = (Arc<StoredAgent>, Option<Arc<StoredOrganization>>);
-
 /// All agents.
 #[derive(Debug)]
 pub struct Agents {
     store: DynStore,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
-    by_client: moka::sync::Cache<ClientId, Member>,
+    by_client: moka::sync::Cache<ClientId, directory::Member>,
+    secret_uses: LastUses<SecretId>,
     /// The record of an agent that does not exist.
     decoy: Bytes,
 }
@@ -149,6 +110,7 @@ impl Agents {
             clock,
             vault,
             by_client: moka::sync::Cache::new(CACHED_CLIENTS),
+            secret_uses: LastUses::new(),
             decoy,
         }
     }
@@ -180,7 +142,7 @@ impl Agents {
                     organization_id: agent.organization_id,
                 }),
             );
-        let batch = count_agent(batch, &agent, 1);
+        let batch = index::shelve(count_agent(batch, &agent, 1), None, Some(&agent));
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok((agent, secret)),
             Outcome::Conflict => Err(AgentError::Contended),
@@ -227,172 +189,138 @@ impl Agents {
             .ok_or(AgentError::NotFound)
     }
 
-    /// The agent that authenticates as `client_id`. `None` is only ever the store's word, never the cache's.
+    /// Changes an agent, if `expected` is given only at that version.
     ///
     /// # Errors
-    /// The store's failure.
-    pub async fn by_client(
+    /// [`AgentError::Invalid`] names the field that cannot be accepted; the version may be another.
+    pub async fn update(
         &self,
-        client_id: ClientId,
-        source: Source,
-    ) -> Result<Option<Found>, StoreError> {
-        if source == Source::Cache
-            && let Some((agent, organization)) = self.by_client.get(&client_id)
-        {
-            return Ok(Some(Found {
-                agent,
-                organization,
-                source: Source::Cache,
-            }));
-        }
-        let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
-        let Some((agent, organization)) = self.member(entry.map(|entry| entry.value)).await? else {
-            self.by_client.invalidate(&client_id);
-            return Ok(None);
-        };
-        self.by_client
-            .insert(client_id, (Arc::clone(&agent), organization.clone()));
-        Ok(Some(Found {
-            agent,
-            organization,
-            source: Source::Store,
-        }))
-    }
-
-    /// The agent that `entry` leads to, with its organization. A deleted organization has no agents.
-    async fn member(&self, entry: Option<DirectoryEntry>) -> Result<Option<Member>, StoreError> {
-        // An unknown client costs the same two reads as a known one with a wrong secret (I3).
-        let entry = entry.unwrap_or_else(|| DirectoryEntry {
-            agent_id: AgentId::random(),
-            organization_id: None,
-        });
-        let home = agent::home(entry.agent_id, entry.organization_id);
-        let record = record_key(home, entry.agent_id);
-        let agent = AGENTS.get(&*self.store, &record);
-        let organization = async {
-            match entry.organization_id {
-                Some(id) => organizations::read(&*self.store, id).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        Ok(match futures_util::try_join!(agent, organization)? {
-            (None, _) | (_, Some(None)) => None,
-            (Some(agent), Some(Some(organization))) => {
-                Some((Arc::new(agent), Some(Arc::new(organization))))
-            }
-            (Some(agent), None) => Some((Arc::new(agent), None)),
-        })
-    }
-
-    /// The agent that `credentials` belong to, by its record as it stands now.
-    ///
-    /// # Errors
-    /// [`AuthenticationError::Refused`] whatever was wrong with them, or the store's failure.
-    pub async fn authenticate(
-        &self,
-        credentials: &Credentials,
-    ) -> Result<Arc<StoredAgent>, AuthenticationError> {
-        let found = self.by_client(credentials.client_id, Source::Store).await?;
-        let Some(Found { agent, .. }) = found else {
-            return Err(self.refuse_unknown(credentials));
-        };
-        agent
-            .value
-            .authenticate(&credentials.secret, &self.vault, self.clock.now())
-            .map_err(|_| AuthenticationError::Refused)?;
-        Ok(agent)
-    }
-
-    /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
-    pub fn refuse_unknown(&self, credentials: &Credentials) -> AuthenticationError {
-        if let Ok(decoy) = AGENTS.decode(&self.decoy) {
-            // Whatever the outcome: nobody has this agent's secret.
-            let _ = decoy.authenticate(&credentials.secret, &self.vault, self.clock.now());
-        }
-        AuthenticationError::Refused
-    }
-
-    /// Up to `limit` agents after the agent `after`, partition by partition, ordered by identifier within each.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn list(
-        &self,
-        after: Option<AgentId>,
-        limit: usize,
-    ) -> Result<Vec<Agent>, StoreError> {
-        let mut agents = Vec::new();
-        let first = after.map(|id| id.partition());
-        let mut after = after.map(|id| record_key(id.partition(), id));
-        for partition in
-            Partition::data().skip_while(|partition| first.is_some_and(|first| *partition != first))
-        {
-            let prefix = AGENTS.key(partition);
-            while agents.len() < limit {
-                let page = (limit - agents.len()).min(SCAN_PAGE);
-                let rows = AGENTS
-                    .scan(&*self.store, &prefix, after.as_ref(), page)
-                    .await?;
-                let exhausted = rows.len() < page;
-                after = rows.last().map(|(key, _)| key.clone());
-                agents.extend(rows.into_iter().map(|(_, row)| row.value));
-                if exhausted {
-                    break;
+        id: AgentId,
+        change: &AgentChange,
+        expected: Option<Version>,
+    ) -> Result<StoredAgent, AgentError> {
+        change.validate()?;
+        self.change(id, expected, |agent, batch, now| {
+            let activity = change
+                .is_active
+                .filter(|is_active| *is_active != agent.is_active);
+            let end = agent.expires_at;
+            agent.apply(change.clone(), now);
+            // Tokens that were made to live until the end as it was would outlive the agent.
+            let batch = match agent.expires_at {
+                Some(earlier) if end.is_none_or(|end| earlier < end) => {
+                    end_generation(agent, batch, now)
                 }
-            }
-            after = None;
+                _ => batch,
+            };
+            let batch = match activity {
+                Some(true) => resume(agent, batch),
+                Some(false) => suspend(agent, batch, Suspension::BY_ADMINISTRATOR, now),
+                None => batch,
+            };
+            Ok((batch, ()))
+        })
+        .await
+        .map(|(stored, ())| stored)
+    }
+
+    /// Makes a new secret. The one before it works on for the grace of `rotation`; the agent's tokens stay valid, unless
+    /// it also ends all of them.
+    ///
+    /// # Errors
+    /// [`AgentError::NotFound`], [`AgentError::Grace`], or the store's failure.
+    pub async fn rotate(&self, id: AgentId, rotation: Rotation) -> Result<SecretText, AgentError> {
+        if rotation.grace > LONGEST_GRACE {
+            return Err(AgentError::Grace);
         }
-        Ok(agents)
-    }
-
-    /// Replaces the agent's secret. Its tokens stay valid, unless `revoke_tokens` also ends all of them.
-    ///
-    /// # Errors
-    /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn rotate(&self, id: AgentId, revoke_tokens: bool) -> Result<SecretText, AgentError> {
-        self.change(id, |agent, batch, now| {
-            let secret = agent.replace_secret(&self.vault, now);
-            let batch = if revoke_tokens {
-                end_generation(agent, batch, now)
-            } else {
-                batch
+        self.change(id, None, |agent, batch, now| {
+            let secret = agent.rotate(&self.vault, now, rotation.grace, rotation.by);
+            let batch = match rotation.revoke_tokens {
+                true => end_generation(agent, batch, now),
+                false => batch,
             };
-            (batch, secret)
+            Ok((batch, secret))
         })
         .await
+        .map(|(_, secret)| secret)
     }
 
-    /// Suspends the agent: while it is inactive it gets no token and its tokens are refused. `revoke_tokens` ends them
-    /// for good.
+    /// The live secrets of an agent, each with the time of its last use.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn secrets(
+        &self,
+        agent: &Agent,
+    ) -> Result<Vec<(StoredSecret, Option<Timestamp>)>, StoreError> {
+        let now = self.clock.now();
+        let live: Vec<_> = agent
+            .secrets
+            .iter()
+            .filter(|secret| secret.is_live(now))
+            .cloned()
+            .collect();
+        let keys: Vec<_> = live
+            .iter()
+            .map(|secret| secret_used_key(agent.home(), secret.id))
+            .collect();
+        let uses = self.store.counts(&keys).await?;
+        let uses = uses.into_iter().map(last_use::read);
+        Ok(live.into_iter().zip(uses).collect())
+    }
+
+    /// Adds to `batch`, which is in the agent's home: the secret was used.
+    pub fn secret_used(&self, batch: Batch, secret: SecretId, now: Timestamp) -> Batch {
+        if !self.secret_uses.is_news(secret, now) {
+            return batch;
+        }
+        let key = secret_used_key(batch.partition(), secret);
+        last_use::record(batch, &key, now)
+    }
+
+    /// Ends a secret that a rotation left alive.
+    ///
+    /// # Errors
+    /// [`AgentError::NoSuchSecret`], [`AgentError::CurrentSecret`], or the store's failure.
+    pub async fn cancel_secret(&self, id: AgentId, secret: SecretId) -> Result<(), AgentError> {
+        self.change(id, None, |agent, batch, now| {
+            agent.cancel_secret(secret, now).map_err(|why| match why {
+                NotCancelled::NoSuchSecret => AgentError::NoSuchSecret,
+                NotCancelled::Current => AgentError::CurrentSecret,
+            })?;
+            Ok((batch, ()))
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// Suspends the agent: while it is inactive it gets no token and its tokens are refused.
     ///
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn deactivate(&self, id: AgentId, revoke_tokens: bool) -> Result<(), AgentError> {
-        self.change(id, |agent, batch, now| {
-            agent.is_active = false;
-            agent.updated_at = now;
-            let batch = revocation::suspend_agent(batch, id, now);
-            let batch = if revoke_tokens {
-                end_generation(agent, batch, now)
-            } else {
-                batch
-            };
-            (batch, ())
+    pub async fn deactivate(&self, id: AgentId, suspension: Suspension) -> Result<(), AgentError> {
+        self.change(id, None, |agent, batch, now| {
+            Ok((suspend(agent, batch, suspension, now), ()))
         })
         .await
+        .map(|_| ())
     }
 
-    /// Resumes the agent: it gets tokens again, and those that nothing else ended are good again.
+    /// Resumes the agent: it gets tokens again, and those that nothing else ended are good again. On its own word only
+    /// when it suspended itself.
     ///
     /// # Errors
-    /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn reactivate(&self, id: AgentId) -> Result<(), AgentError> {
-        self.change(id, |agent, batch, now| {
-            agent.is_active = true;
+    /// [`AgentError::NotByItself`], [`AgentError::NotFound`], or the store's failure.
+    pub async fn reactivate(&self, id: AgentId, by_itself: bool) -> Result<(), AgentError> {
+        self.change(id, None, |agent, batch, now| {
+            if by_itself && !agent.is_active && !agent.suspended_itself {
+                return Err(AgentError::NotByItself);
+            }
             agent.updated_at = now;
-            (revocation::resume_agent(batch, id), ())
+            Ok((resume(agent, batch), ()))
         })
         .await
+        .map(|_| ())
     }
 
     /// Deletes the agent; all of its tokens die, everywhere.
@@ -414,11 +342,19 @@ impl Agents {
             for key in near
                 .into_iter()
                 .chain(Counter::ALL.map(|counter| counter.key(home, id)))
+                .chain(
+                    stored
+                        .value
+                        .secrets
+                        .iter()
+                        .map(|secret| secret_used_key(home, secret.id)),
+                )
             {
                 batch = batch.delete(&key);
             }
             let batch = revocation::revoke_agent(batch, id, u64::MAX, self.clock.now());
             let batch = count_agent(batch, &stored.value, -1);
+            let batch = index::shelve(batch, Some(&stored.value), None);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&stored.value.client_id);
                 self.forget_directions(&far).await?;
@@ -480,22 +416,87 @@ impl Agents {
     async fn change<T>(
         &self,
         id: AgentId,
-        alter: impl Fn(&mut Agent, Batch, Timestamp) -> (Batch, T),
-    ) -> Result<T, AgentError> {
+        expected: Option<Version>,
+        alter: impl Fn(&mut Agent, Batch, Timestamp) -> Result<(Batch, T), AgentError>,
+    ) -> Result<(StoredAgent, T), AgentError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
-            let mut agent = stored.value;
+            if expected.is_some_and(|expected| expected != stored.version) {
+                return Err(AgentError::Outdated);
+            }
+            let mut agent = stored.value.clone();
             let record = record_key(agent.home(), id);
             let batch = Batch::new(agent.home()).at_version(&record, stored.version);
-            let (batch, answer) = alter(&mut agent, batch, self.clock.now());
+            let (batch, answer) = alter(&mut agent, batch, self.clock.now())?;
+            let mut batch = index::shelve(batch, Some(&stored.value), Some(&agent));
+            for gone in stored
+                .value
+                .secrets
+                .iter()
+                .filter(|old| !agent.secrets.iter().any(|kept| kept.id == old.id))
+            {
+                batch = batch.delete(&secret_used_key(agent.home(), gone.id));
+            }
             let batch = batch.put(&record, AGENTS.encode(&agent));
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&agent.client_id);
-                return Ok(answer);
+                let version = batch.version();
+                return Ok((
+                    Versioned {
+                        value: agent,
+                        version,
+                    },
+                    answer,
+                ));
             }
         }
         Err(AgentError::Contended)
     }
+}
+
+/// How a secret is rotated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rotation {
+    /// How long the secret before goes on working; at most [`LONGEST_GRACE`].
+    pub grace: Duration,
+    /// Whether the agent's tokens end as well.
+    pub revoke_tokens: bool,
+    /// The address that asks for it.
+    pub by: Option<IpAddr>,
+}
+
+/// How an agent is deactivated.
+#[derive(Debug, Clone, Copy)]
+pub struct Suspension {
+    /// Whether by itself.
+    pub by_itself: bool,
+    /// Whether its tokens end for good, not only until it is reactivated.
+    pub revoke_tokens: bool,
+}
+
+impl Suspension {
+    const BY_ADMINISTRATOR: Self = Self {
+        by_itself: false,
+        revoke_tokens: false,
+    };
+}
+
+fn suspend(agent: &mut Agent, batch: Batch, suspension: Suspension, now: Timestamp) -> Batch {
+    // What an administrator has decided is not weakened by the agent's own word.
+    agent.suspended_itself = suspension.by_itself && (agent.is_active || agent.suspended_itself);
+    agent.is_active = false;
+    agent.updated_at = now;
+    let batch = revocation::suspend_agent(batch, agent.id, now);
+    match suspension.revoke_tokens {
+        true => end_generation(agent, batch, now),
+        false => batch,
+    }
+}
+
+fn resume(agent: &mut Agent, batch: Batch) -> Batch {
+    agent.is_active = true;
+    agent.suspended_itself = false;
+    revocation::resume_agent(batch, agent.id)
 }
 
 fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
@@ -505,6 +506,10 @@ fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
 
 fn record_key(home: Partition, id: AgentId) -> Key {
     AGENTS.key(home).with(id)
+}
+
+fn secret_used_key(home: Partition, secret: SecretId) -> Key {
+    home.key(SECRET_USED).with(secret)
 }
 
 fn elsewhere_key(id: AgentId) -> Key {

@@ -1,0 +1,165 @@
+//! What requests say about agents.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use machineauth_core::clock::Timestamp;
+use machineauth_core::scope::ScopeSet;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::api::date::Date;
+use crate::domain::agent::{AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent};
+use crate::domain::agents::AgentError;
+use crate::error::ApiError;
+
+/// The body of a creation or a change. What is absent is as it was, or as usual.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AgentBody {
+    organization_id: Option<String>,
+    team_id: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    tags: Option<Vec<String>>,
+    /// Any JSON object; not interpreted.
+    metadata: Option<Map<String, Value>>,
+    scopes: Option<Vec<String>>,
+    /// `active` or `inactive`; the same as `is_active`.
+    status: Option<Status>,
+    is_active: Option<bool>,
+    /// Seconds from now until the agent gets no more tokens.
+    expires_in: Option<u64>,
+    /// When the agent gets no more tokens; null for never.
+    #[serde(deserialize_with = "nullable")]
+    expires_at: Option<Option<Date>>,
+    /// How long its access tokens live, in seconds; null for as long as usual.
+    #[serde(deserialize_with = "nullable")]
+    token_lifetime: Option<Option<u64>>,
+    /// Whether it gets refresh tokens, where the server issues them.
+    refresh_tokens: Option<bool>,
+    /// For whom it can ask tokens, beside the server's own audience.
+    audiences: Option<Vec<String>>,
+    /// Claims that its tokens carry as they are.
+    claims: Option<Map<String, Value>>,
+}
+
+/// Whether an agent is active, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It gets tokens.
+    Active,
+    /// It does not, and its tokens are refused.
+    Inactive,
+}
+
+impl Status {
+    /// Whether that is active.
+    pub fn is_active(self) -> bool {
+        self == Self::Active
+    }
+}
+
+/// Tells null from nothing at all.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl AgentBody {
+    /// The agent to create.
+    ///
+    /// # Errors
+    /// Names the field that cannot be understood.
+    pub fn into_agent(mut self) -> Result<NewAgent, ApiError> {
+        Ok(NewAgent {
+            organization_id: named(self.organization_id.take(), AgentError::NoSuchOrganization)?,
+            team_id: named(self.team_id.take(), AgentError::NoSuchTeam)?,
+            expires_in: self.expires_in.take().map(Duration::from_secs),
+            profile: self.into_profile()?,
+        })
+    }
+
+    /// The change to make at `now`.
+    ///
+    /// # Errors
+    /// Names the field that cannot be understood, or that never changes.
+    pub fn into_change(mut self, now: Timestamp) -> Result<AgentChange, ApiError> {
+        if self.organization_id.is_some() || self.team_id.is_some() {
+            return Err(invalid(
+                "organization_id, team_id: an agent stays where it was created",
+            ));
+        }
+        let expires_in = self.expires_in.take();
+        if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRES_IN).contains(&seconds)) {
+            return Err(AgentError::from(InvalidAgent::ExpiresIn).into());
+        }
+        let change = self.into_profile()?;
+        let end = expires_in.map(|seconds| Some(now.saturating_add(Duration::from_secs(seconds))));
+        Ok(AgentChange {
+            expires_at: change.expires_at.or(end),
+            ..change
+        })
+    }
+
+    fn into_profile(self) -> Result<AgentChange, ApiError> {
+        let is_active = match (self.status.map(Status::is_active), self.is_active) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(invalid("status, is_active: they contradict each other"));
+            }
+            (one, other) => one.or(other),
+        };
+        Ok(AgentChange {
+            name: self.name,
+            description: self.description,
+            tags: self.tags,
+            metadata: self.metadata,
+            scopes: self.scopes.as_deref().map(scopes).transpose()?,
+            is_active,
+            expires_at: self.expires_at.map(|end| end.map(|Date(end)| end)),
+            token_lifetime: self
+                .token_lifetime
+                .map(|lifetime| lifetime.map(Duration::from_secs)),
+            refresh_tokens: self.refresh_tokens,
+            audiences: self.audiences,
+            claims: self.claims,
+        })
+    }
+}
+
+fn scopes(texts: &[String]) -> Result<ScopeSet, ApiError> {
+    // Before the set is made: making one compares each with all before it.
+    if texts.len() > MAX_SCOPES {
+        return Err(AgentError::from(InvalidAgent::Scopes).into());
+    }
+    let scopes: Result<ScopeSet, _> = texts.iter().map(|scope| scope.parse()).collect();
+    scopes.map_err(|_| {
+        invalid("scopes: each of printable ASCII without spaces, quotes and backslashes")
+    })
+}
+
+/// The object that a field of a body names; none when the field is absent or empty.
+fn named<T: FromStr>(text: Option<String>, missing: AgentError) -> Result<Option<T>, ApiError> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => text.parse().map(Some).map_err(|_| missing.into()),
+        None => Ok(None),
+    }
+}
+
+fn invalid(what: &'static str) -> ApiError {
+    ApiError::InvalidRequest(what.into())
+}
+
+/// The body of an action on an agent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ActionBody {
+    /// Only `rotate`, and only where the path names no action.
+    pub action: Option<String>,
+    /// Whether all of the agent's tokens end for good.
+    pub revoke_tokens: bool,
+    /// How long the replaced secret goes on working, in seconds.
+    pub grace: u64,
+}

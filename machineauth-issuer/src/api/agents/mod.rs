@@ -1,0 +1,410 @@
+//! `/api/agents`: the administrators' view of agents.
+
+mod body;
+mod view;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+pub use self::body::{ActionBody, AgentBody, Status};
+pub use self::view::{
+    AgentList, AgentView, CreatedAgent, Done, OneAgent, RotatedSecret, SecretList, SecretView,
+};
+use super::body::{JsonBody, OptionalJsonBody};
+use super::caller::{Caller, Tenant};
+use super::etag::{Tagged, if_match};
+use super::organizations::OrganizationPath;
+use super::page::PageQuery;
+use crate::app::App;
+use crate::context::Origin;
+use crate::domain::agent::{Agent, NewAgent};
+use crate::domain::agents::{
+    AgentQuery, Order, Rotation, Shelf, StoredAgent, Suspension, is_name_prefix,
+};
+use crate::domain::id::{AgentId, OrganizationId, SecretId};
+use crate::domain::usage::Usage;
+use crate::error::ApiError;
+
+/// The agent that the path names, when it is the caller's to see.
+#[derive(Debug)]
+pub struct AgentPath(StoredAgent);
+
+#[derive(Deserialize)]
+struct AgentParameter {
+    id: String,
+}
+
+impl FromRequestParts<App> for AgentPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        // What is no identifier names no agent.
+        let path = Path::<AgentParameter>::from_request_parts(parts, app).await;
+        let id = path.ok().and_then(|Path(path)| path.id.parse().ok());
+        let stored = app.agents.find(id.ok_or(ApiError::NO_SUCH_AGENT)?).await?;
+        let agent = &stored.value;
+        caller.reaches(
+            agent.organization_id,
+            agent.team_id,
+            ApiError::NO_SUCH_AGENT,
+        )?;
+        Ok(Self(stored))
+    }
+}
+
+impl AgentPath {
+    fn id(&self) -> AgentId {
+        self.0.value.id
+    }
+}
+
+/// Which agents a list is to have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AgentFilter {
+    /// Only those whose names begin so, whatever their case.
+    q: String,
+    /// Only those that are active, or those that are not.
+    status: Option<Status>,
+    /// Only those of this organization.
+    org_id: String,
+    /// `name`, `-name`, `created_at` or `-created_at`.
+    sort: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentFilter {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<Self>::from_request_parts(parts, state).await;
+        let Query(filter) = query.map_err(|_| {
+            ApiError::InvalidRequest(
+                "status: active or inactive; q, org_id and sort: texts; each at most once".into(),
+            )
+        })?;
+        Ok(filter)
+    }
+}
+
+impl AgentFilter {
+    fn on(self, shelf: Shelf) -> Result<AgentQuery, ApiError> {
+        let name_prefix = Some(self.q).filter(|prefix| !prefix.is_empty());
+        let default = if name_prefix.is_some() {
+            "name"
+        } else {
+            "-created_at"
+        };
+        let sort = if self.sort.is_empty() {
+            default
+        } else {
+            &self.sort
+        };
+        let (word, is_descending) = match sort.strip_prefix('-') {
+            Some(word) => (word, true),
+            None => (sort, false),
+        };
+        let order = match word {
+            "name" => Order::Name,
+            "created_at" if name_prefix.is_none() => Order::Created,
+            "created_at" => return Err(invalid("sort: name or -name together with q")),
+            _ => return Err(invalid("sort: name, -name, created_at or -created_at")),
+        };
+        if name_prefix
+            .as_deref()
+            .is_some_and(|prefix| !is_name_prefix(prefix))
+        {
+            return Err(invalid("q: at most 60 bytes"));
+        }
+        Ok(AgentQuery {
+            shelf,
+            is_active: self.status.map(Status::is_active),
+            name_prefix,
+            order,
+            is_descending,
+        })
+    }
+}
+
+/// `GET /api/agents`
+pub async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    page: PageQuery,
+    filter: AgentFilter,
+) -> Result<Json<AgentList>, ApiError> {
+    let asked: Option<OrganizationId> = match filter.org_id.as_str() {
+        "" => None,
+        id => Some(id.parse().map_err(|_| ApiError::NO_SUCH_ORGANIZATION)?),
+    };
+    if let Some(organization) = asked {
+        caller.reaches_organization(organization)?;
+        app.organizations.find(organization).await?;
+    }
+    let query = filter.on(shelf(&caller, asked))?;
+    listed(&app, &page, &query).await
+}
+
+/// `GET /api/organizations/{organization_id}/agents`
+pub async fn list_in(
+    path: OrganizationPath,
+    State(app): State<App>,
+    page: PageQuery,
+    filter: AgentFilter,
+) -> Result<Json<AgentList>, ApiError> {
+    let query = filter.on(shelf(&path.caller, Some(path.id())))?;
+    listed(&app, &page, &query).await
+}
+
+/// The agents that a caller sees, of the organization that it asks about.
+fn shelf(caller: &Caller, asked: Option<OrganizationId>) -> Shelf {
+    match (caller, asked) {
+        (
+            Caller::Tenant(Tenant {
+                organization,
+                team: Some(team),
+            }),
+            _,
+        ) => Shelf::Team(*organization, *team),
+        (
+            Caller::Tenant(Tenant {
+                organization,
+                team: None,
+            }),
+            _,
+        ) => Shelf::Organization(*organization),
+        (Caller::Administrator, Some(organization)) => Shelf::Organization(organization),
+        (Caller::Administrator, None) => Shelf::All,
+    }
+}
+
+async fn listed(
+    app: &App,
+    page: &PageQuery,
+    query: &AgentQuery,
+) -> Result<Json<AgentList>, ApiError> {
+    let (window, after) = (page.page()?, page.cursor()?);
+    let mut found = app
+        .agents
+        .list(query, after.as_ref(), window.start(), window.limit() + 1)
+        .await?;
+    let more = found.len() > window.limit();
+    found.truncate(window.limit());
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|(place, _)| place.to_string());
+    let pagination = match page.is_paged() {
+        true => page.pagination(app.agents.count(query).await?),
+        false => None,
+    };
+    let agents: Vec<_> = found.into_iter().map(|(_, agent)| agent).collect();
+    let usages = Usage::read_all(&*app.store, &agents).await?;
+    let agents = agents.into_iter().zip(usages);
+    Ok(Json(AgentList {
+        agents: agents
+            .map(|(agent, usage)| AgentView::new(agent, usage))
+            .collect(),
+        pagination,
+        next_cursor,
+    }))
+}
+
+/// `POST /api/agents`
+pub async fn create(
+    caller: Caller,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<AgentBody>,
+) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+    let new = caller.creates(body.into_agent()?)?;
+    created(&app, new).await
+}
+
+/// `POST /api/organizations/{organization_id}/agents`
+pub async fn create_in(
+    path: OrganizationPath,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<AgentBody>,
+) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+    let new = NewAgent {
+        organization_id: Some(path.id()),
+        ..body.into_agent()?
+    };
+    created(&app, path.caller.creates(new)?).await
+}
+
+async fn created(app: &App, new: NewAgent) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+    let (agent, secret) = app.agents.create(new).await?;
+    tracing::info!(agent.id = %agent.id, "created an agent");
+    let created = CreatedAgent {
+        client_id: agent.client_id,
+        agent: AgentView::new(agent, Usage::default()),
+        client_secret: secret.reveal().to_owned(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// The answer about one agent.
+///
+/// # Errors
+/// The store's failure.
+pub async fn shown(app: &App, stored: StoredAgent) -> Result<Tagged<OneAgent>, ApiError> {
+    let usage = Usage::read(&*app.store, &stored.value).await?;
+    Ok(Tagged {
+        version: stored.version,
+        value: OneAgent {
+            agent: AgentView::new(stored.value, usage),
+        },
+    })
+}
+
+/// `GET /api/agents/{id}`
+pub async fn get(
+    AgentPath(stored): AgentPath,
+    State(app): State<App>,
+) -> Result<Tagged<OneAgent>, ApiError> {
+    shown(&app, stored).await
+}
+
+/// `PUT /api/agents/{id}` and `PATCH /api/agents/{id}`
+pub async fn update(
+    path: AgentPath,
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<AgentBody>,
+) -> Result<Tagged<OneAgent>, ApiError> {
+    let expected = if_match(&headers, path.0.version)?;
+    let change = body.into_change(app.clock.now())?;
+    let stored = app.agents.update(path.id(), &change, expected).await?;
+    tracing::info!(agent.id = %path.id(), "changed an agent");
+    shown(&app, stored).await
+}
+
+/// `DELETE /api/agents/{id}`
+pub async fn delete(path: AgentPath, State(app): State<App>) -> Result<StatusCode, ApiError> {
+    deleted(&app, path.id()).await
+}
+
+/// Deletes an agent for good.
+///
+/// # Errors
+/// The store's failure.
+pub async fn deleted(app: &App, id: AgentId) -> Result<StatusCode, ApiError> {
+    app.agents.delete(id).await?;
+    tracing::info!(agent.id = %id, "deleted an agent");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/agents/{id}` with an `action`.
+pub async fn act(
+    path: AgentPath,
+    State(app): State<App>,
+    origin: Origin,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<RotatedSecret>, ApiError> {
+    match body.action.as_deref() {
+        Some("rotate") => rotated(&app, &path.0.value, &body, origin.address).await,
+        _ => Err(invalid("action: must be \"rotate\"")),
+    }
+}
+
+/// `POST /api/agents/{id}/rotate`
+pub async fn rotate(
+    path: AgentPath,
+    State(app): State<App>,
+    origin: Origin,
+    OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
+) -> Result<Json<RotatedSecret>, ApiError> {
+    rotated(&app, &path.0.value, &body, origin.address).await
+}
+
+/// Gives an agent a new secret.
+///
+/// # Errors
+/// When the grace is too long, or the store fails.
+pub async fn rotated(
+    app: &App,
+    agent: &Agent,
+    body: &ActionBody,
+    by: IpAddr,
+) -> Result<Json<RotatedSecret>, ApiError> {
+    let rotation = Rotation {
+        grace: Duration::from_secs(body.grace),
+        revoke_tokens: body.revoke_tokens,
+        by: Some(by),
+    };
+    let secret = app.agents.rotate(agent.id, rotation).await?;
+    tracing::info!(agent.id = %agent.id, body.revoke_tokens, body.grace, "rotated an agent's secret");
+    Ok(Json(RotatedSecret {
+        client_secret: secret.reveal().to_owned(),
+    }))
+}
+
+/// `GET /api/agents/{id}/secrets`
+pub async fn secrets(
+    path: AgentPath,
+    State(app): State<App>,
+) -> Result<Json<SecretList>, ApiError> {
+    let secrets = app.agents.secrets(&path.0.value).await?;
+    Ok(Json(SecretList {
+        secrets: secrets
+            .iter()
+            .map(|(secret, last_used_at)| SecretView::new(secret, *last_used_at))
+            .collect(),
+    }))
+}
+
+/// The path's `secret_id`.
+#[derive(Debug, Deserialize)]
+pub struct SecretParameter {
+    secret_id: String,
+}
+
+/// `DELETE /api/agents/{id}/secrets/{secret_id}`
+pub async fn cancel_secret(
+    path: AgentPath,
+    Path(SecretParameter { secret_id }): Path<SecretParameter>,
+    State(app): State<App>,
+) -> Result<StatusCode, ApiError> {
+    let missing = ApiError::NotFound("there is no such secret");
+    let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
+    app.agents.cancel_secret(path.id(), secret).await?;
+    tracing::info!(agent.id = %path.id(), secret.id = %secret, "cancelled an agent's secret");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/agents/{id}/deactivate`
+pub async fn deactivate(
+    path: AgentPath,
+    State(app): State<App>,
+    OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
+) -> Result<Json<Done>, ApiError> {
+    let suspension = Suspension {
+        by_itself: false,
+        revoke_tokens: body.revoke_tokens,
+    };
+    app.agents.deactivate(path.id(), suspension).await?;
+    tracing::info!(agent.id = %path.id(), body.revoke_tokens, "deactivated an agent");
+    Ok(Json(Done {
+        message: "agent deactivated successfully",
+    }))
+}
+
+/// `POST /api/agents/{id}/reactivate`
+pub async fn reactivate(path: AgentPath, State(app): State<App>) -> Result<Json<Done>, ApiError> {
+    app.agents.reactivate(path.id(), false).await?;
+    tracing::info!(agent.id = %path.id(), "reactivated an agent");
+    Ok(Json(Done {
+        message: "agent reactivated successfully",
+    }))
+}
+
+fn invalid(what: &'static str) -> ApiError {
+    ApiError::InvalidRequest(what.into())
+}

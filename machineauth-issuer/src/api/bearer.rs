@@ -1,0 +1,67 @@
+//! Agents that come with their own access token (RFC 6750).
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use machineauth_core::bearer::bearer_token;
+
+use crate::app::App;
+use crate::domain::agents::StoredAgent;
+use crate::domain::tokens::{Holder, IssuedAccessToken, IssuedToken, Unrecognized};
+use crate::error::{ApiError, Unavailable};
+
+/// An agent that proved by its access token who it is. It is active, and the token is meant for this server.
+#[derive(Debug)]
+pub struct AuthenticatedAgent(pub StoredAgent);
+
+/// An agent that proved by its access token who it is, and that may be suspended.
+#[derive(Debug)]
+pub struct SuspendableAgent(pub StoredAgent);
+
+impl FromRequestParts<App> for AuthenticatedAgent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let SuspendableAgent(agent) = SuspendableAgent::from_request_parts(parts, app).await?;
+        match agent.value.is_active {
+            true => Ok(Self(agent)),
+            false => Err(ApiError::InvalidToken),
+        }
+    }
+}
+
+impl FromRequestParts<App> for SuspendableAgent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::InvalidToken)?;
+        let (_, holder) = holder(app, text, &app.config.tokens.audience).await?;
+        Ok(Self(holder.agent))
+    }
+}
+
+/// Who holds the access token `text`, which is good now and meant for `audience`. The agent may be suspended.
+///
+/// # Errors
+/// [`ApiError::InvalidToken`], or the store's failure.
+pub async fn holder(
+    app: &App,
+    text: &str,
+    audience: &str,
+) -> Result<(IssuedAccessToken, Holder), ApiError> {
+    let token = match app.tokens.recognize(text).await {
+        Ok(IssuedToken::Access(token)) => token,
+        Ok(IssuedToken::Refresh(_)) | Err(Unrecognized::LongExpired | Unrecognized::Unknown) => {
+            return Err(ApiError::InvalidToken);
+        }
+        Err(Unrecognized::KeysUnavailable) => {
+            return Err(ApiError::TemporarilyUnavailable(Unavailable::Store));
+        }
+    };
+    if !token.claims().audience.contains(audience) {
+        return Err(ApiError::InvalidToken);
+    }
+    match app.tokens.holder(&token).await? {
+        Some(holder) => Ok((token, holder)),
+        None => Err(ApiError::InvalidToken),
+    }
+}

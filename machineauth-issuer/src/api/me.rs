@@ -1,0 +1,127 @@
+//! `/api/agents/me`: what an agent does to itself, with its own access token.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::agents::{self, ActionBody, AgentView, Done, OneAgent, RotatedSecret, deleted, rotated};
+use super::bearer::{AuthenticatedAgent, SuspendableAgent};
+use super::body::OptionalJsonBody;
+use super::date::Date;
+use super::etag::Tagged;
+use crate::app::App;
+use crate::context::Origin;
+use crate::domain::agents::Suspension;
+use crate::domain::id::TeamId;
+use crate::domain::usage::Usage;
+use crate::error::ApiError;
+
+/// What an agent has done.
+#[derive(Debug, Serialize)]
+pub struct UsageView {
+    agent: AgentView,
+    organization_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<TeamId>,
+    token_count: i64,
+    refresh_count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_activity_at: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_token_issued_at: Option<Date>,
+    /// The last rotations of its secret, the latest last.
+    rotation_history: Vec<RotationView>,
+}
+
+/// One rotation of an agent's secret.
+#[derive(Debug, Serialize)]
+pub struct RotationView {
+    rotated_at: Date,
+    /// The address that asked for it; empty where it is not known.
+    rotated_by_ip: String,
+}
+
+/// `GET /api/agents/me`
+pub async fn get(
+    AuthenticatedAgent(stored): AuthenticatedAgent,
+    State(app): State<App>,
+) -> Result<Tagged<OneAgent>, ApiError> {
+    agents::shown(&app, stored).await
+}
+
+/// `GET /api/agents/me/usage`
+pub async fn usage(
+    AuthenticatedAgent(stored): AuthenticatedAgent,
+    State(app): State<App>,
+) -> Result<Json<UsageView>, ApiError> {
+    let agent = stored.value;
+    let usage = Usage::read(&*app.store, &agent).await?;
+    let last = usage.last_token_issued_at.map(Date);
+    Ok(Json(UsageView {
+        organization_id: agent
+            .organization_id
+            .map_or_else(String::new, |id| id.to_string()),
+        team_id: agent.team_id,
+        token_count: usage.token_count,
+        refresh_count: usage.refresh_count,
+        last_activity_at: last,
+        last_token_issued_at: last,
+        rotation_history: agent
+            .rotations
+            .iter()
+            .map(|rotation| RotationView {
+                rotated_at: Date(rotation.at),
+                rotated_by_ip: rotation.by.map_or_else(String::new, |by| by.to_string()),
+            })
+            .collect(),
+        agent: AgentView::new(agent, usage),
+    }))
+}
+
+/// `POST /api/agents/me/rotate`
+pub async fn rotate(
+    AuthenticatedAgent(stored): AuthenticatedAgent,
+    State(app): State<App>,
+    origin: Origin,
+    OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
+) -> Result<Json<RotatedSecret>, ApiError> {
+    rotated(&app, &stored.value, &body, origin.address).await
+}
+
+/// `POST /api/agents/me/deactivate`
+pub async fn deactivate(
+    AuthenticatedAgent(stored): AuthenticatedAgent,
+    State(app): State<App>,
+    OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
+) -> Result<Json<Done>, ApiError> {
+    let suspension = Suspension {
+        by_itself: true,
+        revoke_tokens: body.revoke_tokens,
+    };
+    app.agents.deactivate(stored.value.id, suspension).await?;
+    tracing::info!(agent.id = %stored.value.id, "an agent deactivated itself");
+    Ok(Json(Done {
+        message: "agent deactivated successfully",
+    }))
+}
+
+/// `POST /api/agents/me/reactivate`: only of an agent that deactivated itself (I11).
+pub async fn reactivate(
+    SuspendableAgent(stored): SuspendableAgent,
+    State(app): State<App>,
+) -> Result<Json<Done>, ApiError> {
+    app.agents.reactivate(stored.value.id, true).await?;
+    tracing::info!(agent.id = %stored.value.id, "an agent reactivated itself");
+    Ok(Json(Done {
+        message: "agent reactivated successfully",
+    }))
+}
+
+/// `DELETE /api/agents/me`, `DELETE /api/agents/me/delete` and `POST /api/agents/me/delete`
+pub async fn delete(
+    AuthenticatedAgent(stored): AuthenticatedAgent,
+    State(app): State<App>,
+) -> Result<StatusCode, ApiError> {
+    deleted(&app, stored.value.id).await
+}

@@ -1,0 +1,145 @@
+//! `GET /api/verify`: who a bearer is, in the body and in headers, so that a proxy can ask for every request.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use machineauth_core::scope::ScopeSet;
+use serde::{Deserialize, Serialize};
+
+use super::bearer;
+use super::caller::Credential;
+use crate::app::App;
+use crate::domain::api_keys::ApiKey;
+use crate::domain::id::{AgentId, ClientId, OrganizationId, TeamId};
+use crate::domain::usage::Usage;
+use crate::error::ApiError;
+
+/// Whom the token must be meant for; without it, this server.
+#[derive(Debug, Deserialize)]
+pub struct VerifyQuery {
+    audience: Option<String>,
+}
+
+/// An agent that was verified.
+#[derive(Debug, Serialize)]
+pub struct VerifiedAgent {
+    valid: bool,
+    auth_method: &'static str,
+    agent_id: AgentId,
+    client_id: ClientId,
+    /// Empty where the agent belongs to no organization.
+    organization_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<TeamId>,
+    name: String,
+    /// What the token carries, which may be less than the agent could have.
+    scopes: ScopeSet,
+    is_active: bool,
+    token_count: i64,
+    /// When the token expires, in Unix seconds.
+    exp: u64,
+}
+
+/// An API key that was verified.
+#[derive(Debug, Serialize)]
+pub struct VerifiedKey {
+    valid: bool,
+    auth_method: &'static str,
+    organization_id: OrganizationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<TeamId>,
+    scopes: ScopeSet,
+}
+
+/// `GET /api/verify`
+pub async fn verify(
+    State(app): State<App>,
+    query: Result<Query<VerifyQuery>, axum::extract::rejection::QueryRejection>,
+    parts: Parts,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|_| ApiError::InvalidRequest("audience: one text".into()))?;
+    match Credential::read(&parts)? {
+        Credential::Basic(_) => Err(ApiError::InvalidToken),
+        Credential::ApiKey(text) => match app.api_keys.authenticate(&text).await? {
+            Some(key) => Ok(verified_key(key)),
+            None => Err(ApiError::InvalidToken),
+        },
+        Credential::Token(text) => verified_agent(&app, &text, query.audience.as_deref()).await,
+    }
+}
+
+async fn verified_agent(
+    app: &App,
+    text: &str,
+    audience: Option<&str>,
+) -> Result<Response, ApiError> {
+    let audience = audience.unwrap_or(&app.config.tokens.audience);
+    let (token, holder) = bearer::holder(app, text, audience).await?;
+    let agent = holder.agent.value;
+    if !agent.is_active {
+        return Err(ApiError::InvalidToken);
+    }
+    let usage = Usage::read(&*app.store, &agent).await?;
+    let claims = token.claims();
+    let body = VerifiedAgent {
+        valid: true,
+        auth_method: "access_token",
+        agent_id: agent.id,
+        client_id: agent.client_id,
+        organization_id: agent
+            .organization_id
+            .map_or_else(String::new, |id| id.to_string()),
+        team_id: agent.team_id,
+        name: agent.name,
+        scopes: claims.scope.clone(),
+        is_active: agent.is_active,
+        token_count: usage.token_count,
+        exp: claims.expires_at,
+    };
+    let headers = [
+        ("x-auth-method", Some("access_token".to_owned())),
+        ("x-agent-id", Some(body.agent_id.to_string())),
+        ("x-client-id", Some(body.client_id.to_string())),
+        ("x-org-id", agent.organization_id.map(|id| id.to_string())),
+        ("x-team-id", agent.team_id.map(|id| id.to_string())),
+        ("x-agent-scopes", Some(body.scopes.to_string())),
+        ("x-token-expires", Some(body.exp.to_string())),
+    ];
+    Ok(with_headers(Json(body).into_response(), headers))
+}
+
+fn verified_key(key: ApiKey) -> Response {
+    let headers = [
+        ("x-auth-method", Some("api_key".to_owned())),
+        ("x-org-id", Some(key.organization_id.to_string())),
+        ("x-team-id", key.team_id.map(|id| id.to_string())),
+        ("x-agent-scopes", Some(key.scopes.to_string())),
+    ];
+    let body = VerifiedKey {
+        valid: true,
+        auth_method: "api_key",
+        organization_id: key.organization_id,
+        team_id: key.team_id,
+        scopes: key.scopes,
+    };
+    with_headers(Json(body).into_response(), headers)
+}
+
+fn with_headers<const N: usize>(
+    mut response: Response,
+    headers: [(&'static str, Option<String>); N],
+) -> Response {
+    for (name, value) in headers {
+        let value = value.map(|value| {
+            HeaderValue::try_from(value).expect("identifiers and scopes are printable ASCII")
+        });
+        if let Some(value) = value {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
