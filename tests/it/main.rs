@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod admin_api;
+mod agents;
 mod client_authentication;
 mod connections;
 mod introspection;
@@ -17,6 +18,7 @@ mod resource_server;
 mod revocation;
 mod revocation_feed;
 mod secrets;
+mod self_service;
 mod service;
 mod startup;
 mod store;

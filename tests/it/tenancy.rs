@@ -15,6 +15,7 @@ struct Tenant {
     agent: String,
     team: String,
     key: String,
+    secret: String,
     credentials: [String; 2],
 }
 
@@ -39,8 +40,27 @@ impl Tenant {
             .await;
         let admin_agent = issuer.agent_in(&organization, &["admin"]).await;
         let (token, _) = issuer.tokens(&admin_agent).await;
+        let agent = issuer.agent_in(&organization, &["read"]).await.id;
+        // The secret that a rotation left alive.
+        let path = format!("/api/agents/{agent}");
+        issuer
+            .admin(
+                Method::POST,
+                &format!("{path}/rotate"),
+                Some(json!({ "grace": 3600 })),
+            )
+            .await;
+        let secrets = issuer
+            .admin(Method::GET, &format!("{path}/secrets"), None)
+            .await
+            .json();
+        let secrets = secrets["secrets"].as_array().unwrap().clone();
+        let graced = secrets
+            .iter()
+            .find(|secret| secret["expires_at"].is_string());
         Self {
-            agent: issuer.agent_in(&organization, &["read"]).await.id,
+            agent,
+            secret: graced.unwrap()["id"].as_str().unwrap().to_owned(),
             team,
             key: created.json()["api_key"]["id"].as_str().unwrap().to_owned(),
             credentials: [created.str("key"), token],
@@ -53,6 +73,7 @@ impl Tenant {
             .replace("{organization_id}", &self.organization)
             .replace("{team_id}", &self.team)
             .replace("{key_id}", &self.key)
+            .replace("{secret_id}", &self.secret)
             .replace("{id}", &self.agent)
     }
 }
@@ -88,6 +109,26 @@ fn routes() -> Vec<(Method, &'static str, Option<Value>, For)> {
         (
             Method::POST,
             "/api/agents/{id}/reactivate",
+            None,
+            For::Tenant,
+        ),
+        (Method::PUT, "/api/agents/{id}", named.clone(), For::Tenant),
+        (
+            Method::PATCH,
+            "/api/agents/{id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (Method::GET, "/api/agents/{id}/secrets", None, For::Tenant),
+        (
+            Method::DELETE,
+            "/api/agents/{id}/secrets/{secret_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/organizations/{organization_id}/agents",
             None,
             For::Tenant,
         ),
