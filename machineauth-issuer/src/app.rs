@@ -6,8 +6,6 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use machineauth_core::clock::Clock;
-use machineauth_core::jwks::JwksCache;
-use machineauth_core::verifier::{GREATEST_LEEWAY, Verifier};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
@@ -16,9 +14,9 @@ use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
 use crate::domain::api_keys::ApiKeys;
 use crate::domain::grants::Grants;
+use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
 use crate::domain::organizations::Organizations;
-use crate::domain::signing::{ActiveKey, PublishedKeys, SigningError};
 use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
@@ -56,8 +54,8 @@ pub struct Inner {
     pub tokens: Tokens,
     /// The metadata document.
     pub metadata: Bytes,
-    /// The published keys.
-    pub keys: JwksCache,
+    /// The signing keys.
+    pub keys: Arc<KeyRings>,
     /// The revocation feed.
     pub feed: Feed,
     /// Requests answered since the start.
@@ -72,10 +70,7 @@ pub enum StartError {
     Vault(#[from] VaultError),
     /// The signing keys cannot be used.
     #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// The issuer or the audience cannot be verified against.
-    #[error("the issuer cannot verify its own tokens: {0}")]
-    Verifier(machineauth_core::Error),
+    Keys(#[from] KeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,27 +95,24 @@ impl App {
         clock: Arc<dyn Clock>,
         store: DynStore,
     ) -> Result<Self, StartError> {
-        let vault = Arc::new(Vault::open(&*store, server_key, &*clock).await?);
-        let signing = &config.signing;
-        let active =
-            ActiveKey::open(&*store, &vault, &*clock, signing.algorithm, &signing.kid).await?;
-        let published = PublishedKeys {
-            store: Arc::clone(&store),
-            vault: Arc::clone(&vault),
-        };
-        let keys = published
-            .cached(Arc::clone(&clock))
-            .map_err(StartError::Verifier)?;
-        keys.refresh().await;
-        let verifier = Verifier::builder(&config.tokens.issuer, &config.tokens.audience)
-            .jwks(keys.clone())
-            .clock(Arc::clone(&clock))
-            // What a token is does not depend on whom it is meant for. Whoever serves its bearer looks at that.
-            .danger_accept_any_audience()
-            // A token can be revoked for as long as any verifier may accept it.
-            .leeway(GREATEST_LEEWAY)
-            .build()
-            .map_err(StartError::Verifier)?;
+        let vault = Arc::new(
+            Vault::open(
+                &*store,
+                server_key,
+                config.previous_server_key.as_ref(),
+                &*clock,
+            )
+            .await?,
+        );
+        let keys = Arc::new(
+            KeyRings::open(
+                Arc::clone(&store),
+                Arc::clone(&vault),
+                Arc::clone(&clock),
+                config.keys.clone(),
+            )
+            .await?,
+        );
         let agents = Arc::new(Agents::new(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -141,6 +133,7 @@ impl App {
             agents: Arc::clone(&agents),
             teams: Arc::clone(&teams),
             api_keys: Arc::clone(&api_keys),
+            keys: Arc::clone(&keys),
             server_location: location(&config.tokens.issuer),
         };
         agents.index_all().await?;
@@ -149,16 +142,21 @@ impl App {
             administrator: AdministratorCredentials::new(
                 &config.admin.email,
                 &config.admin.password,
+                &vault,
             ),
-            metadata: documents::metadata(&config.tokens.issuer, active.key.algorithm()),
-            keys,
+            metadata: documents::metadata(
+                &config.tokens.issuer,
+                &config.tokens.issuer,
+                config.keys.algorithm,
+            ),
             feed,
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 vault: Arc::clone(&vault),
                 agents: Arc::clone(&agents),
-                minter: Minter::new(active, config.tokens.clone()),
+                keys: Arc::clone(&keys),
+                minter: Minter::new(config.tokens.clone()),
                 settings: config.grants.clone(),
             },
             tokens: Tokens {
@@ -166,8 +164,9 @@ impl App {
                 clock: Arc::clone(&clock),
                 vault,
                 agents: Arc::clone(&agents),
-                verifier,
+                keys: Arc::clone(&keys),
             },
+            keys,
             agents,
             organizations,
             teams,
@@ -179,13 +178,15 @@ impl App {
         })))
     }
 
-    /// Starts what runs beside requests: the revocation feed and the maintenance of the store.
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the maintenance of the store.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();
+        let keys = Arc::clone(&self.keys);
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
+            keys: tokio::spawn(async move { keys.run().await }),
             maintenance: tokio::spawn(async move {
                 maintenance::run(&*app.store, &*app.clock, &app.organizations).await
             }),
@@ -198,6 +199,7 @@ impl App {
 pub struct Background {
     app: App,
     feed: JoinHandle<()>,
+    keys: JoinHandle<()>,
     maintenance: JoinHandle<()>,
 }
 
@@ -214,8 +216,9 @@ impl Background {
     pub async fn stop(self) -> Result<(), StoreError> {
         self.app.feed.stop();
         self.maintenance.abort();
-        // Both ways of ending are fine: the feed returns, the maintenance is cut off between two steps.
-        let _ = tokio::join!(self.feed, self.maintenance);
+        self.keys.abort();
+        // All ways of ending are fine: the feed returns, the others are cut off between two steps.
+        let _ = tokio::join!(self.feed, self.maintenance, self.keys);
         self.app.store.close().await
     }
 }

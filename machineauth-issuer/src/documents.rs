@@ -6,14 +6,15 @@ use serde_json::json;
 
 use crate::paths;
 
-/// The metadata document of the server named `issuer` that signs with `algorithm`.
-pub fn metadata(issuer: &str, algorithm: Algorithm) -> Bytes {
-    let at = |path: &str| format!("{issuer}{path}");
+/// The metadata document of the issuer `issuer`, whose tokens are signed with `algorithm` and handed out by the server at
+/// `server`.
+pub fn metadata(issuer: &str, server: &str, algorithm: Algorithm) -> Bytes {
+    let at = |path: &str| format!("{server}{path}");
     let authentication = ["client_secret_basic", "client_secret_post"];
     let metadata = json!({
         "issuer": issuer,
         "token_endpoint": at(paths::TOKEN),
-        "jwks_uri": at(paths::JWKS),
+        "jwks_uri": format!("{issuer}{}", paths::JWKS),
         "introspection_endpoint": at(paths::INTROSPECT),
         "revocation_endpoint": at(paths::REVOKE),
         "revocation_feed": at(paths::REVOCATIONS),

@@ -15,6 +15,7 @@ use crate::body::BodyError;
 use crate::domain::agents::{AgentError, AuthenticationError};
 use crate::domain::api_keys::ApiKeyError;
 use crate::domain::grants::{GrantError, ScopePolicy};
+use crate::domain::keys::KeyError;
 use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
 use crate::domain::teams::TeamError;
@@ -106,6 +107,8 @@ impl OAuthError {
 }
 
 impl ApiError {
+    /// There is nothing at this path.
+    pub const NO_SUCH_PATH: Self = Self::NotFound("there is nothing at this path");
     /// There is no agent of that name.
     pub const NO_SUCH_AGENT: Self = Self::NotFound("there is no such agent");
     /// There is no organization of that name, or it is another tenant.
@@ -273,6 +276,11 @@ impl From<GrantError> for OAuthError {
                 "the requested audience is not one that this client may have tokens for",
             ),
             GrantError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
+            GrantError::Keys(error) => error.into(),
+            GrantError::NoKey => {
+                tracing::error!("there is no key to sign with");
+                Self::ServerError
+            }
             GrantError::Signing(error) => {
                 tracing::error!(%error, "signing a token failed");
                 Self::ServerError
@@ -383,6 +391,43 @@ impl From<ApiKeyError> for ApiError {
                 Self::Conflict("the organization is being changed by many at once; try again")
             }
             ApiKeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
+            error => {
+                tracing::error!(%error, "the signing keys cannot be used");
+                Self::ServerError
+            }
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotFound => Self::NotFound("there is no such key"),
+            KeyError::NotImportable | KeyError::WrongAlgorithm => {
+                Self::InvalidRequest(error.to_string().into())
+            }
+            KeyError::KidTaken => Self::Conflict("kid: there is a key of that name"),
+            KeyError::TooMany => Self::Conflict(
+                "there are as many keys as a key set may hold: retire or revoke some first",
+            ),
+            KeyError::Signs => Self::Conflict("the key signs at the moment: rotate first"),
+            KeyError::Contended => {
+                Self::Conflict("the keys are being changed by others at the same time; try again")
+            }
+            KeyError::Store(error) => error.into(),
+            KeyError::Unreadable(_) | KeyError::NameTaken(_) | KeyError::Cryptography(_) => {
+                tracing::error!(%error, "the signing keys cannot be used");
+                Self::ServerError
+            }
         }
     }
 }

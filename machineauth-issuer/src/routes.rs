@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 
-use crate::api::{agents, api_keys, me, organizations, service, teams, verify};
+use crate::api::{agents, api_keys, auth, keys, me, organizations, service, teams, verify};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
@@ -30,6 +30,15 @@ pub fn router(app: App) -> Router {
         .route("/health/ready", get(service::ready))
         .route("/metrics", get(service::metrics))
         .route(JWKS, get(metadata::jwks))
+        .route("/{segment}/.well-known/jwks.json", get(metadata::jwks_at))
+        .route(
+            "/.well-known/oauth-authorization-server/{segment}",
+            get(metadata::metadata_at),
+        )
+        .route(
+            "/{segment}/.well-known/openid-configuration",
+            get(metadata::metadata_at),
+        )
         .route(OAUTH_METADATA, get(metadata::metadata))
         .route(OPENID_METADATA, get(metadata::metadata))
         .route(TOKEN, post(token::token))
@@ -95,6 +104,15 @@ pub fn router(app: App) -> Router {
             "/api/organizations/{organization_id}/api-keys/{key_id}",
             delete(api_keys::delete),
         )
+        .route("/api/stats", get(service::stats))
+        .route("/api/auth/login", post(auth::login))
+        .route("/api/auth/me", get(auth::me))
+        .route("/api/keys", get(keys::list))
+        .route("/api/keys/rotate", post(keys::rotate))
+        .route("/api/keys/import", post(keys::import))
+        .route("/api/keys/{kid}", delete(keys::revoke))
+        .route("/api/keys/{kid}/pem", get(keys::public_pem))
+        .route("/api/keys/{kid}/retire", post(keys::retire))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
         .layer(from_fn(within_time))

@@ -237,3 +237,62 @@ async fn a_stranger_learns_nothing_of_a_token_not_even_that_it_was_revoked_or_ex
         }
     }
 }
+
+/// I25
+#[tokio::test]
+async fn an_api_key_sees_and_ends_the_tokens_of_its_organization_only() {
+    let issuer = Issuer::builder()
+        .with("INTROSPECTION_AUTH", "required")
+        .start()
+        .await;
+    let (one, other) = (
+        issuer.organization("one").await,
+        issuer.organization("other").await,
+    );
+    let mine = issuer.agent_in(&one, &["read"]).await;
+    let theirs = issuer.agent_in(&other, &["read"]).await;
+    let key = issuer
+        .api_key(&one, serde_json::json!({ "name": "k" }))
+        .await;
+    let blind = serde_json::json!({ "name": "k", "scopes": ["audit:read"] });
+    let blind = issuer.api_key(&one, blind).await;
+    let ask = async |key: &str, path: &str, token: &str| {
+        let request = issuer
+            .request(reqwest::Method::POST, path)
+            .bearer_auth(key)
+            .form(&[("token", token)]);
+        machineauth_tests::http::Answer::to(request).await
+    };
+    let (my_token, my_refresh_token) = issuer.tokens(&mine).await;
+    let (their_token, their_refresh_token) = issuer.tokens(&theirs).await;
+    for token in [&my_token, &my_refresh_token] {
+        assert_eq!(
+            ask(&key, "/oauth/introspect", token).await.json()["active"],
+            true
+        );
+        assert_eq!(
+            ask(&blind, "/oauth/introspect", token).await.json()["active"],
+            false
+        );
+        ask(&blind, "/oauth/revoke", token)
+            .await
+            .expect_error(400, "unauthorized_client");
+    }
+    for token in [&their_token, &their_refresh_token] {
+        assert_eq!(
+            ask(&key, "/oauth/introspect", token).await.json()["active"],
+            false
+        );
+        ask(&key, "/oauth/revoke", token)
+            .await
+            .expect_error(400, "unauthorized_client");
+    }
+    assert_eq!(ask(&key, "/oauth/revoke", &my_token).await.status, 200);
+    assert_eq!(
+        ask(&key, "/oauth/introspect", &my_token).await.json()["active"],
+        false
+    );
+    ask("mach_wrong", "/oauth/introspect", &my_token)
+        .await
+        .expect_error(401, "invalid_client");
+}

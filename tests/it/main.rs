@@ -10,6 +10,7 @@ mod introspection;
 mod journey;
 mod keys;
 mod layering;
+mod login;
 mod metadata;
 mod organizations;
 mod outage;

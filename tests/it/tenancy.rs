@@ -228,6 +228,8 @@ fn every_administrative_route_with_an_object_is_tried() {
     for path in source
         .split('"')
         .filter(|text| text.starts_with("/api/") && text.contains('{'))
+        // The server's own keys are no tenant's: tests/it/keys.rs has them.
+        .filter(|text| !text.starts_with("/api/keys/"))
     {
         assert!(
             listed.iter().any(|(_, template, ..)| template == &path),

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -37,12 +37,30 @@ impl SigningKey {
     /// # Errors
     /// [`ErrorKind::CryptographyFailed`] when the library fails.
     pub fn generate(algorithm: Algorithm) -> Result<Self, Error> {
+        Self::generate_sized(algorithm, 2048)
+    }
+
+    /// As [`SigningKey::generate`], with `rsa_bits` for an RSA key: 2048, 3072 or 4096.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for another size, [`ErrorKind::CryptographyFailed`] when the library fails.
+    pub fn generate_sized(algorithm: Algorithm, rsa_bits: u16) -> Result<Self, Error> {
         let failed = |_| Error::because(ErrorKind::CryptographyFailed, "generating a key");
+        let size = match rsa_bits {
+            2048 => KeySize::Rsa2048,
+            3072 => KeySize::Rsa3072,
+            4096 => KeySize::Rsa4096,
+            _ => {
+                return Err(Error::because(
+                    ErrorKind::InvalidConfiguration,
+                    "an RSA key of 2048, 3072 or 4096 bits is generated",
+                ));
+            }
+        };
         let pair = match scheme(algorithm) {
-            Scheme::Rsa(encoding) => Pair::Rsa(
-                RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?,
-                encoding,
-            ),
+            Scheme::Rsa(encoding) => {
+                Pair::Rsa(RsaKeyPair::generate(size).map_err(failed)?, encoding)
+            }
             Scheme::EllipticCurve(curve) => {
                 Pair::EllipticCurve(EcdsaKeyPair::generate(curve).map_err(failed)?)
             }
@@ -135,6 +153,27 @@ impl SigningKey {
             }
             Pair::Ed25519(pair) => Jwk::ed25519(pair.public_key().as_ref(), kid),
         }
+    }
+
+    /// How many bits the modulus of an RSA key has. `None` for other keys.
+    pub fn rsa_bits(&self) -> Option<usize> {
+        match &self.pair {
+            Pair::Rsa(pair, _) => Some(pair.public_modulus_len() * 8),
+            Pair::EllipticCurve(_) | Pair::Ed25519(_) => None,
+        }
+    }
+
+    /// The public half as a DER document of `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
+    pub fn public_spki(&self) -> Vec<u8> {
+        let encoded = match &self.pair {
+            Pair::Rsa(pair, _) => AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()),
+            Pair::EllipticCurve(pair) => pair.public_key().as_der(),
+            Pair::Ed25519(pair) => pair.public_key().as_der(),
+        };
+        encoded
+            .expect("a parsed public key can be encoded")
+            .as_ref()
+            .to_vec()
     }
 
     /// The public half, ready for verifying.

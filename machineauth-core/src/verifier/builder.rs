@@ -70,6 +70,7 @@ impl TokenTypes {
 pub struct VerifierBuilder {
     issuer: String,
     audience: String,
+    any_issuer: bool,
     any_audience: bool,
     keys: Option<Keys>,
     types: TokenTypes,
@@ -91,6 +92,7 @@ impl VerifierBuilder {
         Self {
             issuer,
             audience,
+            any_issuer: false,
             any_audience: false,
             keys: None,
             types: TokenTypes::AnyAccessToken,
@@ -117,6 +119,15 @@ impl VerifierBuilder {
     /// Says which `typ` headers are accepted. The default is [`TokenTypes::AnyAccessToken`].
     pub fn token_types(mut self, types: TokenTypes) -> Self {
         self.types = types;
+        self
+    }
+
+    /// Takes tokens whatever issuer they name, as long as one of the keys signed them.
+    ///
+    /// For an issuer that looks at its own tokens with its own keys, whatever it was called when it signed them. With
+    /// keys of anybody else, this lets one issuer speak for another (RFC 8725 §3.8).
+    pub fn danger_accept_any_issuer(mut self) -> Self {
+        self.any_issuer = true;
         self
     }
 
@@ -183,6 +194,7 @@ impl VerifierBuilder {
         Ok(Verifier(Arc::new(Inner {
             issuer: self.issuer.into(),
             audience: self.audience.into(),
+            any_issuer: self.any_issuer,
             any_audience: self.any_audience,
             keys,
             types: self.types,

@@ -11,6 +11,7 @@ use machineauth_core::bearer::bearer_token;
 use super::bearer;
 use crate::app::App;
 use crate::basic::BasicCredentials;
+use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{self, ADMIN};
@@ -196,8 +197,15 @@ async fn by_api_key(app: &App, text: &SecretText) -> Result<Caller, ApiError> {
     }))
 }
 
-/// An agent whose token carries the scope `admin` administers its organization. An agent without one never administers.
+/// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization,
+/// and nothing without one.
 async fn by_token(app: &App, text: &str) -> Result<Caller, ApiError> {
+    if text.starts_with(SESSION_PREFIX) {
+        return match app.administrator.recognizes_session(text, app.clock.now()) {
+            true => Ok(Caller::Administrator),
+            false => Err(ApiError::Unauthorized),
+        };
+    }
     let audience = &app.config.tokens.audience;
     let (token, holder) = match bearer::holder(app, text, audience).await {
         Err(ApiError::InvalidToken) => return Err(ApiError::Unauthorized),

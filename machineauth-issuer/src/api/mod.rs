@@ -2,11 +2,13 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod auth;
 pub mod bearer;
 pub mod body;
 pub mod caller;
 pub mod date;
 pub mod etag;
+pub mod keys;
 pub mod me;
 pub mod organizations;
 pub mod page;

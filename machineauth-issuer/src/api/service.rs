@@ -8,8 +8,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::caller::Caller;
 use super::date::Date;
 use crate::app::App;
 use crate::domain::stats::Stats;
@@ -53,20 +55,49 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
         let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         return Ok(([(CONTENT_TYPE, content_type)], prometheus(&stats, requests)).into_response());
     }
-    Ok(Json(json!({
-        "requests": requests,
-        "tokens_issued": stats.tokens_issued,
-        "tokens_refreshed": stats.tokens_refreshed,
-        "tokens_revoked": stats.tokens_revoked,
-        "active_tokens": stats.tokens_issued.saturating_sub(stats.tokens_revoked).max(0),
-        "total_agents": stats.agents,
-    }))
-    .into_response())
+    Ok(Json(StatsView::new(&stats, requests)).into_response())
+}
+
+/// `GET /api/stats`: the same as JSON, where the documented console looks for it.
+pub async fn stats(caller: Caller, State(app): State<App>) -> Result<Json<StatsView>, ApiError> {
+    caller.global()?;
+    let stats = Stats::read(&*app.store).await?;
+    let requests = app.requests.load(Ordering::Relaxed);
+    Ok(Json(StatsView::new(&stats, requests)))
+}
+
+/// What the server has done.
+#[derive(Debug, Serialize)]
+pub struct StatsView {
+    /// Requests that this process answered.
+    requests: u64,
+    tokens_issued: i64,
+    tokens_refreshed: i64,
+    tokens_revoked: i64,
+    /// Issued less revoked; no token is stored, so none can be seen to expire.
+    active_tokens: i64,
+    total_agents: i64,
+}
+
+impl StatsView {
+    fn new(stats: &Stats, requests: u64) -> Self {
+        Self {
+            requests,
+            tokens_issued: stats.tokens_issued,
+            tokens_refreshed: stats.tokens_refreshed,
+            tokens_revoked: stats.tokens_revoked,
+            active_tokens: stats
+                .tokens_issued
+                .saturating_sub(stats.tokens_revoked)
+                .max(0),
+            total_agents: stats.agents,
+        }
+    }
 }
 
 /// What no route matches.
 pub async fn not_found() -> ApiError {
-    ApiError::NotFound("there is nothing at this path")
+    ApiError::NO_SUCH_PATH
 }
 
 /// A path that knows other methods; the router says which in `Allow`.

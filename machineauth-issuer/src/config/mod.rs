@@ -13,14 +13,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use machineauth_core::crypto::Algorithm;
 use reader::Reader;
 
 use crate::domain::grants::GrantSettings;
+use crate::domain::keys::KeyPolicy;
 use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
-use crate::store::KeyName;
 
 /// The variables, for `--help`.
 pub const VARIABLES_HELP: &str = "\
@@ -30,12 +29,15 @@ Environment variables (defaults in brackets):
   DATABASE_URL             embedded:PATH, redis://HOST or rediss://HOST [embedded:machineauth.redb]
   SERVER_KEY               32 bytes in hex or base64url; with Redis and in production required
                            [generated beside the embedded store]
+  SERVER_KEY_PREVIOUS      the key that the store was opened with so far, while it changes to SERVER_KEY
   ADMIN_EMAIL, ADMIN_PASSWORD
                            the administrator [admin@example.com, changeme; refused in production]
   JWT_ISSUER               the URL that clients reach this server at [http://HOST:PORT]
   JWT_AUDIENCE             whom tokens are meant for [machineauth-api]
   JWT_SIGNING_ALGORITHM    RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA [RS256]
   JWT_KEY_ID               the kid of the first signing key [key-1]
+  JWT_RSA_BITS             2048, 3072 or 4096, of new RSA keys [2048]
+  JWT_KEY_ROTATION_DAYS    after how many days a signing key is replaced, 0 for never [0; 90 in production]
   JWT_ACCESS_TOKEN_EXPIRY  seconds, at most 604800 [3600; 86400 in development]
   JWT_PROFILE              machineauth or rfc9068 [machineauth]
   SCOPE_POLICY             filter or strict: what to do with scopes beyond the client's own [filter]
@@ -44,7 +46,7 @@ Environment variables (defaults in brackets):
   INTROSPECTION_AUTH       open or required, for introspection and revocation [open; required in production]
   REVOCATIONS_AUTH         open or required, for the revocation feed [open; required in production]
   LOG                      a level, or directives as info,machineauth_issuer=debug [info]
-SERVER_KEY_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
+SERVER_KEY_FILE, SERVER_KEY_PREVIOUS_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
 
 /// What the issuer runs with.
 #[derive(Debug)]
@@ -59,8 +61,10 @@ pub struct Config {
     pub admin: Admin,
     /// The key that everything secret in the store depends on.
     pub server_key: ServerKeySource,
+    /// The key that the store was opened with so far, while it changes.
+    pub previous_server_key: Option<ServerKey>,
     /// What signs access tokens.
-    pub signing: Signing,
+    pub keys: KeyPolicy,
     /// What access tokens say.
     pub tokens: TokenSettings,
     /// How tokens are granted.
@@ -107,15 +111,6 @@ pub enum ServerKeySource {
     Given(ServerKey),
     /// Kept in a file beside the embedded store, made at the first start.
     Generated(PathBuf),
-}
-
-/// What signs access tokens (`JWT_SIGNING_ALGORITHM`, `JWT_KEY_ID`).
-#[derive(Debug)]
-pub struct Signing {
-    /// The algorithm of new tokens.
-    pub algorithm: Algorithm,
-    /// The `kid` of the first key.
-    pub kid: KeyName,
 }
 
 /// Which endpoints demand client authentication.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use machineauth_core::crypto::Algorithm;
 
 use super::{
-    Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, Signing, StoreUrl,
+    Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, StoreUrl,
 };
 use crate::domain::grants::{GrantSettings, ScopePolicy};
+use crate::domain::keys::KeyPolicy;
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::tokens::access::{Profile, TokenSettings};
 use crate::domain::vault::ServerKey;
@@ -86,7 +87,8 @@ impl Reader {
             server_key: server_key?,
             store,
             admin,
-            signing: self.signing()?,
+            keys: self.keys(production)?,
+            previous_server_key: self.previous_server_key(),
             tokens,
             grants: self.grants(),
             access: self.access(production),
@@ -175,7 +177,16 @@ impl Reader {
         None
     }
 
-    fn signing(&mut self) -> Option<Signing> {
+    fn previous_server_key(&mut self) -> Option<ServerKey> {
+        let text = self.secret("SERVER_KEY_PREVIOUS")?;
+        let key = ServerKey::parse(&text);
+        if let Err(allowed) = &key {
+            self.problem("SERVER_KEY_PREVIOUS", &allowed.to_string());
+        }
+        key.ok()
+    }
+
+    fn keys(&mut self, production: bool) -> Option<KeyPolicy> {
         let algorithm = self.parsed(
             "JWT_SIGNING_ALGORITHM",
             "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
@@ -189,7 +200,24 @@ impl Reader {
             default,
             |text| KeyName::try_from(text).ok(),
         );
-        Some(Signing { algorithm, kid })
+        let rsa_bits = self.parsed("JWT_RSA_BITS", "2048, 3072 or 4096", 2048, |text| {
+            text.parse()
+                .ok()
+                .filter(|bits| [2048, 3072, 4096].contains(bits))
+        });
+        let default_days = if production { 90 } else { 0 };
+        let days: u64 = self.parsed(
+            "JWT_KEY_ROTATION_DAYS",
+            "0 to 3650 days",
+            default_days,
+            |text| text.parse().ok().filter(|days| *days <= 3650),
+        );
+        Some(KeyPolicy {
+            algorithm,
+            kid,
+            rsa_bits,
+            rotate_after: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+        })
     }
 
     fn tokens(&mut self, production: bool, listen: SocketAddr) -> TokenSettings {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::agents::{AgentError, Agents};
 use super::api_keys::ApiKeys;
 use super::id::OrganizationId;
+use super::keys::KeyRings;
 use super::organization::{
     InvalidOrganization, IssuerUrl, NewOrganization, Organization, OrganizationChange, Slug,
 };
@@ -77,6 +78,8 @@ pub struct Organizations {
     pub teams: Arc<Teams>,
     /// Their API keys.
     pub api_keys: Arc<ApiKeys>,
+    /// The keys of those that issue under their own names.
+    pub keys: Arc<KeyRings>,
     /// Where the server itself issues: no organization can issue there.
     pub server_location: String,
 }
@@ -122,6 +125,19 @@ impl Organizations {
         read(&*self.store, id)
             .await?
             .ok_or(OrganizationError::NotFound)
+    }
+
+    /// The organization that issues at `location`, if there is one.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn issuing_at(
+        &self,
+        location: String,
+    ) -> Result<Option<StoredOrganization>, StoreError> {
+        UniqueName::IssuerLocation(location)
+            .bearer(&*self.store)
+            .await
     }
 
     /// Up to `limit` organizations after `after`, partition by partition, ordered by identifier within each.
@@ -230,6 +246,7 @@ impl Organizations {
                 .release(&*self.store, id)
                 .await?;
         }
+        self.keys.delete_all_of(id).await?;
         self.api_keys.delete_all_of(id).await?;
         self.teams.delete_all_of(id).await?;
         let deleted = self

@@ -9,7 +9,7 @@ use machineauth_core::revocation::Revocation;
 use machineauth_core::verifier::GREATEST_LEEWAY;
 
 use super::id::{AgentId, FamilyId, OrganizationId, TokenId};
-use crate::store::{Batch, Key, Log, Partition, Store, StoreError, Table};
+use crate::store::{Batch, Key, KeyName, Log, Partition, Store, StoreError, Table};
 
 /// The longest an access token or refresh token can live, whatever the configuration says now or said before.
 ///
@@ -117,6 +117,18 @@ pub fn revoke_organization(batch: Batch, organization: OrganizationId, now: Time
         .key(batch.partition())
         .with("organization")
         .with(organization);
+    record(batch, &key, &revocation, until)
+}
+
+/// Adds to `batch`: every token that the key signed is refused.
+pub fn revoke_key(batch: Batch, kid: &str, now: Timestamp) -> Batch {
+    let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
+    let revocation = Revocation::Key {
+        kid: kid.to_owned(),
+        until: until.as_secs(),
+    };
+    let name = KeyName::try_from(kid).expect("a kid of ours is the name of a row");
+    let key = REVOKED.key(batch.partition()).with("key").with(&name);
     record(batch, &key, &revocation, until)
 }
 

@@ -113,29 +113,48 @@ pub struct Vault {
     client_secrets: HmacKey,
     refresh_tokens: HmacKey,
     api_keys: HmacKey,
+    administrator_sessions: HmacKey,
 }
 
 impl Vault {
     /// Opens the store's data key with the server key, making one in a new store.
+    ///
+    /// A store that was opened with `previous` so far is from now on opened with `server_key`: the data key is wrapped
+    /// anew, and nothing else changes.
     ///
     /// # Errors
     /// [`VaultError::WrongServerKey`] when the store belongs to another server key.
     pub async fn open(
         store: &dyn Store,
         server_key: &ServerKey,
+        previous: Option<&ServerKey>,
         clock: &dyn Clock,
     ) -> Result<Self, VaultError> {
         let (name, row) = first_data_key();
         loop {
             if let Some(stored) = DATA_KEYS.get(store, &row).await? {
-                return Self::unwrap(name, &row, &stored.value, server_key);
+                let opened = unwrap(&row, &stored.value, server_key);
+                let (Err(_), Some(previous)) = (&opened, previous) else {
+                    return opened.map(|data_key| Self::new(name, &data_key));
+                };
+                let data_key = unwrap(&row, &stored.value, previous)?;
+                let record = WrappedKey {
+                    wrapped: wrap(&row, &data_key, server_key),
+                    created_at: stored.value.created_at,
+                };
+                let batch = Batch::new(Partition::SYSTEM)
+                    .at_version(&row, stored.version)
+                    .put(&row, DATA_KEYS.encode(&record));
+                if store.commit(&batch).await? == Outcome::Committed {
+                    tracing::info!(
+                        "the store is now opened with the new server key; SERVER_KEY_PREVIOUS can go"
+                    );
+                }
+                continue;
             }
             let data_key = Zeroizing::new(random::<32>());
-            let wrapped = server_key
-                .wrapping()
-                .seal(data_key.as_slice(), row.path().as_bytes());
             let record = WrappedKey {
-                wrapped: base64url::encode(wrapped),
+                wrapped: wrap(&row, &data_key, server_key),
                 created_at: clock.now(),
             };
             let batch = Batch::new(Partition::SYSTEM)
@@ -157,24 +176,6 @@ impl Vault {
         Ok(store.get(&first_data_key().1).await?.is_some())
     }
 
-    fn unwrap(
-        name: KeyName,
-        row: &Key,
-        stored: &WrappedKey,
-        server_key: &ServerKey,
-    ) -> Result<Self, VaultError> {
-        let wrapped = base64url::decode(&stored.wrapped).ok_or(VaultError::WrongServerKey)?;
-        let opened = server_key
-            .wrapping()
-            .open(&wrapped, row.path().as_bytes())
-            .map_err(|_| VaultError::WrongServerKey)?;
-        let data_key: &[u8; 32] = opened
-            .as_slice()
-            .try_into()
-            .map_err(|_| VaultError::WrongServerKey)?;
-        Ok(Self::new(name, data_key))
-    }
-
     fn new(data_key: KeyName, key: &[u8; 32]) -> Self {
         Self {
             data_key,
@@ -182,6 +183,10 @@ impl Vault {
             client_secrets: HmacKey::new(&hkdf_sha256(key, b"machineauth client secrets")),
             refresh_tokens: HmacKey::new(&hkdf_sha256(key, b"machineauth refresh tokens")),
             api_keys: HmacKey::new(&hkdf_sha256(key, b"machineauth API keys")),
+            administrator_sessions: HmacKey::new(&hkdf_sha256(
+                key,
+                b"machineauth administrator sessions",
+            )),
         }
     }
 
@@ -214,10 +219,36 @@ impl Vault {
         self.api_keys.sign(key.reveal().as_bytes())
     }
 
+    /// The key from which the keys of administrators' sessions are made.
+    pub fn administrator_sessions(&self) -> &HmacKey {
+        &self.administrator_sessions
+    }
+
     /// The key that signs refresh tokens.
     pub fn refresh_tokens(&self) -> &HmacKey {
         &self.refresh_tokens
     }
+}
+
+fn wrap(row: &Key, data_key: &[u8; 32], server_key: &ServerKey) -> String {
+    let wrapping = server_key.wrapping();
+    base64url::encode(wrapping.seal(data_key, row.path().as_bytes()))
+}
+
+fn unwrap(
+    row: &Key,
+    stored: &WrappedKey,
+    server_key: &ServerKey,
+) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let wrapped = base64url::decode(&stored.wrapped).ok_or(VaultError::WrongServerKey)?;
+    let opened = server_key
+        .wrapping()
+        .open(&wrapped, row.path().as_bytes())
+        .map_err(|_| VaultError::WrongServerKey)?;
+    let data_key = opened.as_slice().try_into();
+    data_key
+        .map(Zeroizing::new)
+        .map_err(|_| VaultError::WrongServerKey)
 }
 
 fn first_data_key() -> (KeyName, Key) {

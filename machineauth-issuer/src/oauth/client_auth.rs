@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, Uri};
+use machineauth_core::bearer::bearer_token;
 use percent_encoding::percent_decode_str;
 
 use super::params::Params;
+use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::config::ClientAuth;
 use crate::domain::agents::{Agents, Credentials, Presented, StoredAgent};
+use crate::domain::api_keys::{self, ApiKey};
 use crate::domain::id::ClientId;
+use crate::domain::secret::SecretText;
 use crate::error::OAuthError;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
@@ -68,6 +74,48 @@ pub async fn authenticate(
         (Presented::Nothing | Presented::Name(_), ClientAuth::Optional) => Ok(None),
         (presented, _) => Ok(Some(agents.authenticate(&require(presented)?).await?)),
     }
+}
+
+/// Who asks about tokens.
+#[derive(Debug)]
+pub enum Asker {
+    /// Somebody who does not say, where that is allowed.
+    Anybody,
+    /// A client.
+    Client(Arc<StoredAgent>),
+    /// A program of an organization.
+    ApiKey(ApiKey),
+}
+
+/// Who asks about a token: a client with its credentials, or an organization's API key. Wrong credentials are never
+/// ignored.
+///
+/// # Errors
+/// `invalid_client`, or the store's failure.
+pub async fn asker(
+    app: &App,
+    headers: &HeaderMap,
+    params: &mut Params,
+) -> Result<Asker, OAuthError> {
+    if let Some(text) = api_key(headers) {
+        let key = app.api_keys.authenticate(&text).await?;
+        return key.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
+    }
+    let presented = read(headers, params)?;
+    let client = authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    Ok(client.map_or(Asker::Anybody, Asker::Client))
+}
+
+/// The API key in a request: the one bearer token of it, or the one value of its own header.
+fn api_key(headers: &HeaderMap) -> Option<SecretText> {
+    let text = match headers.get(AUTHORIZATION) {
+        None => headers.get(X_API_KEY)?.to_str().ok()?,
+        Some(_) => bearer_token(headers, &Uri::default()).ok()?,
+    };
+    let is_one = headers.get_all(AUTHORIZATION).iter().count()
+        + headers.get_all(X_API_KEY).iter().count()
+        == 1;
+    (is_one && text.starts_with(api_keys::PREFIX)).then(|| text.to_owned().into())
 }
 
 fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {

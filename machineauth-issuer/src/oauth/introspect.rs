@@ -5,14 +5,13 @@ use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::client_auth;
+use super::client_auth::{self, Asker};
 use super::params::Params;
 use crate::app::App;
-use crate::domain::agents::StoredAgent;
 use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
 use crate::error::{OAuthError, Unavailable};
 
-/// Lets a client introspect the tokens of others.
+/// Lets a client or an API key introspect the tokens of others.
 const INTROSPECT_SCOPE: &str = "tokens:introspect";
 
 /// What is said about a token (RFC 7662 §2.2), with the documented `revoked` and `reason` for one that is not active.
@@ -102,9 +101,7 @@ pub async fn introspect(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Json<Introspection>, OAuthError> {
-    let presented = client_auth::read(&headers, &mut params)?;
-    let caller =
-        client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    let asker = client_auth::asker(&app, &headers, &mut params).await?;
     let token = match app.tokens.recognize(&params.require("token")?).await {
         Ok(token) => token,
         Err(Unrecognized::LongExpired) => return Ok(Json(Introspection::expired())),
@@ -113,7 +110,7 @@ pub async fn introspect(
             return Err(OAuthError::TemporarilyUnavailable(Unavailable::Store));
         }
     };
-    if caller.is_some_and(|caller| !may_see(&caller, &token)) {
+    if !may_see(&app, &asker, &token).await? {
         return Ok(Json(Introspection::unrecognized()));
     }
     Ok(Json(match app.tokens.state(&token).await? {
@@ -123,7 +120,21 @@ pub async fn introspect(
     }))
 }
 
-/// Whoever says who it is sees only what concerns it (RFC 7662 §4).
-fn may_see(caller: &StoredAgent, token: &IssuedToken) -> bool {
-    caller.value.client_id == token.client_id() || caller.value.scopes.contains(INTROSPECT_SCOPE)
+/// Whoever says who it is sees only what concerns it (RFC 7662 §4): a client its own tokens, or with the right scope those
+/// of its organization, and a client of no organization then all of them; an API key those of its organization.
+async fn may_see(app: &App, asker: &Asker, token: &IssuedToken) -> Result<bool, OAuthError> {
+    let organization = match asker {
+        Asker::Anybody => return Ok(true),
+        Asker::Client(client) if client.value.client_id == token.client_id() => return Ok(true),
+        Asker::Client(client) if !client.value.scopes.contains(INTROSPECT_SCOPE) => {
+            return Ok(false);
+        }
+        Asker::Client(client) => match client.value.organization_id {
+            None => return Ok(true),
+            Some(organization) => organization,
+        },
+        Asker::ApiKey(key) if !key.scopes.contains(INTROSPECT_SCOPE) => return Ok(false),
+        Asker::ApiKey(key) => key.organization_id,
+    };
+    Ok(app.tokens.organization_of(token).await? == Some(organization))
 }

@@ -1,16 +1,29 @@
-//! What clients and verifiers read first: the server's metadata (RFC 8414, OpenID Connect Discovery 1.0) and its keys.
+//! What clients and verifiers read first: metadata (RFC 8414, OpenID Connect Discovery 1.0) and keys, of the server and of
+//! the organizations that issue under their own names.
+//!
+//! Which issuer is asked about is in the request: its host, and a path segment where the issuer has one. A host that is
+//! no organization's is the server's.
 
-use axum::extract::State;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::app::App;
-use crate::error::{OAuthError, Unavailable};
+use crate::documents;
+use crate::domain::keys::{KeyRing, RingName};
+use crate::domain::organization::{Organization, location_at};
+use crate::error::{ApiError, OAuthError};
 
-/// How long the documents may be cached. A verifier that meets an unknown key asks again at once.
+/// How long the documents may be cached: [`crate::domain::keys::PUBLIC_CACHE`]. A verifier that meets an unknown key asks
+/// again at once.
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// How old the published keys are at most.
+const FRESH: Duration = Duration::from_secs(1);
 
 fn document(body: Bytes) -> Response {
     let headers = [
@@ -20,20 +33,102 @@ fn document(body: Bytes) -> Response {
     (headers, body).into_response()
 }
 
+/// The organization that the request asks about.
+async fn asked_about(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    segment: Option<&str>,
+) -> Result<Option<Organization>, OAuthError> {
+    let host = uri.authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| headers.get(HOST)?.to_str().ok());
+    let Some(host) = host else { return Ok(None) };
+    let location = location_at(host, segment);
+    if location == app.organizations.server_location {
+        return Ok(None);
+    }
+    let organization = app.organizations.issuing_at(location).await?;
+    Ok(organization.map(|stored| stored.value))
+}
+
 /// `GET /.well-known/oauth-authorization-server` and `GET /.well-known/openid-configuration`
-pub async fn metadata(State(app): State<App>) -> Response {
-    document(app.metadata.clone())
+pub async fn metadata(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, OAuthError> {
+    match asked_about(&app, &uri, &headers, None).await? {
+        Some(organization) => Ok(metadata_of(&app, &organization)),
+        None => Ok(document(app.metadata.clone())),
+    }
+}
+
+/// The same of an organization whose issuer has a path: `GET /.well-known/oauth-authorization-server/{segment}` (RFC 8414
+/// §3.1) and `GET /{segment}/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4.1)
+pub async fn metadata_at(
+    State(app): State<App>,
+    Path(segment): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    match asked_about(&app, &uri, &headers, Some(&segment)).await {
+        Ok(Some(organization)) => Ok(metadata_of(&app, &organization)),
+        Ok(None) => Err(ApiError::NO_SUCH_PATH),
+        Err(error) => Ok(error.into_response()),
+    }
+}
+
+fn metadata_of(app: &App, organization: &Organization) -> Response {
+    let server = &app.config.tokens.issuer;
+    let issuer = organization
+        .issuer
+        .as_ref()
+        .map_or(server.as_str(), |issuer| issuer.as_str());
+    document(documents::metadata(
+        issuer,
+        server,
+        app.config.keys.algorithm,
+    ))
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5)
-pub async fn jwks(State(app): State<App>) -> Result<Response, OAuthError> {
-    let mut keys = app.keys.current(app.clock.now());
-    if keys.is_err() {
-        app.keys.refresh().await;
-        keys = app.keys.current(app.clock.now());
+pub async fn jwks(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, OAuthError> {
+    match asked_about(&app, &uri, &headers, None).await? {
+        Some(organization) => jwks_of(&app, &organization).await,
+        None => Ok(keys_of(app.keys.server()).await),
     }
-    match keys {
-        Ok(keys) => Ok(document(keys.set().to_json().into())),
-        Err(_) => Err(OAuthError::TemporarilyUnavailable(Unavailable::Store)),
+}
+
+/// The same of an organization whose issuer has a path: `GET /{segment}/.well-known/jwks.json`
+pub async fn jwks_at(
+    State(app): State<App>,
+    Path(segment): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    match asked_about(&app, &uri, &headers, Some(&segment)).await {
+        Ok(Some(organization)) => Ok(jwks_of(&app, &organization)
+            .await
+            .unwrap_or_else(IntoResponse::into_response)),
+        Ok(None) => Err(ApiError::NO_SUCH_PATH),
+        Err(error) => Ok(error.into_response()),
     }
+}
+
+async fn jwks_of(app: &App, organization: &Organization) -> Result<Response, OAuthError> {
+    let ring = app
+        .keys
+        .signing(RingName::Organization(organization.id))
+        .await?;
+    Ok(keys_of(&ring).await)
+}
+
+/// Whoever asks may have met a key that another issuer made a moment ago.
+async fn keys_of(ring: &KeyRing) -> Response {
+    ring.refresh_if_older(FRESH).await;
+    document(ring.state().document())
 }

@@ -5,9 +5,11 @@ use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::client_auth;
+use super::client_auth::{self, Asker};
 use super::params::Params;
 use crate::app::App;
+use crate::domain::api_keys::ADMIN;
+use crate::domain::tokens::Revoker;
 use crate::error::OAuthError;
 
 /// The documented answer; RFC 7009 §2.2 asks only for the status.
@@ -18,18 +20,27 @@ pub struct Revoked {
 
 /// `POST /oauth/revoke`
 ///
-/// Who holds the token may end it; a client that authenticates ends only its own.
+/// Who holds the token may end it; a client that authenticates ends only its own, an organization's API key those of the
+/// organization.
 pub async fn revoke(
     State(app): State<App>,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Json<Revoked>, OAuthError> {
-    let presented = client_auth::read(&headers, &mut params)?;
-    let caller =
-        client_auth::authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    let asker = client_auth::asker(&app, &headers, &mut params).await?;
+    let revoker = match &asker {
+        Asker::Anybody => Revoker::Holder,
+        Asker::Client(client) => Revoker::Client(client.value.client_id),
+        Asker::ApiKey(key) if key.scopes.contains(ADMIN) => {
+            Revoker::Organization(key.organization_id)
+        }
+        Asker::ApiKey(_) => {
+            return Err(OAuthError::UnauthorizedClient(
+                "the API key lacks the scope admin",
+            ));
+        }
+    };
     let token = params.require("token")?;
-    app.tokens
-        .revoke(&token, caller.map(|caller| caller.value.client_id))
-        .await?;
+    app.tokens.revoke(&token, revoker).await?;
     Ok(Json(Revoked { status: "revoked" }))
 }

@@ -295,7 +295,7 @@ mod tests {
             .build()
             .unwrap();
         runtime
-            .block_on(Vault::open(&store, &ServerKey::generate(), &clock))
+            .block_on(Vault::open(&store, &ServerKey::generate(), None, &clock))
             .unwrap()
     }
 

@@ -56,11 +56,13 @@ impl Grants {
                 scope,
                 audience,
             };
-            let access = self.mint(
-                &found,
-                &issuance,
-                refresh.as_ref().map(|token| token.family),
-            )?;
+            let access = self
+                .mint(
+                    &found,
+                    &issuance,
+                    refresh.as_ref().map(|token| token.family),
+                )
+                .await?;
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
             let batch = self.agents.secret_used(batch, secret, now);

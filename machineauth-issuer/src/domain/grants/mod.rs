@@ -16,6 +16,7 @@ use machineauth_core::scope::ScopeSet;
 use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found, Source};
 use super::id::FamilyId;
+use super::keys::{KeyError, KeyRings, RingName};
 use super::tokens::access::{AccessContent, AccessToken, Minter};
 use super::tokens::refresh::{Issuance, RefreshToken};
 use super::vault::Vault;
@@ -84,6 +85,12 @@ pub enum GrantError {
     /// The record kept changing while it was judged.
     #[error("the client is being changed by many at once; try again")]
     Contended,
+    /// The organization's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// There is no key to sign with.
+    #[error("there is no signing key")]
+    NoKey,
     /// Signing failed.
     #[error("signing failed: {0}")]
     Signing(machineauth_core::Error),
@@ -112,7 +119,9 @@ pub struct Grants {
     pub vault: Arc<Vault>,
     /// The clients.
     pub agents: Arc<Agents>,
-    /// Signs.
+    /// What signs.
+    pub keys: Arc<KeyRings>,
+    /// Writes tokens.
     pub minter: Minter,
     /// How this server grants.
     pub settings: GrantSettings,
@@ -152,7 +161,7 @@ impl Grants {
         }
     }
 
-    fn mint(
+    async fn mint(
         &self,
         found: &Found,
         about: &Issuance,
@@ -166,8 +175,16 @@ impl Grants {
             issued_at: about.at,
         };
         let organization = found.organization.as_deref().map(|stored| &stored.value);
+        let keys = match organization.filter(|organization| organization.issuer.is_some()) {
+            None => self.keys.server().state(),
+            Some(organization) => {
+                let name = RingName::Organization(organization.id);
+                self.keys.signing(name).await?.state()
+            }
+        };
+        let key = keys.signer(about.at).ok_or(GrantError::NoKey)?;
         self.minter
-            .mint(&found.agent.value, organization, content)
+            .mint(key, &found.agent.value, organization, content)
             .map_err(GrantError::Signing)
     }
 

@@ -109,7 +109,7 @@ impl Grants {
     ) -> Result<Option<Granted>, GrantError> {
         let agent = &found.agent.value;
         let now = issuance.at;
-        let access = self.mint(found, &issuance, Some(token.family))?;
+        let access = self.mint(found, &issuance, Some(token.family)).await?;
         let batch = revocation::family_not_revoked(issue_to(found), token.family);
         let batch = token.redeem(batch, &issuance);
         let batch = Counter::Refreshes.count(batch, agent.id, now);
@@ -155,7 +155,7 @@ impl Grants {
         let unchanged = successor.not_redeemed(unchanged);
         match self.store.commit(&unchanged).await? {
             Outcome::Committed => {
-                let access = self.mint(found, &earlier, Some(token.family))?;
+                let access = self.mint(found, &earlier, Some(token.family)).await?;
                 Ok(Some(self.granted(access, earlier, Some(successor), now)))
             }
             Outcome::Conflict => Ok(None),

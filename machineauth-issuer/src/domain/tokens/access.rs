@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
-use crate::domain::organization::Organization;
-use crate::domain::signing::ActiveKey;
+use crate::domain::keys::RingKey;
+use crate::domain::organization::{IssuerUrl, Organization};
 
 /// Which shape access tokens have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,6 @@ pub struct AccessToken {
 /// Signs access tokens.
 #[derive(Debug)]
 pub struct Minter {
-    key: ActiveKey,
     settings: TokenSettings,
 }
 
@@ -107,9 +106,9 @@ enum ScopeClaim<'a> {
 }
 
 impl Minter {
-    /// Signs with `key`.
-    pub fn new(key: ActiveKey, settings: TokenSettings) -> Self {
-        Self { key, settings }
+    /// Makes tokens of this kind.
+    pub fn new(settings: TokenSettings) -> Self {
+        Self { settings }
     }
 
     /// What all tokens have in common.
@@ -117,12 +116,13 @@ impl Minter {
         &self.settings
     }
 
-    /// Signs an access token for `agent` of `organization`. It never outlives the agent.
+    /// Signs an access token for `agent` of `organization` with `key`. It never outlives the agent.
     ///
     /// # Errors
     /// When the cryptographic library fails.
     pub fn mint(
         &self,
+        key: &RingKey,
         agent: &Agent,
         organization: Option<&Organization>,
         content: AccessContent<'_>,
@@ -135,7 +135,9 @@ impl Minter {
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
         let claims = AccessTokenClaims {
-            iss: &self.settings.issuer,
+            iss: organization
+                .and_then(|organization| organization.issuer.as_ref())
+                .map_or(&self.settings.issuer, IssuerUrl::as_str),
             sub: agent.client_id,
             client_id: rfc9068.then_some(agent.client_id),
             agent_id: agent.id,
@@ -161,7 +163,7 @@ impl Minter {
         } else {
             Type::Jwt
         };
-        let text = sign_compact(&self.key.key, typ, &self.key.kid, &payload)?;
+        let text = sign_compact(&key.key, typ, key.kid.as_str(), &payload)?;
         Ok(AccessToken {
             text,
             expires_at: Timestamp::from_secs(end.as_secs()),

@@ -4,21 +4,27 @@ pub mod access;
 pub mod refresh;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use machineauth_core::ErrorKind;
 use machineauth_core::claims::Claims;
 use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::jws::Jws;
 use machineauth_core::scope::ScopeSet;
-use machineauth_core::verifier::{Agent as VerifiedAgent, Verifier};
+use machineauth_core::verifier::Agent as VerifiedAgent;
 use refresh::RefreshToken;
 
 use super::agent::{Refusal, home};
 use super::agents::{Agents, Source, StoredAgent};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
+use super::keys::{KeyRings, RingName};
 use super::revocation::{self, token_is_revoked};
 use super::stats::{self, Stat};
 use super::vault::Vault;
 use crate::store::{Batch, DynStore, Outcome, Partition, StoreError};
+
+/// How long strangers' tokens with unknown keys make nobody ask the store again.
+const KEYS_COOL_DOWN: Duration = Duration::from_secs(1);
 
 /// A token that this server signed. Nothing is said about whether it can be used.
 #[derive(Debug)]
@@ -68,6 +74,17 @@ pub enum TokenState {
     Revoked,
     /// Its time is over.
     Expired,
+}
+
+/// Who ends a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoker {
+    /// Whoever has it in hand.
+    Holder,
+    /// A client, its own tokens.
+    Client(ClientId),
+    /// An organization, those of its agents.
+    Organization(OrganizationId),
 }
 
 /// Why a revocation was refused.
@@ -145,6 +162,20 @@ impl IssuedAccessToken {
     }
 }
 
+fn unrecognized(error: machineauth_core::Error) -> Unrecognized {
+    match error.kind() {
+        ErrorKind::Expired => Unrecognized::LongExpired,
+        _ => Unrecognized::Unknown,
+    }
+}
+
+/// The organization that a token says it was issued in. Nothing has been verified.
+fn organization_named_in(text: &str) -> Option<OrganizationId> {
+    let jws = Jws::parse(text).ok()?;
+    let claims = Claims::parse(jws.payload()).ok()?;
+    claims.organization_id?.parse().ok()
+}
+
 /// Looks at tokens, and ends them.
 #[derive(Debug)]
 pub struct Tokens {
@@ -156,8 +187,8 @@ pub struct Tokens {
     pub vault: Arc<Vault>,
     /// The clients.
     pub agents: Arc<Agents>,
-    /// Recognises access tokens, for as long as any verifier may accept them.
-    pub verifier: Verifier,
+    /// Recognise access tokens, for as long as any verifier may accept them.
+    pub keys: Arc<KeyRings>,
 }
 
 impl Tokens {
@@ -169,18 +200,38 @@ impl Tokens {
         if let Some(token) = RefreshToken::parse(text, &self.vault) {
             return Ok(IssuedToken::Refresh(token));
         }
-        let verified = self
-            .verifier
-            .verify(text)
-            .await
-            .map_err(|error| match error.kind() {
-                ErrorKind::Expired => Unrecognized::LongExpired,
-                ErrorKind::KeysUnavailable => Unrecognized::KeysUnavailable,
-                _ => Unrecognized::Unknown,
-            })?;
+        let verified = self.verified(text).await?;
         IssuedAccessToken::read(verified)
             .map(IssuedToken::Access)
             .ok_or(Unrecognized::Unknown)
+    }
+
+    async fn verified(&self, text: &str) -> Result<Arc<VerifiedAgent>, Unrecognized> {
+        let server = self.keys.server();
+        let by_server = server.state().verifier().check(text);
+        let Err(error) = &by_server else {
+            return by_server.map_err(unrecognized);
+        };
+        if error.kind() != ErrorKind::UnknownKey {
+            return by_server.map_err(unrecognized);
+        }
+        // Whose keys to ask for is the token's own word; what they say about its signature is not.
+        let ring = match organization_named_in(text) {
+            None => Arc::clone(server),
+            Some(organization) => {
+                let ring = self.keys.ring(RingName::Organization(organization)).await;
+                ring.map_err(|_| Unrecognized::KeysUnavailable)?
+            }
+        };
+        match ring.state().verifier().check(text) {
+            Err(error) if error.kind() == ErrorKind::UnknownKey => {
+                // Another issuer may have made the key a moment ago.
+                ring.refresh_if_older(KEYS_COOL_DOWN).await;
+                ring.state().verifier().check(text)
+            }
+            checked => checked,
+        }
+        .map_err(unrecognized)
     }
 
     /// What is true of the token right now, by the store's word.
@@ -257,6 +308,26 @@ impl Tokens {
         Ok(!revoked && redemption.is_none())
     }
 
+    /// The organization of the agent that the token was issued to.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn organization_of(
+        &self,
+        token: &IssuedToken,
+    ) -> Result<Option<OrganizationId>, StoreError> {
+        match token {
+            IssuedToken::Access(token) => Ok(token.organization),
+            IssuedToken::Refresh(token) => {
+                let found = self
+                    .agents
+                    .by_client(token.client_id, Source::Cache)
+                    .await?;
+                Ok(found.and_then(|found| found.agent.value.organization_id))
+            }
+        }
+    }
+
     /// Revokes the token: an access token alone, a refresh token with its whole family (RFC 7009 §2.1).
     ///
     /// What is not a token of this server is left alone without an error: its purpose, that nobody can use it, is
@@ -264,14 +335,21 @@ impl Tokens {
     /// whose clock is behind would still accept it.
     ///
     /// # Errors
-    /// [`RevokeError::NotYours`] when `caller` is given and the token is another client's.
-    pub async fn revoke(&self, text: &str, caller: Option<ClientId>) -> Result<(), RevokeError> {
+    /// [`RevokeError::NotYours`] when `revoker` may end only what is its own, and the token is another's.
+    pub async fn revoke(&self, text: &str, revoker: Revoker) -> Result<(), RevokeError> {
         let token = match self.recognize(text).await {
             Ok(token) => token,
             Err(Unrecognized::LongExpired | Unrecognized::Unknown) => return Ok(()),
             Err(Unrecognized::KeysUnavailable) => return Err(RevokeError::KeysUnavailable),
         };
-        if caller.is_some_and(|caller| caller != token.client_id()) {
+        let is_its_own = match revoker {
+            Revoker::Holder => true,
+            Revoker::Client(client) => client == token.client_id(),
+            Revoker::Organization(organization) => {
+                self.organization_of(&token).await? == Some(organization)
+            }
+        };
+        if !is_its_own {
             return Err(RevokeError::NotYours);
         }
         let batch = match &token {

@@ -1,0 +1,130 @@
+//! `/api/auth`: the documented login of administrators.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::body::JsonBody;
+use super::caller::Caller;
+use crate::app::App;
+use crate::domain::administrator::SESSION_LIFETIME;
+use crate::domain::id::OrganizationId;
+use crate::domain::organization::Organization;
+use crate::domain::secret::SecretText;
+use crate::error::ApiError;
+
+/// What the one administrator is.
+const ROLE: &str = "owner";
+/// The most organizations that are shown as memberships.
+const MAX_MEMBERSHIPS: usize = 1000;
+const REFUSED: &str = "the e-mail address or the password is wrong";
+
+/// The body of a login.
+#[derive(Deserialize)]
+pub struct Login {
+    /// The administrator's address.
+    #[serde(alias = "email")]
+    username: String,
+    password: String,
+}
+
+/// The answer to a login. What is refused has the same members, empty, and says why.
+#[derive(Debug, Serialize)]
+pub struct LoginAnswer {
+    success: bool,
+    /// Goes into `Authorization: Bearer`.
+    access_token: String,
+    /// Seconds.
+    expires_in: u64,
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+}
+
+/// Who is logged in.
+#[derive(Debug, Serialize)]
+pub struct Me {
+    user: User,
+    memberships: Vec<Membership>,
+}
+
+/// An administrator.
+#[derive(Debug, Serialize)]
+pub struct User {
+    id: Uuid,
+    email: String,
+    role: &'static str,
+}
+
+/// An organization that the administrator administers.
+#[derive(Debug, Serialize)]
+pub struct Membership {
+    organization_id: OrganizationId,
+    organization_name: String,
+    organization_slug: String,
+    role: &'static str,
+}
+
+impl From<Organization> for Membership {
+    fn from(organization: Organization) -> Self {
+        Self {
+            organization_id: organization.id,
+            organization_slug: organization.slug.as_str().to_owned(),
+            organization_name: organization.name,
+            role: ROLE,
+        }
+    }
+}
+
+/// `POST /api/auth/login`
+pub async fn login(State(app): State<App>, JsonBody(login): JsonBody<Login>) -> Response {
+    let password: SecretText = login.password.into();
+    if app
+        .administrator
+        .recognizes(&login.username, password.reveal())
+    {
+        tracing::info!("the administrator logged in");
+        let token = app.administrator.begin_session(app.clock.now());
+        return Json(LoginAnswer {
+            success: true,
+            access_token: token.reveal().to_owned(),
+            expires_in: SESSION_LIFETIME.as_secs(),
+            role: ROLE,
+            error: None,
+            error_description: None,
+            message: None,
+        })
+        .into_response();
+    }
+    let refused = LoginAnswer {
+        success: false,
+        access_token: String::new(),
+        expires_in: 0,
+        role: "",
+        error: Some("unauthorized"),
+        error_description: Some(REFUSED),
+        message: Some(REFUSED),
+    };
+    (StatusCode::UNAUTHORIZED, Json(refused)).into_response()
+}
+
+/// `GET /api/auth/me`
+pub async fn me(caller: Caller, State(app): State<App>) -> Result<Json<Me>, ApiError> {
+    caller.global()?;
+    let organizations = app.organizations.list(None, MAX_MEMBERSHIPS).await?;
+    Ok(Json(Me {
+        user: User {
+            id: app.administrator.id(),
+            email: app.administrator.email().to_owned(),
+            role: ROLE,
+        },
+        memberships: organizations.into_iter().map(Membership::from).collect(),
+    }))
+}

@@ -1,0 +1,224 @@
+//! `/api/keys`: the signing keys, for the administrator of the server.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use machineauth_core::clock::Timestamp;
+use machineauth_core::crypto::Algorithm;
+use serde::{Deserialize, Serialize};
+
+use super::body::{JsonBody, OptionalJsonBody};
+use super::caller::Caller;
+use super::date::Date;
+use crate::app::App;
+use crate::domain::id::OrganizationId;
+use crate::domain::keys::{self, KeyError, KeyRing, KeyState, RingKey, RingName, State as Keys};
+use crate::error::ApiError;
+use crate::store::KeyName;
+
+/// A signing key as the API shows it. Never its private half.
+#[derive(Debug, Serialize)]
+pub struct KeyView {
+    kid: String,
+    algorithm: &'static str,
+    /// `published`: it will sign; `signing`; `retiring`: its tokens may still be good.
+    state: &'static str,
+    created_at: Date,
+    /// From when on it signs, unless a later key does.
+    signs_from: Date,
+    /// When it leaves the key set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retires_at: Option<Date>,
+}
+
+impl KeyView {
+    fn new(keys: &Keys, key: &RingKey, now: Timestamp) -> Self {
+        Self {
+            kid: key.kid.to_string(),
+            algorithm: key.key.algorithm().as_str(),
+            state: match keys.state_of(key, now) {
+                KeyState::Published => "published",
+                KeyState::Signing => "signing",
+                KeyState::Retiring => "retiring",
+            },
+            created_at: Date(key.created_at),
+            signs_from: Date(key.signs_from),
+            retires_at: key.retires_at.map(Date),
+        }
+    }
+}
+
+/// The signing keys of one issuer.
+#[derive(Debug, Serialize)]
+pub struct KeyList {
+    keys: Vec<KeyView>,
+}
+
+/// A key that was made or imported.
+#[derive(Debug, Serialize)]
+pub struct NewKey {
+    key: KeyView,
+}
+
+/// Whose keys are meant: an organization's that issues under its own name, or without it the server's.
+#[derive(Debug, Default, Deserialize)]
+pub struct KeyQuery {
+    organization_id: Option<String>,
+}
+
+/// The body of a rotation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RotateBody {
+    /// Whose keys; without it the server's.
+    organization_id: Option<String>,
+    /// Signs at once instead of after the time that caches may need: for a key that is not to be trusted any more.
+    immediately: bool,
+}
+
+/// The body of an import.
+#[derive(Debug, Deserialize)]
+pub struct ImportBody {
+    /// An unencrypted PKCS #8 private key.
+    pem: String,
+    /// One of ours; without it the usual one of the key's kind.
+    algorithm: Option<String>,
+    /// How the key is to be called.
+    kid: Option<String>,
+    /// Whose key; without it the server's.
+    organization_id: Option<String>,
+    /// Signs at once instead of after the time that caches may need.
+    #[serde(default)]
+    immediately: bool,
+}
+
+type QueryResult = Result<Query<KeyQuery>, axum::extract::rejection::QueryRejection>;
+
+async fn ring(
+    app: &App,
+    caller: &Caller,
+    organization: Option<&str>,
+) -> Result<Arc<KeyRing>, ApiError> {
+    caller.global()?;
+    let Some(organization) = organization.filter(|id| !id.is_empty()) else {
+        return Ok(Arc::clone(app.keys.server()));
+    };
+    let id: OrganizationId = organization
+        .parse()
+        .map_err(|_| ApiError::NO_SUCH_ORGANIZATION)?;
+    let organization = app.organizations.find(id).await?.value;
+    if organization.issuer.is_none() {
+        return Err(ApiError::Conflict(
+            "organization_id: the organization has no jwt_issuer, so its tokens are signed with the server's keys",
+        ));
+    }
+    Ok(app.keys.signing(RingName::Organization(id)).await?)
+}
+
+async fn asked(app: &App, caller: &Caller, query: QueryResult) -> Result<Arc<KeyRing>, ApiError> {
+    let Query(query) =
+        query.map_err(|_| ApiError::InvalidRequest("organization_id: one identifier".into()))?;
+    ring(app, caller, query.organization_id.as_deref()).await
+}
+
+/// `GET /api/keys`
+pub async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    query: QueryResult,
+) -> Result<Json<KeyList>, ApiError> {
+    let keys = asked(&app, &caller, query).await?.state();
+    let now = app.clock.now();
+    let views = keys.keys().iter().map(|key| KeyView::new(&keys, key, now));
+    Ok(Json(KeyList {
+        keys: views.collect(),
+    }))
+}
+
+/// `POST /api/keys/rotate`
+pub async fn rotate(
+    caller: Caller,
+    State(app): State<App>,
+    OptionalJsonBody(body): OptionalJsonBody<RotateBody>,
+) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+    let ring = ring(&app, &caller, body.organization_id.as_deref()).await?;
+    let kid = ring.rotate(body.immediately).await?;
+    made(&app, &ring, kid.as_str())
+}
+
+/// `POST /api/keys/import`
+pub async fn import(
+    caller: Caller,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<ImportBody>,
+) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+    let ring = ring(&app, &caller, body.organization_id.as_deref()).await?;
+    let algorithm = body
+        .algorithm
+        .as_deref()
+        .map(Algorithm::from_str)
+        .transpose();
+    let key = keys::import(&body.pem, algorithm.map_err(|_| KeyError::WrongAlgorithm)?)?;
+    let kid = body
+        .kid
+        .as_deref()
+        .map(KeyName::try_from)
+        .transpose()
+        .map_err(|_| ApiError::InvalidRequest("kid: 1 to 128 of A-Z a-z 0-9 _ . -".into()))?;
+    let kid = ring.import(kid, key, body.immediately).await?;
+    made(&app, &ring, kid.as_str())
+}
+
+fn made(app: &App, ring: &KeyRing, kid: &str) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+    let keys = ring.state();
+    let key = found(&keys, kid)?;
+    let key = KeyView::new(&keys, key, app.clock.now());
+    Ok((StatusCode::CREATED, Json(NewKey { key })))
+}
+
+fn found<'a>(keys: &'a Keys, kid: &str) -> Result<&'a RingKey, KeyError> {
+    let mut all = keys.keys().iter();
+    all.find(|key| key.kid.as_str() == kid)
+        .ok_or(KeyError::NotFound)
+}
+
+/// `GET /api/keys/{kid}/pem`: the public half, for verifiers that know no key sets.
+pub async fn public_pem(
+    caller: Caller,
+    State(app): State<App>,
+    Path(kid): Path<String>,
+    query: QueryResult,
+) -> Result<Response, ApiError> {
+    let keys = asked(&app, &caller, query).await?.state();
+    let pem = keys::public_pem(&found(&keys, &kid)?.key);
+    Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
+}
+
+/// `POST /api/keys/{kid}/retire`: a key that does not sign leaves the key set when its last token can be good.
+pub async fn retire(
+    caller: Caller,
+    State(app): State<App>,
+    Path(kid): Path<String>,
+    query: QueryResult,
+) -> Result<StatusCode, ApiError> {
+    asked(&app, &caller, query).await?.retire(&kid).await?;
+    tracing::info!(%kid, "a signing key retires");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/keys/{kid}`: revokes a key; from now on no verifier takes its tokens.
+pub async fn revoke(
+    caller: Caller,
+    State(app): State<App>,
+    Path(kid): Path<String>,
+    query: QueryResult,
+) -> Result<StatusCode, ApiError> {
+    asked(&app, &caller, query).await?.revoke(&kid).await?;
+    tracing::warn!(%kid, "revoked a signing key");
+    Ok(StatusCode::NO_CONTENT)
+}

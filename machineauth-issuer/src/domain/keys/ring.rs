@@ -1,0 +1,433 @@
+//! The keys of one issuer name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::crypto::{Algorithm, SigningKey, random};
+use machineauth_core::keyset::KeySet;
+use machineauth_core::verifier::{GREATEST_LEEWAY, Verifier};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::stored::MAX_KEYS;
+use super::{KeyError, KeyPolicy, PUBLISHED_AHEAD, RingKey, RingName, retirement};
+use crate::domain::revocation;
+use crate::domain::vault::Vault;
+use crate::store::{Batch, DynStore, KeyName, Outcome, Partition};
+
+/// How often something is tried again when another issuer was faster.
+const MAX_ATTEMPTS: usize = 8;
+
+/// The keys of one issuer name, at hand.
+#[derive(Debug)]
+pub struct KeyRing {
+    store: DynStore,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    name: RingName,
+    policy: KeyPolicy,
+    state: ArcSwap<State>,
+    /// When the keys were last asked for. Whoever holds it asks.
+    asked: Mutex<Instant>,
+}
+
+/// What was known of a ring at one moment.
+#[derive(Debug)]
+pub struct State {
+    keys: Vec<RingKey>,
+    preferred: Algorithm,
+    document: Bytes,
+    verifier: Verifier,
+}
+
+/// Where a key stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// It will sign.
+    Published,
+    /// It signs.
+    Signing,
+    /// It has signed, and its tokens may still be good.
+    Retiring,
+}
+
+impl State {
+    /// The keys, in the order of their names.
+    pub fn keys(&self) -> &[RingKey] {
+        &self.keys
+    }
+
+    /// The key set document (RFC 7517 §5).
+    pub fn document(&self) -> Bytes {
+        self.document.clone()
+    }
+
+    /// Recognises the tokens of the ring, whomever they are for and whatever the issuer was called.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// The key that signs at `now`: the latest of those whose time has come, first of the algorithm that is wanted.
+    pub fn signer(&self, now: Timestamp) -> Option<&RingKey> {
+        let latest = |is_candidate: &dyn Fn(&RingKey) -> bool| {
+            self.keys
+                .iter()
+                .filter(|key| key.signs_from <= now && is_candidate(key))
+                .max_by(|one, other| {
+                    (one.signs_from, &one.kid).cmp(&(other.signs_from, &other.kid))
+                })
+        };
+        latest(&|key| key.key.algorithm() == self.preferred)
+            .or_else(|| latest(&|_| true))
+            // Clocks that disagree must not keep a new server from signing.
+            .or_else(|| self.keys.iter().min_by_key(|key| key.signs_from))
+    }
+
+    /// Where `key` stands at `now`.
+    pub fn state_of(&self, key: &RingKey, now: Timestamp) -> KeyState {
+        if self.signer(now).is_some_and(|signer| signer.kid == key.kid) {
+            KeyState::Signing
+        } else if now < key.signs_from {
+            KeyState::Published
+        } else {
+            KeyState::Retiring
+        }
+    }
+
+    fn find(&self, kid: &str) -> Option<&RingKey> {
+        self.keys.iter().find(|key| key.kid.as_str() == kid)
+    }
+
+    /// The newest key of the algorithm that is wanted, whether or not it signs already.
+    fn newest(&self) -> Option<&RingKey> {
+        self.keys
+            .iter()
+            .filter(|key| key.key.algorithm() == self.preferred && key.retires_at.is_none())
+            .max_by_key(|key| key.signs_from)
+    }
+}
+
+impl KeyRing {
+    /// Loads the ring, which may have no key yet.
+    ///
+    /// # Errors
+    /// When a stored key is unreadable, or the store fails.
+    pub async fn open(
+        store: DynStore,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        name: RingName,
+        policy: KeyPolicy,
+    ) -> Result<Self, KeyError> {
+        let keys = name.load(&*store, &vault).await?;
+        let state = state(keys, &policy, &clock)?;
+        Ok(Self {
+            store,
+            vault,
+            clock,
+            name,
+            policy,
+            state: ArcSwap::from_pointee(state),
+            asked: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// What is known of the ring.
+    pub fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Asks the store for the ring's keys, unless that was done within `age`, and replaces a key whose time is over. What
+    /// fails is logged: the keys at hand go on.
+    pub async fn refresh_if_older(&self, age: Duration) {
+        // Whoever waits for somebody else's question has its answer.
+        let waiting_since = Instant::now();
+        let mut asked = self.asked.lock().await;
+        if asked.elapsed() < age || *asked > waiting_since {
+            return;
+        }
+        let refreshed = async {
+            self.load().await?;
+            if self.state().keys.is_empty() {
+                return Ok(());
+            }
+            self.complete().await?;
+            self.rotate_if_due().await
+        };
+        if let Err(error) = refreshed.await {
+            tracing::warn!(%error, "the signing keys cannot be refreshed; those at hand go on");
+        }
+        *asked = Instant::now();
+    }
+
+    /// Replaces the key that signs: the new one is published now and signs after [`PUBLISHED_AHEAD`], or, when the old
+    /// one is not to be trusted, at once. Returns the new key's `kid`.
+    ///
+    /// # Errors
+    /// [`KeyError::TooMany`], [`KeyError::Contended`], or the store's failure.
+    pub async fn rotate(&self, immediately: bool) -> Result<KeyName, KeyError> {
+        self.load().await?;
+        let key = generate(&self.policy).await?;
+        self.succeed(self.fresh_kid(), key, immediately).await
+    }
+
+    /// Takes a key that was made elsewhere into the ring, to follow the one that signs.
+    ///
+    /// # Errors
+    /// [`KeyError::KidTaken`], [`KeyError::TooMany`], or the store's failure.
+    pub async fn import(
+        &self,
+        kid: Option<KeyName>,
+        key: SigningKey,
+        immediately: bool,
+    ) -> Result<KeyName, KeyError> {
+        self.load().await?;
+        let kid = kid.unwrap_or_else(|| self.fresh_kid());
+        if self.state().find(kid.as_str()).is_some() {
+            return Err(KeyError::KidTaken);
+        }
+        self.succeed(kid, key, immediately).await
+    }
+
+    /// Lets a key that does not sign leave the key set when the last of its tokens can be good.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], [`KeyError::Signs`], [`KeyError::Contended`], or the store's failure.
+    pub async fn retire(&self, kid: &str) -> Result<(), KeyError> {
+        self.load().await?;
+        let (state, now) = (self.state(), self.clock.now());
+        let key = state.find(kid).ok_or(KeyError::NotFound)?;
+        if state.state_of(key, now) == KeyState::Signing {
+            return Err(KeyError::Signs);
+        }
+        let batch = self.retired(Batch::new(Partition::SYSTEM), key, retirement(now));
+        self.commit(&batch).await
+    }
+
+    /// Takes a key out of the key set at once: no verifier takes its tokens any more. When it signed, a new key does.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], [`KeyError::Contended`], or the store's failure.
+    pub async fn revoke(&self, kid: &str) -> Result<(), KeyError> {
+        self.load().await?;
+        if self.state().find(kid).is_none() {
+            return Err(KeyError::NotFound);
+        }
+        // Verifiers that cache the key set hear of it first; a crash after that has refused too much, not too little.
+        let batch = Batch::new(Partition::of(kid));
+        let batch = revocation::revoke_key(batch, kid, self.clock.now());
+        match self.store.commit(&batch).await? {
+            Outcome::Committed | Outcome::Conflict => {}
+        }
+        let state = self.state();
+        let key = state.find(kid).ok_or(KeyError::NotFound)?;
+        let signs = state.state_of(key, self.clock.now()) == KeyState::Signing;
+        let row = self.name.row(&key.kid);
+        let batch = Batch::new(Partition::SYSTEM)
+            .at_version(&row, key.version)
+            .delete(&row);
+        let batch = match signs {
+            true => {
+                let successor = self.made(self.fresh_kid(), generate(&self.policy).await?, true);
+                self.put(batch, &successor)
+            }
+            false => batch,
+        };
+        self.commit(&batch).await
+    }
+
+    /// Writes a key that follows those of its algorithm, which retire after it.
+    async fn succeed(
+        &self,
+        kid: KeyName,
+        key: SigningKey,
+        immediately: bool,
+    ) -> Result<KeyName, KeyError> {
+        let state = self.state();
+        if state.keys.len() >= MAX_KEYS {
+            return Err(KeyError::TooMany);
+        }
+        let successor = self.made(kid, key, immediately);
+        let mut batch = self.put(Batch::new(Partition::SYSTEM), &successor);
+        let followed = state.keys.iter().filter(|key| {
+            key.retires_at.is_none() && key.key.algorithm() == successor.key.algorithm()
+        });
+        for key in followed {
+            batch = self.retired(batch, key, retirement(successor.signs_from));
+        }
+        self.commit(&batch).await?;
+        tracing::info!(kid = %successor.kid, immediately, "published a new signing key");
+        Ok(successor.kid)
+    }
+
+    /// Makes the key that the ring lacks, if any: its first one, or the first one of the algorithm that is wanted now.
+    ///
+    /// # Errors
+    /// [`KeyError::NameTaken`], [`KeyError::Contended`], or the store's failure.
+    pub async fn complete(&self) -> Result<(), KeyError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let state = self.state();
+            if state.newest().is_some() {
+                return Ok(());
+            }
+            let kid = match self.name {
+                RingName::Server => self.configured_kid(&state)?,
+                RingName::Organization(_) => self.fresh_kid(),
+            };
+            let is_first = state.keys.is_empty();
+            let key = self.made(kid, generate(&self.policy).await?, is_first);
+            let batch = self.put(Batch::new(Partition::SYSTEM), &key);
+            let outcome = self.store.commit(&batch).await?;
+            if outcome == Outcome::Committed {
+                tracing::info!(kid = %key.kid, algorithm = key.key.algorithm().as_str(), "generated a signing key");
+            }
+            // After a conflict, another issuer's key is the one.
+            self.load().await?;
+        }
+        Err(KeyError::Contended)
+    }
+
+    /// The name of the server's first key of its algorithm: the configured one, or when a key of another algorithm has
+    /// that, the name with the algorithm behind it.
+    fn configured_kid(&self, state: &State) -> Result<KeyName, KeyError> {
+        let kid = &self.policy.kid;
+        let suffix = self.policy.algorithm.as_str().to_lowercase();
+        let suffixed = KeyName::try_from(format!("{kid}-{suffix}").as_str());
+        let of_the_algorithm_there_was_one = state
+            .keys
+            .iter()
+            .any(|key| key.key.algorithm() == self.policy.algorithm);
+        let candidates = std::iter::once(kid.clone()).chain(suffixed);
+        match candidates
+            .into_iter()
+            .find(|kid| state.find(kid.as_str()).is_none())
+        {
+            Some(kid) => Ok(kid),
+            None if of_the_algorithm_there_was_one => Ok(self.fresh_kid()),
+            None => Err(KeyError::NameTaken(kid.to_string())),
+        }
+    }
+
+    async fn rotate_if_due(&self) -> Result<(), KeyError> {
+        let Some(after) = self.policy.rotate_after else {
+            return Ok(());
+        };
+        let (state, now) = (self.state(), self.clock.now());
+        let is_due = state.newest().is_some_and(|newest| {
+            newest.signs_from.saturating_add(after) <= now.saturating_add(PUBLISHED_AHEAD)
+        });
+        if !is_due {
+            return Ok(());
+        }
+        let key = generate(&self.policy).await?;
+        match self.succeed(self.fresh_kid(), key, false).await {
+            // Another issuer replaced it first.
+            Ok(_) | Err(KeyError::Contended) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn made(&self, kid: KeyName, key: SigningKey, immediately: bool) -> RingKey {
+        let batch = Batch::new(Partition::SYSTEM);
+        let now = self.clock.now();
+        RingKey {
+            kid,
+            key,
+            created_at: now,
+            signs_from: match immediately {
+                true => now,
+                false => now.saturating_add(PUBLISHED_AHEAD),
+            },
+            retires_at: None,
+            version: batch.version(),
+        }
+    }
+
+    fn put(&self, batch: Batch, key: &RingKey) -> Batch {
+        let row = self.name.row(&key.kid);
+        batch
+            .absent(&row)
+            .put(&row, key.encode(self.name, &self.vault))
+    }
+
+    fn retired(&self, batch: Batch, key: &RingKey, at: Timestamp) -> Batch {
+        let row = self.name.row(&key.kid);
+        let stored = key.encode_retiring(self.name, &self.vault, Some(at));
+        batch
+            .at_version(&row, key.version)
+            .put_until(&row, stored, at)
+    }
+
+    fn fresh_kid(&self) -> KeyName {
+        let suffix: String = random::<4>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let stem = match self.name {
+            RingName::Server => self.policy.kid.as_str(),
+            RingName::Organization(_) => "org",
+        };
+        // A name at its greatest length leaves no room for a suffix.
+        let stem: String = stem.chars().take(100).collect();
+        KeyName::try_from(format!("{stem}-{suffix}").as_str())
+            .expect("a name and hexadecimal digits")
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<(), KeyError> {
+        let outcome = self.store.commit(batch).await?;
+        self.load().await?;
+        match outcome {
+            Outcome::Committed => Ok(()),
+            Outcome::Conflict => Err(KeyError::Contended),
+        }
+    }
+
+    async fn load(&self) -> Result<(), KeyError> {
+        let keys = self.name.load(&*self.store, &self.vault).await?;
+        let known = self.state();
+        let versions = |keys: &[RingKey]| keys.iter().map(|key| key.version).collect::<Vec<_>>();
+        if versions(&keys) != versions(&known.keys) {
+            self.state
+                .store(Arc::new(state(keys, &self.policy, &self.clock)?));
+        }
+        Ok(())
+    }
+}
+
+fn state(
+    keys: Vec<RingKey>,
+    policy: &KeyPolicy,
+    clock: &Arc<dyn Clock>,
+) -> Result<State, KeyError> {
+    let public = keys.iter().map(|key| key.key.public_jwk(key.kid.as_str()));
+    let set = KeySet::from_jwks(public);
+    let document = set.to_json().into();
+    // What a token is depends neither on its audience nor on what the issuer was called when it was signed. Whoever
+    // serves its bearer looks at that.
+    let verifier = Verifier::builder("any", "any")
+        .danger_accept_any_audience()
+        .danger_accept_any_issuer()
+        .keys(set)
+        .clock(Arc::clone(clock))
+        // A token can be revoked for as long as any verifier may accept it.
+        .leeway(GREATEST_LEEWAY)
+        .build()
+        .map_err(KeyError::Cryptography)?;
+    Ok(State {
+        keys,
+        preferred: policy.algorithm,
+        document,
+        verifier,
+    })
+}
+
+/// Makes a key. An RSA key takes a good part of a second, so this never holds up a thread that serves requests.
+async fn generate(policy: &KeyPolicy) -> Result<SigningKey, KeyError> {
+    let (algorithm, bits) = (policy.algorithm, policy.rsa_bits);
+    let made = tokio::task::spawn_blocking(move || SigningKey::generate_sized(algorithm, bits));
+    let made = made.await.expect("generating a key does not panic");
+    made.map_err(KeyError::Cryptography)
+}
