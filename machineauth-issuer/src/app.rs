@@ -23,6 +23,7 @@ use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::events::feed::Feed;
 use crate::maintenance;
+use crate::protection::Limits;
 use crate::store::{DynStore, StoreError};
 
 /// The application. Clones share everything.
@@ -56,6 +57,8 @@ pub struct Inner {
     pub metadata: Bytes,
     /// The signing keys.
     pub keys: Arc<KeyRings>,
+    /// Who may call how often.
+    pub limits: Limits,
     /// The revocation feed.
     pub feed: Feed,
     /// Requests answered since the start.
@@ -150,6 +153,7 @@ impl App {
                 config.keys.algorithm,
             ),
             feed,
+            limits: Limits::new(&config.protection),
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),

@@ -1,32 +1,195 @@
-//! Where a request comes from.
+//! Where a request comes from, and what it is called in logs.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use http::header::HeaderName;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+use machineauth_core::crypto::random;
 
 use crate::app::App;
+
+/// Names a request, in logs and in its answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const MAX_REQUEST_ID: usize = 128;
 
 /// The other end of a connection, as the accept loop saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// Names a request, in logs and in its answer: letters, digits and `.`, `_`, `-` only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The client's address.
+    /// The client's address: the other end of the connection, or where a trusted proxy says that it got the request from.
     pub address: IpAddr,
+    /// Whether the request came by TLS, as far as a trusted proxy says.
+    pub is_secure: bool,
+    /// What the request is called.
+    pub request_id: RequestId,
+}
+
+impl RequestId {
+    fn mint() -> Self {
+        let hexadecimal: String = random::<12>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self(hexadecimal.into())
+    }
+
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
+        let fits = (1..=MAX_REQUEST_ID).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+        fits.then(|| Self(text.into()))
+    }
+
+    /// As the value of a header.
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("letters and digits fit a header")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Origin {
+    /// Where a request over a connection from `peer` comes from. What its headers say counts only when the peer is one of
+    /// the trusted proxies (I7).
+    pub fn of(peer: Option<Peer>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        // An IPv4 client of a socket for both is shown as what it is.
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| {
+            peer.ip().to_canonical()
+        });
+        if !is_trusted(peer) {
+            return Self {
+                address: peer,
+                is_secure: false,
+                request_id: RequestId::mint(),
+            };
+        }
+        // Each proxy appends whom it got the request from: from the right, the first that is no proxy of ours.
+        let mut hops: Vec<&str> = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .collect();
+        let mut address = peer;
+        while let Some(hop) = hops.pop() {
+            let Ok(hop) = hop.parse::<IpAddr>() else {
+                break;
+            };
+            address = hop.to_canonical();
+            if !is_trusted(address) {
+                break;
+            }
+        }
+        let scheme = headers.get_all(X_FORWARDED_PROTO).iter().next_back();
+        let scheme = scheme
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let request_id = headers.get(X_REQUEST_ID).and_then(RequestId::parse);
+        Self {
+            address,
+            is_secure: scheme
+                .rsplit(',')
+                .next()
+                .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https")),
+            request_id: request_id.unwrap_or_else(RequestId::mint),
+        }
+    }
 }
 
 impl FromRequestParts<App> for Origin {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<Peer>();
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
-        Ok(Self {
-            // An IPv4 client of a socket for both is shown as what it is.
-            address: address.to_canonical(),
-        })
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        if let Some(origin) = parts.extensions.get::<Self>() {
+            return Ok(origin.clone());
+        }
+        let peer = parts.extensions.get::<Peer>().copied();
+        Ok(Self::of(
+            peer,
+            &parts.headers,
+            &app.config.protection.trusted_proxies,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(peer: &str, forwarded: &[&str]) -> IpAddr {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(X_FORWARDED_FOR, value.parse().unwrap());
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 1));
+        Origin::of(Some(peer), &headers, &trusted).address
+    }
+
+    /// I7
+    #[test]
+    fn the_client_is_the_last_that_no_proxy_of_ours_is() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(origin("192.0.2.1", &["203.0.113.9"]), address("192.0.2.1"));
+        assert_eq!(origin("10.0.0.1", &["203.0.113.9"]), address("203.0.113.9"));
+        assert_eq!(
+            origin("::ffff:10.0.0.1", &["203.0.113.9"]),
+            address("203.0.113.9")
+        );
+        // What the client made up stands to the left of what our proxies saw.
+        assert_eq!(
+            origin("10.0.0.1", &["1.2.3.4, 203.0.113.9, 10.0.0.2"]),
+            address("203.0.113.9")
+        );
+        assert_eq!(
+            origin("10.0.0.1", &["1.2.3.4", "203.0.113.9"]),
+            address("203.0.113.9")
+        );
+        assert_eq!(origin("10.0.0.1", &["nonsense"]), address("10.0.0.1"));
+        assert_eq!(
+            origin("10.0.0.1", &["203.0.113.9, nonsense"]),
+            address("10.0.0.1")
+        );
+        assert_eq!(origin("10.0.0.1", &[]), address("10.0.0.1"));
+        assert_eq!(origin("fd00::1", &["2001:db8::7"]), address("2001:db8::7"));
+    }
+
+    proptest::proptest! {
+        /// I22
+        #[test]
+        fn no_header_makes_the_reader_panic(value: Vec<u8>) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                let mut headers = HeaderMap::new();
+                for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID] {
+                    headers.append(name, value.clone());
+                }
+                let peer = Peer(SocketAddr::from(([127, 0, 0, 1], 1)));
+                let trusted = ["127.0.0.0/8".parse().unwrap()];
+                let _ = Origin::of(Some(peer), &headers, &trusted).request_id.header();
+            }
+        }
     }
 }

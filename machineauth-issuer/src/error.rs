@@ -20,6 +20,7 @@ use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
+use crate::protection::buckets::Exhausted;
 use crate::store::StoreError;
 use crate::telemetry::Chain;
 
@@ -55,6 +56,8 @@ pub enum OAuthError {
     InvalidScope(&'static str),
     /// The client may not have tokens for that audience (RFC 8707 §2).
     InvalidTarget(&'static str),
+    /// Too many requests, or too many wrong secrets (RFC 6585 §4).
+    TooManyRequests(Exhausted),
     /// Trying again will help.
     TemporarilyUnavailable(Unavailable),
     /// A fault of ours, logged where it happened.
@@ -74,6 +77,10 @@ pub enum ApiError {
     InvalidToken,
     /// The caller is known and may not do this.
     Forbidden(&'static str),
+    /// The request came without TLS.
+    HttpsRequired,
+    /// Too many requests, or too many wrong secrets (RFC 6585 §4).
+    TooManyRequests(Exhausted),
     /// There is no such object.
     NotFound(&'static str),
     /// There is no such method on this path.
@@ -165,6 +172,18 @@ fn too_large(limit: usize) -> Response {
     )
 }
 
+fn too_many_requests(exhausted: Exhausted) -> Response {
+    let mut answer = answer(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        "too many requests, or too many wrong secrets; Retry-After says when to try again",
+    );
+    let seconds = exhausted.retry_after.as_secs_f64().ceil().max(1.0);
+    let seconds = HeaderValue::try_from(seconds.to_string()).expect("digits fit a header");
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
+    answer
+}
+
 fn unavailable(why: Unavailable) -> Response {
     let mut answer = answer(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -202,6 +221,7 @@ impl IntoResponse for OAuthError {
             ),
             Self::InvalidScope(what) => bad_request("invalid_scope", what),
             Self::InvalidTarget(what) => bad_request("invalid_target", what),
+            Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
             Self::TemporarilyUnavailable(why) => unavailable(why),
             Self::ServerError => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -234,6 +254,12 @@ impl IntoResponse for ApiError {
                 ),
             ),
             Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, "forbidden", what),
+            Self::HttpsRequired => answer(
+                StatusCode::FORBIDDEN,
+                "https_required",
+                "this server is reached by https only",
+            ),
+            Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
             Self::NotFound(what) => answer(StatusCode::NOT_FOUND, "not_found", what),
             Self::MethodNotAllowed => answer(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -429,6 +455,18 @@ impl From<KeyError> for ApiError {
                 Self::ServerError
             }
         }
+    }
+}
+
+impl From<Exhausted> for OAuthError {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::TooManyRequests(exhausted)
+    }
+}
+
+impl From<Exhausted> for ApiError {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::TooManyRequests(exhausted)
     }
 }
 

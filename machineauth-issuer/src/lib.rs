@@ -19,6 +19,7 @@ pub mod events;
 pub mod maintenance;
 pub mod oauth;
 pub mod paths;
+pub mod protection;
 pub mod routes;
 pub mod server;
 pub mod store;

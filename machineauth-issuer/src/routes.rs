@@ -1,15 +1,12 @@
 //! Every path of the HTTP API with its handlers, in one table.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 
 use crate::api::{agents, api_keys, auth, keys, me, organizations, service, teams, verify};
 use crate::app::App;
@@ -18,6 +15,8 @@ use crate::oauth::{introspect, metadata, revocations, revoke, token};
 use crate::paths::{
     AGENTS, INTROSPECT, JWKS, OAUTH_METADATA, OPENID_METADATA, REFRESH, REVOCATIONS, REVOKE, TOKEN,
 };
+use crate::protection::gate::gate;
+use crate::protection::origins;
 
 /// How long a request may take until its answer begins, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -116,7 +115,8 @@ pub fn router(app: App) -> Router {
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
         .layer(from_fn(within_time))
-        .layer(from_fn_with_state(app.clone(), every_answer))
+        .layer(origins::layer(&app))
+        .layer(from_fn_with_state(app.clone(), gate))
         .with_state(app)
 }
 
@@ -126,20 +126,4 @@ async fn within_time(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => ApiError::Timeout.into_response(),
     }
-}
-
-/// Counts the request, and sets what every answer carries. What does not say that it may be cached may not (I4).
-async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
-    app.requests.fetch_add(1, Ordering::Relaxed);
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        HeaderName::from_static("referrer-policy"),
-        HeaderValue::from_static("no-referrer"),
-    );
-    response
 }

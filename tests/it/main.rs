@@ -14,6 +14,7 @@ mod login;
 mod metadata;
 mod organizations;
 mod outage;
+mod protection;
 mod refresh;
 mod resource_server;
 mod revocation;

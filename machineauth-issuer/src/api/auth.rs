@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::body::JsonBody;
-use super::caller::Caller;
+use super::caller::{Caller, by_password};
 use crate::app::App;
+use crate::context::Origin;
 use crate::domain::administrator::SESSION_LIFETIME;
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;
-use crate::domain::secret::SecretText;
 use crate::error::ApiError;
 
 /// What the one administrator is.
@@ -84,12 +84,16 @@ impl From<Organization> for Membership {
 }
 
 /// `POST /api/auth/login`
-pub async fn login(State(app): State<App>, JsonBody(login): JsonBody<Login>) -> Response {
-    let password: SecretText = login.password.into();
-    if app
-        .administrator
-        .recognizes(&login.username, password.reveal())
-    {
+pub async fn login(
+    State(app): State<App>,
+    origin: Origin,
+    JsonBody(login): JsonBody<Login>,
+) -> Response {
+    let proven = by_password(&app, &origin, &login.username, &login.password.into());
+    if let Err(error @ ApiError::TooManyRequests(_)) = proven {
+        return error.into_response();
+    }
+    if proven.is_ok() {
         tracing::info!("the administrator logged in");
         let token = app.administrator.begin_session(app.clock.now());
         return Json(LoginAnswer {

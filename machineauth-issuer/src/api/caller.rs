@@ -11,10 +11,11 @@ use machineauth_core::bearer::bearer_token;
 use super::bearer;
 use crate::app::App;
 use crate::basic::BasicCredentials;
+use crate::context::Origin;
 use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
-use crate::domain::api_keys::{self, ADMIN};
+use crate::domain::api_keys::{self, ADMIN, ApiKey};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
@@ -128,14 +129,17 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match Credential::read(parts)? {
+        let credential = Credential::read(parts)?;
+        let Ok(origin) = Origin::from_request_parts(parts, app).await;
+        match credential {
             Credential::Basic(basic) => {
-                match app.administrator.recognizes(&basic.user, &basic.password) {
-                    true => Ok(Self::Administrator),
-                    false => Err(ApiError::Unauthorized),
-                }
+                let password = basic.password.to_string().into();
+                by_password(app, &origin, &basic.user, &password)
             }
-            Credential::ApiKey(text) => by_api_key(app, &text).await,
+            Credential::ApiKey(text) => {
+                let key = by_text(app, &origin, &text).await?;
+                administered(&key.ok_or(ApiError::Unauthorized)?)
+            }
             Credential::Token(text) => by_token(app, &text).await,
         }
     }
@@ -185,9 +189,49 @@ impl Credential {
     }
 }
 
-async fn by_api_key(app: &App, text: &SecretText) -> Result<Caller, ApiError> {
+/// The administrator, by e-mail address and password.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`], or [`ApiError::TooManyRequests`] after too many wrong passwords (I6).
+pub fn by_password(
+    app: &App,
+    origin: &Origin,
+    user: &str,
+    password: &SecretText,
+) -> Result<Caller, ApiError> {
+    let attempt = app
+        .limits
+        .attempt(origin.address, user, password, app.clock.now())?;
+    if app.administrator.recognizes(user, password.reveal()) {
+        return Ok(Caller::Administrator);
+    }
+    if let Some(attempt) = attempt {
+        attempt.failed();
+    }
+    Err(ApiError::Unauthorized)
+}
+
+/// The API key whose text this is.
+///
+/// # Errors
+/// [`ApiError::TooManyRequests`] after too many wrong ones (I6), or the store's failure.
+pub async fn by_text(
+    app: &App,
+    origin: &Origin,
+    text: &SecretText,
+) -> Result<Option<ApiKey>, ApiError> {
+    let now = app.clock.now();
+    let attempt = app
+        .limits
+        .attempt(origin.address, api_keys::PREFIX, text, now)?;
     let key = app.api_keys.authenticate(text).await?;
-    let key = key.ok_or(ApiError::Unauthorized)?;
+    if let (None, Some(attempt)) = (&key, attempt) {
+        attempt.failed();
+    }
+    Ok(key)
+}
+
+fn administered(key: &ApiKey) -> Result<Caller, ApiError> {
     if !key.scopes.contains(ADMIN) {
         return Err(ApiError::Forbidden("the API key lacks the scope admin"));
     }

@@ -18,6 +18,7 @@ use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
 use crate::maintenance::clocks_disagree;
 use crate::paths;
+use crate::protection::LimitCounts;
 
 /// `GET /`
 pub async fn about() -> Json<Value> {
@@ -53,7 +54,11 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
     let requests = app.requests.load(Ordering::Relaxed);
     if accepts_prometheus(&headers) {
         let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        return Ok(([(CONTENT_TYPE, content_type)], prometheus(&stats, requests)).into_response());
+        return Ok((
+            [(CONTENT_TYPE, content_type)],
+            prometheus(&stats, requests, app.limits.counts()),
+        )
+            .into_response());
     }
     Ok(Json(StatsView::new(&stats, requests)).into_response())
 }
@@ -113,7 +118,7 @@ fn accepts_prometheus(headers: &HeaderMap) -> bool {
     accept.contains("text/plain") || accept.contains("application/openmetrics-text")
 }
 
-fn prometheus(stats: &Stats, requests: u64) -> String {
+fn prometheus(stats: &Stats, requests: u64, limits: LimitCounts) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: i128| {
         writeln!(
@@ -145,6 +150,24 @@ fn prometheus(stats: &Stats, requests: u64) -> String {
         "counter",
         "Revocations.",
         stats.tokens_revoked.into(),
+    );
+    metric(
+        "machineauth_rate_limited_total",
+        "counter",
+        "Requests that this process refused because there were too many.",
+        limits.limited.into(),
+    );
+    metric(
+        "machineauth_lockouts_total",
+        "counter",
+        "Requests that this process refused because of too many wrong secrets.",
+        limits.locked_out.into(),
+    );
+    metric(
+        "machineauth_organizations",
+        "gauge",
+        "Organizations that exist.",
+        stats.organizations.into(),
     );
     metric(
         "machineauth_agents",

@@ -9,8 +9,9 @@ use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
 use super::bearer;
-use super::caller::Credential;
+use super::caller::{Credential, by_text};
 use crate::app::App;
+use crate::context::Origin;
 use crate::domain::api_keys::ApiKey;
 use crate::domain::id::{AgentId, ClientId, OrganizationId, TeamId};
 use crate::domain::usage::Usage;
@@ -56,13 +57,14 @@ pub struct VerifiedKey {
 /// `GET /api/verify`
 pub async fn verify(
     State(app): State<App>,
+    origin: Origin,
     query: Result<Query<VerifyQuery>, axum::extract::rejection::QueryRejection>,
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|_| ApiError::InvalidRequest("audience: one text".into()))?;
     match Credential::read(&parts)? {
         Credential::Basic(_) => Err(ApiError::InvalidToken),
-        Credential::ApiKey(text) => match app.api_keys.authenticate(&text).await? {
+        Credential::ApiKey(text) => match by_text(&app, &origin, &text).await? {
             Some(key) => Ok(verified_key(key)),
             None => Err(ApiError::InvalidToken),
         },

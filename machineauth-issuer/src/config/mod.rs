@@ -20,6 +20,7 @@ use crate::domain::keys::KeyPolicy;
 use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
+use crate::protection::ProtectionSettings;
 
 /// The variables, for `--help`.
 pub const VARIABLES_HELP: &str = "\
@@ -45,6 +46,13 @@ Environment variables (defaults in brackets):
   REFRESH_CLIENT_AUTH      optional or required [optional; required in production]
   INTROSPECTION_AUTH       open or required, for introspection and revocation [open; required in production]
   REVOCATIONS_AUTH         open or required, for the revocation feed [open; required in production]
+  ALLOWED_ORIGINS          origins of pages that may call the API, separated by commas
+                           [http://localhost:3000; none in production]
+  REQUIRE_HTTPS            true or false: refuse requests that came without TLS [false]
+  TRUSTED_PROXIES          addresses or networks whose X-Forwarded-For and X-Forwarded-Proto count [none]
+  RATE_LIMIT_PER_ADDRESS   requests per second, 0 for any number [0; 1000 in production]
+  RATE_LIMIT_PER_CLIENT    token requests per second of one client, 0 for any number [0; 100 in production]
+  FAILURE_LIMIT            wrong secrets for one name from one address until it is locked out, 0 for any number [20]
   LOG                      a level, or directives as info,machineauth_issuer=debug [info]
 SERVER_KEY_FILE, SERVER_KEY_PREVIOUS_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
 
@@ -71,6 +79,8 @@ pub struct Config {
     pub grants: GrantSettings,
     /// Who must authenticate where.
     pub access: Access,
+    /// How the server is protected.
+    pub protection: ProtectionSettings,
     /// What is logged.
     pub log: String,
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use machineauth_core::crypto::Algorithm;
 
 use super::{
@@ -13,21 +14,22 @@ use super::{
 };
 use crate::domain::grants::{GrantSettings, ScopePolicy};
 use crate::domain::keys::KeyPolicy;
+use crate::domain::organization::Origin;
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::tokens::access::{Profile, TokenSettings};
 use crate::domain::vault::ServerKey;
+use crate::protection::ProtectionSettings;
 use crate::store::KeyName;
 
 const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
 const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
 const DEFAULT_STORE: &str = "machineauth.redb";
 const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
+const DEFAULT_ORIGIN: &str = "http://localhost:3000";
 const DEFAULT_AUDIENCE: &str = "machineauth-api";
 
 /// Documented variables that a later version honours. Setting one refuses to start: none is decoration.
-const NOT_YET: [&str; 5] = [
-    "ALLOWED_ORIGINS",
-    "REQUIRE_HTTPS",
+const NOT_YET: [&str; 3] = [
     "WEBHOOK_WORKER_COUNT",
     "WEBHOOK_MAX_RETRIES",
     "WEBHOOK_TIMEOUT_SECS",
@@ -92,6 +94,7 @@ impl Reader {
             tokens,
             grants: self.grants(),
             access: self.access(production),
+            protection: self.protection(production),
             log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -321,6 +324,62 @@ impl Reader {
                 .unwrap_or(default),
             revocations: self.choice("REVOCATIONS_AUTH", &open).unwrap_or(default),
         }
+    }
+
+    fn protection(&mut self, production: bool) -> ProtectionSettings {
+        let origins = if production { "" } else { DEFAULT_ORIGIN };
+        ProtectionSettings {
+            trusted_proxies: self.list("TRUSTED_PROXIES", "", "an address or a network", |text| {
+                let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+                text.parse().ok().or_else(address)
+            }),
+            rate_per_address: self
+                .count("RATE_LIMIT_PER_ADDRESS", if production { 1000 } else { 0 }),
+            rate_per_client: self.count("RATE_LIMIT_PER_CLIENT", if production { 100 } else { 0 }),
+            failure_limit: self.count("FAILURE_LIMIT", 20),
+            require_https: self
+                .choice("REQUIRE_HTTPS", &[("true", true), ("false", false)])
+                .unwrap_or(false),
+            allowed_origins: self.list(
+                "ALLOWED_ORIGINS",
+                origins,
+                "an origin as https://app.example.com",
+                |text| {
+                    Origin::try_from(text.to_owned())
+                        .ok()
+                        .map(|_| text.to_owned())
+                },
+            ),
+        }
+    }
+
+    fn count(&mut self, name: &str, default: u32) -> u32 {
+        self.parsed(name, "a number from 0 to 1000000", default, |text| {
+            text.parse().ok().filter(|count| *count <= 1_000_000)
+        })
+    }
+
+    /// Values separated by commas.
+    fn list<T>(
+        &mut self,
+        name: &str,
+        default: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let text = self.take(name).unwrap_or_else(|| default.to_owned());
+        let mut values = Vec::new();
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            match parse(part) {
+                Some(value) => values.push(value),
+                None => self.problem(name, &format!("{part:?} is not {allowed}")),
+            }
+        }
+        values
     }
 
     fn problem(&mut self, name: &str, what: &str) {

@@ -11,11 +11,13 @@ use super::params::Params;
 use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::config::ClientAuth;
-use crate::domain::agents::{Agents, Credentials, Presented, StoredAgent};
+use crate::context::Origin;
+use crate::domain::agents::{AuthenticationError, Credentials, Presented, StoredAgent};
 use crate::domain::api_keys::{self, ApiKey};
 use crate::domain::id::ClientId;
 use crate::domain::secret::SecretText;
 use crate::error::OAuthError;
+use crate::protection::failures::Attempt;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -66,14 +68,42 @@ pub fn require(presented: Presented) -> Result<Credentials, OAuthError> {
 /// # Errors
 /// `invalid_client`, or the store's failure.
 pub async fn authenticate(
-    agents: &Agents,
+    app: &App,
+    origin: &Origin,
     presented: Presented,
     policy: ClientAuth,
 ) -> Result<Option<Arc<StoredAgent>>, OAuthError> {
-    match (presented, policy) {
-        (Presented::Nothing | Presented::Name(_), ClientAuth::Optional) => Ok(None),
-        (presented, _) => Ok(Some(agents.authenticate(&require(presented)?).await?)),
+    if let (Presented::Nothing | Presented::Name(_), ClientAuth::Optional) = (&presented, policy) {
+        return Ok(None);
     }
+    let credentials = require(presented)?;
+    let attempt = attempt(app, origin, &credentials)?;
+    match app.agents.authenticate(&credentials).await {
+        Err(AuthenticationError::Refused) => {
+            if let Some(attempt) = attempt {
+                attempt.failed();
+            }
+            Err(OAuthError::UNKNOWN_CLIENT)
+        }
+        authenticated => Ok(Some(authenticated?)),
+    }
+}
+
+/// Lets the client present its secret, if it has not failed too often from where it is (I6).
+///
+/// # Errors
+/// [`OAuthError::TooManyRequests`]
+pub fn attempt<'a>(
+    app: &'a App,
+    origin: &Origin,
+    credentials: &Credentials,
+) -> Result<Option<Attempt<'a>>, OAuthError> {
+    let name = credentials.client_id.to_string();
+    let now = app.clock.now();
+    app.limits.admit_client(&name, now)?;
+    Ok(app
+        .limits
+        .attempt(origin.address, &name, &credentials.secret, now)?)
 }
 
 /// Who asks about tokens.
@@ -94,15 +124,23 @@ pub enum Asker {
 /// `invalid_client`, or the store's failure.
 pub async fn asker(
     app: &App,
+    origin: &Origin,
     headers: &HeaderMap,
     params: &mut Params,
 ) -> Result<Asker, OAuthError> {
     if let Some(text) = api_key(headers) {
+        let now = app.clock.now();
+        let attempt = app
+            .limits
+            .attempt(origin.address, api_keys::PREFIX, &text, now)?;
         let key = app.api_keys.authenticate(&text).await?;
+        if let (None, Some(attempt)) = (&key, attempt) {
+            attempt.failed();
+        }
         return key.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
     }
     let presented = read(headers, params)?;
-    let client = authenticate(&app.agents, presented, app.config.access.introspection).await?;
+    let client = authenticate(app, origin, presented, app.config.access.introspection).await?;
     Ok(client.map_or(Asker::Anybody, Asker::Client))
 }
 

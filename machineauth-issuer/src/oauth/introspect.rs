@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::client_auth::{self, Asker};
 use super::params::Params;
 use crate::app::App;
+use crate::context::Origin;
 use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
 use crate::error::{OAuthError, Unavailable};
 
@@ -98,10 +99,11 @@ impl Introspection {
 /// `POST /oauth/introspect`
 pub async fn introspect(
     State(app): State<App>,
+    origin: Origin,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Json<Introspection>, OAuthError> {
-    let asker = client_auth::asker(&app, &headers, &mut params).await?;
+    let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
     let token = match app.tokens.recognize(&params.require("token")?).await {
         Ok(token) => token,
         Err(Unrecognized::LongExpired) => return Ok(Json(Introspection::expired())),

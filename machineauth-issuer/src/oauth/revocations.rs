@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::client_auth;
 use super::params::Params;
 use crate::app::App;
+use crate::context::Origin;
 use crate::error::OAuthError;
 use crate::events::feed::FeedEvent;
 
@@ -23,11 +24,12 @@ const FEED_SCOPE: &str = "revocations:read";
 /// `GET /oauth/revocations`
 pub async fn revocations(
     State(app): State<App>,
+    origin: Origin,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OAuthError> {
     let presented = client_auth::read(&headers, &mut Params::none())?;
-    let client =
-        client_auth::authenticate(&app.agents, presented, app.config.access.revocations).await?;
+    let policy = app.config.access.revocations;
+    let client = client_auth::authenticate(&app, &origin, presented, policy).await?;
     if client.is_some_and(|client| !client.value.scopes.contains(FEED_SCOPE)) {
         return Err(OAuthError::InsufficientScope(
             "the feed needs the scope revocations:read",

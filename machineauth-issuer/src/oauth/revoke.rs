@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::client_auth::{self, Asker};
 use super::params::Params;
 use crate::app::App;
+use crate::context::Origin;
 use crate::domain::api_keys::ADMIN;
 use crate::domain::tokens::Revoker;
 use crate::error::OAuthError;
@@ -24,10 +25,11 @@ pub struct Revoked {
 /// organization.
 pub async fn revoke(
     State(app): State<App>,
+    origin: Origin,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Json<Revoked>, OAuthError> {
-    let asker = client_auth::asker(&app, &headers, &mut params).await?;
+    let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
     let revoker = match &asker {
         Asker::Anybody => Revoker::Holder,
         Asker::Client(client) => Revoker::Client(client.value.client_id),

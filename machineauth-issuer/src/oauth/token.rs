@@ -11,10 +11,12 @@ use super::client_auth;
 use super::params::Params;
 use crate::app::App;
 use crate::config::ClientAuth;
+use crate::context::Origin;
 use crate::domain::agent::MAX_SCOPE_TEXT;
 use crate::domain::agents::Presented;
-use crate::domain::grants::{Granted, Requested};
+use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::error::OAuthError;
+use crate::protection::failures::Attempt;
 
 /// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
 #[derive(Serialize)]
@@ -45,12 +47,13 @@ impl IntoResponse for Granted {
 /// `POST /oauth/token`
 pub async fn token(
     State(app): State<App>,
+    origin: Origin,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
     match params.require("grant_type")?.as_str() {
-        "client_credentials" => client_credentials(&app, &headers, params).await,
-        "refresh_token" => refresh_token(&app, &headers, params).await,
+        "client_credentials" => client_credentials(&app, &origin, &headers, params).await,
+        "refresh_token" => refresh_token(&app, &origin, &headers, params).await,
         _ => Err(OAuthError::UnsupportedGrantType),
     }
 }
@@ -58,30 +61,35 @@ pub async fn token(
 /// `POST /oauth/refresh`
 pub async fn refresh(
     State(app): State<App>,
+    origin: Origin,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
     match params.take("grant_type").as_deref() {
-        None | Some("refresh_token") => refresh_token(&app, &headers, params).await,
+        None | Some("refresh_token") => refresh_token(&app, &origin, &headers, params).await,
         Some(_) => Err(OAuthError::UnsupportedGrantType),
     }
 }
 
 async fn client_credentials(
     app: &App,
+    origin: &Origin,
     headers: &HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
     let credentials = client_auth::require(client_auth::read(headers, &mut params)?)?;
     let requested = requested(&mut params)?;
-    Ok(app
+    let attempt = client_auth::attempt(app, origin, &credentials)?;
+    let granted = app
         .grants
         .client_credentials(&credentials, &requested)
-        .await?)
+        .await;
+    answered(granted, attempt)
 }
 
 async fn refresh_token(
     app: &App,
+    origin: &Origin,
     headers: &HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
@@ -91,7 +99,22 @@ async fn refresh_token(
     }
     let token = params.require("refresh_token")?;
     let requested = requested(&mut params)?;
-    Ok(app.grants.refresh(&token, &client, &requested).await?)
+    let attempt = match &client {
+        Presented::Credentials(credentials) => client_auth::attempt(app, origin, credentials)?,
+        Presented::Nothing | Presented::Name(_) => None,
+    };
+    let granted = app.grants.refresh(&token, &client, &requested).await;
+    answered(granted, attempt)
+}
+
+fn answered(
+    granted: Result<Granted, GrantError>,
+    attempt: Option<Attempt<'_>>,
+) -> Result<Granted, OAuthError> {
+    if let (Err(GrantError::InvalidClient), Some(attempt)) = (&granted, attempt) {
+        attempt.failed();
+    }
+    Ok(granted?)
 }
 
 fn requested(params: &mut Params) -> Result<Requested, OAuthError> {

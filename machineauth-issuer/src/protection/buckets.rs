@@ -1,0 +1,177 @@
+//! Who did how much lately, in constant memory.
+//!
+//! A limit is the generic cell rate algorithm: each subject has a time from which on it owes nothing, every act moves that
+//! time on by one interval, and an act is refused that would move it further ahead of now than a burst allows. Subjects
+//! share a fixed number of cells by a hash that nobody outside can aim at, so that invented names cost no memory; two
+//! subjects that meet in a cell by chance share a limit.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use machineauth_core::clock::Timestamp;
+
+/// How many cells a limit has: half a megabyte.
+const CELLS: usize = 1 << 16;
+
+/// How much each subject may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many acts at once.
+    pub burst: u32,
+    /// After which time one act more is free.
+    pub interval: Duration,
+}
+
+/// A limit on what each of many subjects does.
+#[derive(Debug)]
+pub struct Buckets {
+    quota: Quota,
+    /// For each cell, the time from which on it owes nothing, in Unix microseconds.
+    cells: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+/// A subject that has used up what it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    /// After which time it may act again.
+    pub retry_after: Duration,
+}
+
+impl Buckets {
+    /// A limit with this quota for each subject.
+    pub fn new(quota: Quota) -> Self {
+        Self {
+            quota,
+            cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// How much each subject may do.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Whether the subject may act at `now`. Says how many acts more it would have at once.
+    ///
+    /// # Errors
+    /// When it has used up what it may.
+    pub fn check(&self, subject: impl Hash, now: Timestamp) -> Result<u32, Exhausted> {
+        self.judge(self.cell(subject).load(Ordering::Relaxed), micros(now))
+            .map(|(_, left)| left)
+    }
+
+    /// Counts an act of the subject at `now`. Says how many acts more it has at once.
+    ///
+    /// # Errors
+    /// When it has used up what it may; the act then does not count.
+    pub fn take(&self, subject: impl Hash, now: Timestamp) -> Result<u32, Exhausted> {
+        let (cell, now) = (self.cell(subject), micros(now));
+        let mut known = cell.load(Ordering::Relaxed);
+        loop {
+            let (next, left) = self.judge(known, now)?;
+            match cell.compare_exchange_weak(known, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(left),
+                Err(other) => known = other,
+            }
+        }
+    }
+
+    /// What a cell holds after one act more, and how many acts are left then.
+    fn judge(&self, owes_until: u64, now: u64) -> Result<(u64, u32), Exhausted> {
+        let interval = length(self.quota.interval);
+        let next = owes_until.max(now).saturating_add(interval);
+        let furthest = now.saturating_add(interval.saturating_mul(self.quota.burst.into()));
+        match furthest.checked_sub(next) {
+            None => Err(Exhausted {
+                retry_after: Duration::from_micros(next - furthest),
+            }),
+            Some(room) => {
+                let left = room / interval.max(1);
+                Ok((next, u32::try_from(left).unwrap_or(u32::MAX)))
+            }
+        }
+    }
+
+    fn cell(&self, subject: impl Hash) -> &AtomicU64 {
+        let hash = self.hasher.hash_one(subject);
+        let index = usize::try_from(hash % CELLS as u64).expect("there are fewer cells than that");
+        &self.cells[index]
+    }
+}
+
+fn micros(at: Timestamp) -> u64 {
+    at.as_millis().saturating_mul(1_000)
+}
+
+fn length(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const QUOTA: Quota = Quota {
+        burst: 5,
+        interval: Duration::from_secs(10),
+    };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn a_burst_is_free_and_then_one_act_after_each_interval() {
+        let buckets = Buckets::new(QUOTA);
+        for left in (0..5).rev() {
+            assert_eq!(buckets.take("a", at(0)), Ok(left));
+        }
+        let retry_after = Duration::from_secs(10);
+        assert_eq!(buckets.take("a", at(0)), Err(Exhausted { retry_after }));
+        assert_eq!(buckets.check("a", at(0)), Err(Exhausted { retry_after }));
+        assert_eq!(buckets.take("a", at(10)), Ok(0));
+        assert!(buckets.take("a", at(10)).is_err());
+        assert_eq!(
+            buckets.take("b", at(0)),
+            Ok(4),
+            "another subject has its own"
+        );
+    }
+
+    proptest! {
+        /// However the acts come, in any stretch of time no more are allowed than the quota says.
+        #[test]
+        fn no_stretch_of_time_has_more_than_its_quota(pauses in prop::collection::vec(0_u64..30, 1..100)) {
+            let buckets = Buckets::new(QUOTA);
+            let mut now = 0;
+            let mut allowed = Vec::new();
+            for pause in pauses {
+                now += pause;
+                if buckets.take("a", at(now)).is_ok() {
+                    allowed.push(now);
+                }
+            }
+            for (first, start) in allowed.iter().enumerate() {
+                for (last, end) in allowed.iter().enumerate().skip(first) {
+                    let most = 5 + (end - start) / 10;
+                    prop_assert!((last - first + 1) as u64 <= most, "{allowed:?}");
+                }
+            }
+        }
+    }
+
+    /// I6
+    #[test]
+    fn a_million_invented_names_cost_no_memory_and_lock_out_few() {
+        let buckets = Buckets::new(QUOTA);
+        for name in 0..1_000_000_u32 {
+            let _ = buckets.take(("invented", name), at(0));
+        }
+        assert_eq!(buckets.cells.len(), CELLS);
+    }
+}

@@ -1,0 +1,108 @@
+//! The first and the last that happens to every request: where it comes from, whether it may come in, what every answer
+//! carries.
+
+use std::sync::atomic::Ordering;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue};
+use tracing::Instrument as _;
+
+use super::buckets::Quota;
+use crate::app::App;
+use crate::context::{Origin, Peer, X_REQUEST_ID};
+use crate::error::ApiError;
+
+const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+/// The form of draft-ietf-httpapi-ratelimit-headers-10.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const NO_CONTENT_AT_ALL: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const TWO_YEARS: HeaderValue = HeaderValue::from_static("max-age=63072000");
+/// Asked by machines beside the server, which know no certificates.
+const HEALTH: &str = "/health";
+
+/// Lets a request in, and finishes its answer. What does not say that it may be cached may not (I4).
+pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    app.requests.fetch_add(1, Ordering::Relaxed);
+    let peer = request.extensions().get::<Peer>().copied();
+    let settings = &app.config.protection;
+    let origin = Origin::of(peer, request.headers(), &settings.trusted_proxies);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        id = %origin.request_id,
+        method = %request.method(),
+        route,
+        address = %origin.address,
+    );
+    let request_id = origin.request_id.header();
+    let is_secure = origin.is_secure;
+    let admitted = app.limits.admit(origin.address, app.clock.now());
+    let is_health = request.uri().path().starts_with(HEALTH);
+    let mut response = async {
+        if settings.require_https && !is_secure && !is_health {
+            return ApiError::HttpsRequired.into_response();
+        }
+        match admitted {
+            Err(exhausted) => ApiError::TooManyRequests(exhausted).into_response(),
+            Ok(_) => {
+                request.extensions_mut().insert(origin);
+                let response = next.run(request).await;
+                tracing::debug!(status = response.status().as_u16(), "answered");
+                response
+            }
+        }
+    }
+    .instrument(span)
+    .await;
+    let headers = response.headers_mut();
+    finish(headers, is_secure && settings.require_https);
+    headers.insert(X_REQUEST_ID, request_id);
+    if let Ok(Some((quota, left))) = admitted {
+        announce(headers, quota, left);
+    }
+    response
+}
+
+fn finish(headers: &mut HeaderMap, is_https_only: bool) {
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(NO_CONTENT_AT_ALL);
+    if is_https_only {
+        headers.insert(STRICT_TRANSPORT_SECURITY, TWO_YEARS);
+    }
+}
+
+fn announce(headers: &mut HeaderMap, quota: Quota, left: u32) {
+    let window = quota
+        .interval
+        .saturating_mul(quota.burst)
+        .as_secs_f64()
+        .ceil();
+    let policy = format!("\"address\";q={};w={window}", quota.burst);
+    let reset = quota
+        .interval
+        .saturating_mul(quota.burst.saturating_sub(left))
+        .as_secs_f64()
+        .ceil();
+    let state = format!("\"address\";r={left};t={reset}");
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+        let value = HeaderValue::try_from(value).expect("digits and names fit a header");
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,151 @@
+//! What stands between the network and the handlers: who may call how often, and from where.
+
+pub mod buckets;
+pub mod failures;
+pub mod gate;
+pub mod origins;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use machineauth_core::clock::Timestamp;
+
+use self::buckets::{Buckets, Exhausted, Quota};
+use self::failures::{Attempt, Failures};
+use crate::domain::secret::SecretText;
+
+/// How many seconds of its rate a client may use at once.
+const BURST_SECONDS: u32 = 2;
+
+/// How the server is protected.
+#[derive(Debug, Clone)]
+pub struct ProtectionSettings {
+    /// Proxies whose word about the client's address and scheme counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests per second of one address; 0 for any number.
+    pub rate_per_address: u32,
+    /// Token requests per second of one client; 0 for any number.
+    pub rate_per_client: u32,
+    /// Wrong secrets at once, for one name from one address; 0 for any number.
+    pub failure_limit: u32,
+    /// Whether requests without TLS are refused.
+    pub require_https: bool,
+    /// Origins whose pages may call the API (CORS).
+    pub allowed_origins: Vec<String>,
+}
+
+/// The limits of the server, and how often they were met.
+#[derive(Debug)]
+pub struct Limits {
+    per_address: Option<Buckets>,
+    per_client: Option<Buckets>,
+    failures: Option<Failures>,
+    limited: AtomicU64,
+    locked_out: AtomicU64,
+}
+
+/// How often limits were met since the start.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitCounts {
+    /// Requests refused because there were too many.
+    pub limited: u64,
+    /// Requests refused because of too many wrong secrets.
+    pub locked_out: u64,
+}
+
+impl Limits {
+    /// The limits that the settings ask for.
+    pub fn new(settings: &ProtectionSettings) -> Self {
+        Self {
+            per_address: rate(settings.rate_per_address),
+            per_client: rate(settings.rate_per_client),
+            failures: (settings.failure_limit > 0).then(|| Failures::new(settings.failure_limit)),
+            limited: AtomicU64::new(0),
+            locked_out: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request of an address. Says the quota and how much of it is left, where there is one.
+    ///
+    /// # Errors
+    /// When the address makes too many.
+    pub fn admit(
+        &self,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<Option<(Quota, u32)>, Exhausted> {
+        let Some(buckets) = &self.per_address else {
+            return Ok(None);
+        };
+        let left = buckets.take(address_block(address), now);
+        self.counted(left).map(|left| Some((buckets.quota(), left)))
+    }
+
+    /// Counts a token request of a client.
+    ///
+    /// # Errors
+    /// When the client makes too many.
+    pub fn admit_client(&self, client: &str, now: Timestamp) -> Result<(), Exhausted> {
+        match &self.per_client {
+            Some(buckets) => self.counted(buckets.take(client, now)).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets an address present a secret for a name. `None` when failures are not counted.
+    ///
+    /// # Errors
+    /// When it has failed too often.
+    pub fn attempt(
+        &self,
+        address: IpAddr,
+        name: &str,
+        secret: &SecretText,
+        now: Timestamp,
+    ) -> Result<Option<Attempt<'_>>, Exhausted> {
+        let Some(failures) = &self.failures else {
+            return Ok(None);
+        };
+        let attempt = failures.attempt(address, name, secret, now);
+        if attempt.is_err() {
+            self.locked_out.fetch_add(1, Ordering::Relaxed);
+        }
+        attempt.map(Some)
+    }
+
+    /// How often limits were met.
+    pub fn counts(&self) -> LimitCounts {
+        LimitCounts {
+            limited: self.limited.load(Ordering::Relaxed),
+            locked_out: self.locked_out.load(Ordering::Relaxed),
+        }
+    }
+
+    fn counted<T>(&self, taken: Result<T, Exhausted>) -> Result<T, Exhausted> {
+        if taken.is_err() {
+            self.limited.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+fn rate(per_second: u32) -> Option<Buckets> {
+    let interval = Duration::from_secs(1).checked_div(per_second)?;
+    Some(Buckets::new(Quota {
+        burst: per_second.saturating_mul(BURST_SECONDS),
+        interval,
+    }))
+}
+
+/// What is one client's: a whole /64 of IPv6, which one machine can have to itself.
+fn address_block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        address => address,
+    }
+}
