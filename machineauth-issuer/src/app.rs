@@ -160,7 +160,7 @@ impl App {
                 vault: Arc::clone(&vault),
                 agents: Arc::clone(&agents),
                 keys: Arc::clone(&keys),
-                minter: Minter::new(config.tokens.clone()),
+                minter: Minter::new(config.tokens.clone(), Arc::clone(&vault)),
                 settings: config.grants.clone(),
             },
             tokens: Tokens {

@@ -2,6 +2,8 @@
 
 /// The token endpoint.
 pub const TOKEN: &str = "/oauth/token";
+/// The token endpoint of machine clients.
+pub const MACHINE_TOKEN: &str = "/v1/oauth/token";
 /// The introspection endpoint.
 pub const INTROSPECT: &str = "/oauth/introspect";
 /// The revocation endpoint.

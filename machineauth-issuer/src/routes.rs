@@ -8,12 +8,15 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
-use crate::api::{agents, api_keys, auth, keys, me, organizations, service, teams, verify};
+use crate::api::{
+    agents, api_keys, auth, keys, machine_clients, me, organizations, service, teams, verify,
+};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
 use crate::paths::{
-    AGENTS, INTROSPECT, JWKS, OAUTH_METADATA, OPENID_METADATA, REFRESH, REVOCATIONS, REVOKE, TOKEN,
+    AGENTS, INTROSPECT, JWKS, MACHINE_TOKEN, OAUTH_METADATA, OPENID_METADATA, REFRESH, REVOCATIONS,
+    REVOKE, TOKEN,
 };
 use crate::protection::gate::gate;
 use crate::protection::origins;
@@ -41,6 +44,7 @@ pub fn router(app: App) -> Router {
         .route(OAUTH_METADATA, get(metadata::metadata))
         .route(OPENID_METADATA, get(metadata::metadata))
         .route(TOKEN, post(token::token))
+        .route(MACHINE_TOKEN, post(token::token))
         .route(REFRESH, post(token::refresh))
         .route(INTROSPECT, post(introspect::introspect))
         .route(REVOKE, post(revoke::revoke))
@@ -102,6 +106,25 @@ pub fn router(app: App) -> Router {
         .route(
             "/api/organizations/{organization_id}/api-keys/{key_id}",
             delete(api_keys::delete),
+        )
+        .route(
+            "/v1/organizations/{organization_id}/machine-clients",
+            get(machine_clients::list).post(machine_clients::create),
+        )
+        .route(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            get(machine_clients::get)
+                .put(machine_clients::update)
+                .patch(machine_clients::update)
+                .delete(machine_clients::delete),
+        )
+        .route(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/rotate",
+            post(machine_clients::rotate),
+        )
+        .route(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
+            delete(machine_clients::cancel_secret),
         )
         .route("/api/stats", get(service::stats))
         .route("/api/auth/login", post(auth::login))

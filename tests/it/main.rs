@@ -11,6 +11,7 @@ mod journey;
 mod keys;
 mod layering;
 mod login;
+mod machine_clients;
 mod metadata;
 mod organizations;
 mod outage;

@@ -16,6 +16,8 @@ struct Tenant {
     team: String,
     key: String,
     secret: String,
+    machine: String,
+    machine_secret: String,
     credentials: [String; 2],
 }
 
@@ -58,7 +60,23 @@ impl Tenant {
         let graced = secrets
             .iter()
             .find(|secret| secret["expires_at"].is_string());
+        let path = format!("/v1/organizations/{organization}/machine-clients");
+        let machine = issuer
+            .admin(Method::POST, &path, Some(json!({ "name": "m" })))
+            .await
+            .str("clientId");
+        let path = format!("{path}/{machine}");
+        issuer
+            .admin(Method::POST, &format!("{path}/rotate"), None)
+            .await;
+        let secrets = issuer.admin(Method::GET, &path, None).await.json();
+        let secrets = secrets["secrets"].as_array().unwrap().clone();
+        let machine_secret = secrets
+            .iter()
+            .find(|secret| secret["expiresAt"].is_string());
         Self {
+            machine,
+            machine_secret: machine_secret.unwrap()["id"].as_str().unwrap().to_owned(),
             agent,
             secret: graced.unwrap()["id"].as_str().unwrap().to_owned(),
             team,
@@ -69,11 +87,16 @@ impl Tenant {
     }
 
     fn path(&self, template: &str) -> String {
+        let secret = match template.contains("machine-clients") {
+            true => &self.machine_secret,
+            false => &self.secret,
+        };
         template
+            .replace("{client_id}", &self.machine)
             .replace("{organization_id}", &self.organization)
             .replace("{team_id}", &self.team)
             .replace("{key_id}", &self.key)
-            .replace("{secret_id}", &self.secret)
+            .replace("{secret_id}", secret)
             .replace("{id}", &self.agent)
     }
 }
@@ -109,6 +132,54 @@ fn routes() -> Vec<(Method, &'static str, Option<Value>, For)> {
         (
             Method::POST,
             "/api/agents/{id}/reactivate",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/v1/organizations/{organization_id}/machine-clients",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/v1/organizations/{organization_id}/machine-clients",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::PUT,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::PATCH,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/rotate",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
             None,
             For::Tenant,
         ),
@@ -227,7 +298,9 @@ fn every_administrative_route_with_an_object_is_tried() {
     let listed = routes();
     for path in source
         .split('"')
-        .filter(|text| text.starts_with("/api/") && text.contains('{'))
+        .filter(|text| {
+            (text.starts_with("/api/") || text.starts_with("/v1/")) && text.contains('{')
+        })
         // The server's own keys are no tenant's: tests/it/keys.rs has them.
         .filter(|text| !text.starts_with("/api/keys/"))
     {

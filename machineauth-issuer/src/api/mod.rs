@@ -9,6 +9,7 @@ pub mod caller;
 pub mod date;
 pub mod etag;
 pub mod keys;
+pub mod machine_clients;
 pub mod me;
 pub mod organizations;
 pub mod page;

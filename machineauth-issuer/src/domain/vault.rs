@@ -110,6 +110,7 @@ struct WrappedKey {
 pub struct Vault {
     data_key: KeyName,
     sealing: AeadKey,
+    tokens: AeadKey,
     client_secrets: HmacKey,
     refresh_tokens: HmacKey,
     api_keys: HmacKey,
@@ -180,6 +181,7 @@ impl Vault {
         Self {
             data_key,
             sealing: AeadKey::new(&hkdf_sha256(key, b"machineauth sealing")),
+            tokens: AeadKey::new(&hkdf_sha256(key, b"machineauth opaque tokens")),
             client_secrets: HmacKey::new(&hkdf_sha256(key, b"machineauth client secrets")),
             refresh_tokens: HmacKey::new(&hkdf_sha256(key, b"machineauth refresh tokens")),
             api_keys: HmacKey::new(&hkdf_sha256(key, b"machineauth API keys")),
@@ -212,6 +214,16 @@ impl Vault {
         message.extend_from_slice(owner.as_bytes());
         message.extend_from_slice(secret.reveal().as_bytes());
         self.client_secrets.sign(&message)
+    }
+
+    /// Encrypts the claims of an opaque access token.
+    pub fn seal_token(&self, claims: &[u8]) -> String {
+        base64url::encode(self.tokens.seal(claims, b""))
+    }
+
+    /// Opens what [`Vault::seal_token`] made. `None` for everything else.
+    pub fn open_token(&self, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.tokens.open(&base64url::decode(sealed)?, b"").ok()
     }
 
     /// The keyed hash under which an API key is found.

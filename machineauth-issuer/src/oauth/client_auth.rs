@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::config::ClientAuth;
 use crate::context::Origin;
+use crate::domain::agent::parse_machine_client_id;
 use crate::domain::agents::{AuthenticationError, Credentials, Presented, StoredAgent};
 use crate::domain::api_keys::{self, ApiKey};
 use crate::domain::id::ClientId;
@@ -165,7 +166,10 @@ fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {
 
 /// A `client_id` that is not one of ours belongs to an unknown client.
 fn client_id(text: &str) -> Result<ClientId, OAuthError> {
-    text.parse().map_err(|_| OAuthError::UNKNOWN_CLIENT)
+    match parse_machine_client_id(text) {
+        Some(client_id) => Ok(client_id),
+        None => text.parse().map_err(|_| OAuthError::UNKNOWN_CLIENT),
+    }
 }
 
 /// RFC 6749 §2.3.1 has both halves form-encoded; many clients send them raw. Our identifiers and secrets hold only

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::client_auth::{self, Asker};
 use super::params::Params;
@@ -39,6 +40,14 @@ pub struct Introspection {
     jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<String>,
+    /// The only dock that the token is good for.
+    #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
+    dock_id: Option<Value>,
+    /// Whom the client's acts are ascribed to.
+    #[serde(rename = "partyId", skip_serializing_if = "Option::is_none")]
+    party_id: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +98,10 @@ impl Introspection {
                     sub: Some(claims.subject.clone()),
                     jti: claims.jwt_id.clone(),
                     agent_id: claims.agent_id.clone(),
+                    org_id: claims.organization_id.clone(),
+                    dock_id: claims.extra.get("dockId").cloned(),
+                    party_id: claims.extra.get("partyId").cloned(),
+                    client_id: claims.client_id.clone().or(answer.client_id),
                     ..answer
                 }
             }

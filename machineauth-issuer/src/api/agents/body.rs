@@ -77,6 +77,7 @@ impl AgentBody {
         Ok(NewAgent {
             organization_id: named(self.organization_id.take(), AgentError::NoSuchOrganization)?,
             team_id: named(self.team_id.take(), AgentError::NoSuchTeam)?,
+            machine: None,
             expires_in: self.expires_in.take().map(Duration::from_secs),
             profile: self.into_profile()?,
         })
@@ -129,7 +130,11 @@ impl AgentBody {
     }
 }
 
-fn scopes(texts: &[String]) -> Result<ScopeSet, ApiError> {
+/// The scopes that a body names.
+///
+/// # Errors
+/// When they are too many, or one is none.
+pub fn scopes(texts: &[String]) -> Result<ScopeSet, ApiError> {
     // Before the set is made: making one compares each with all before it.
     if texts.len() > MAX_SCOPES {
         return Err(AgentError::from(InvalidAgent::Scopes).into());

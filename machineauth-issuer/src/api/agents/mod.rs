@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-pub use self::body::{ActionBody, AgentBody, Status};
+pub use self::body::{ActionBody, AgentBody, Status, scopes};
 pub use self::view::{
     AgentList, AgentView, CreatedAgent, Done, OneAgent, RotatedSecret, SecretList, SecretView,
 };

@@ -1,10 +1,12 @@
 //! An agent: our stored OAuth client, and what it may have.
 
+mod machine;
 mod profile;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use machine::*;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::crypto::constant_time_eq;
 use machineauth_core::scope::ScopeSet;
@@ -24,7 +26,7 @@ pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 86_400);
 /// How many secrets of an agent live at the same time, at most.
 const MAX_SECRETS: usize = 2;
 
-const SECRET_PREFIX: &str = "cs_";
+const AGENT_SECRET_PREFIX: &str = "cs_";
 
 /// The stored record of an agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Agent {
     /// The team of that organization that it belongs to.
     #[serde(default)]
     pub team_id: Option<TeamId>,
+    /// What makes it a machine client, if it is one.
+    #[serde(default)]
+    pub machine: Option<MachineClient>,
     /// For people.
     pub name: String,
     /// For people. May be empty.
@@ -156,6 +161,7 @@ impl Agent {
             client_id: ClientId::random_in(id.partition()),
             organization_id: new.organization_id,
             team_id: new.team_id,
+            machine: new.machine,
             name: String::new(),
             description: String::new(),
             tags: Vec::new(),
@@ -183,6 +189,14 @@ impl Agent {
     pub fn apply(&mut self, change: AgentChange, now: Timestamp) {
         change.apply(self);
         self.updated_at = now;
+    }
+
+    /// What the agent is called in OAuth.
+    pub fn client_name(&self) -> String {
+        match &self.machine {
+            Some(_) => machine_client_id(self.client_id),
+            None => self.client_id.to_string(),
+        }
     }
 
     /// The partition in which the agent and all that belongs to it lives.
@@ -231,7 +245,10 @@ impl Agent {
     }
 
     fn add_secret(&mut self, vault: &Vault, now: Timestamp) -> SecretText {
-        let secret = SecretText::generate(SECRET_PREFIX);
+        let secret = SecretText::generate(match &self.machine {
+            Some(_) => machine::SECRET_PREFIX,
+            None => AGENT_SECRET_PREFIX,
+        });
         self.secrets.push(StoredSecret {
             id: SecretId::random(),
             key: vault.data_key().to_string(),

@@ -6,7 +6,7 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde_json::{Map, Value};
 
-use super::Agent;
+use super::{Agent, MachineClient};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::text;
@@ -76,6 +76,8 @@ pub struct NewAgent {
     pub organization_id: Option<OrganizationId>,
     /// Its team there.
     pub team_id: Option<TeamId>,
+    /// What makes it a machine client, if it is to be one.
+    pub machine: Option<MachineClient>,
     /// How long it gets tokens; 1 s to [`MAX_EXPIRES_IN`].
     pub expires_in: Option<Duration>,
     /// Everything else. A name must be among it.

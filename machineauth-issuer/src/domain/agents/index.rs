@@ -29,6 +29,8 @@ pub enum Shelf {
     Organization(OrganizationId),
     /// Those of a team in an organization.
     Team(OrganizationId, TeamId),
+    /// The machine clients of an organization.
+    Machines(OrganizationId),
 }
 
 /// What a list is ordered by.
@@ -59,13 +61,20 @@ impl Shelf {
         std::iter::once(Self::All)
             .chain(organization.map(Self::Organization))
             .chain(team.map(|(organization, team)| Self::Team(organization, team)))
+            .chain(
+                organization
+                    .filter(|_| agent.machine.is_some())
+                    .map(Self::Machines),
+            )
     }
 
     /// The partitions that hold part of the shelf.
     pub(super) fn partitions(self) -> Vec<Partition> {
         match self {
             Self::All => Partition::data().collect(),
-            Self::Organization(organization) | Self::Team(organization, _) => {
+            Self::Organization(organization)
+            | Self::Team(organization, _)
+            | Self::Machines(organization) => {
                 vec![organization.partition()]
             }
         }
@@ -76,6 +85,7 @@ impl Shelf {
             Self::All => key.with("all"),
             Self::Organization(organization) => key.with(organization),
             Self::Team(_, team) => key.with(team),
+            Self::Machines(organization) => key.with("machines").with(organization),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Access tokens: what they say, and signing them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
@@ -8,10 +9,11 @@ use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, ForeignId, TOKEN_PREFIX, TokenFormat};
 use crate::domain::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
 use crate::domain::keys::RingKey;
 use crate::domain::organization::{IssuerUrl, Organization};
+use crate::domain::vault::Vault;
 
 /// Which shape access tokens have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +52,10 @@ pub struct AccessContent<'a> {
     pub issued_at: Timestamp,
 }
 
-/// A signed access token.
+/// An access token.
 #[derive(Debug)]
 pub struct AccessToken {
-    /// The compact serialization (RFC 7515 §7.1).
+    /// The compact serialization (RFC 7515 §7.1), or a sealed value.
     pub text: String,
     /// The `exp` claim.
     pub expires_at: Timestamp,
@@ -63,6 +65,7 @@ pub struct AccessToken {
 #[derive(Debug)]
 pub struct Minter {
     settings: TokenSettings,
+    vault: Arc<Vault>,
 }
 
 /// The claims, in the order in which they are written.
@@ -71,7 +74,7 @@ struct AccessTokenClaims<'a> {
     iss: &'a str,
     sub: ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<ClientId>,
+    client_id: Option<String>,
     agent_id: AgentId,
     /// Empty while the agent belongs to no organization: the documented claims are always there.
     org_id: OrganizationClaim,
@@ -86,6 +89,12 @@ struct AccessTokenClaims<'a> {
     r#gen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fid: Option<FamilyId>,
+    /// The only dock that the token is good for.
+    #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
+    dock_id: Option<&'a str>,
+    /// Whom the client's acts are ascribed to.
+    #[serde(rename = "partyId", skip_serializing_if = "Option::is_none")]
+    party_id: Option<&'a str>,
     /// None of the above: those names are reserved.
     #[serde(flatten)]
     claims: &'a Map<String, Value>,
@@ -107,8 +116,8 @@ enum ScopeClaim<'a> {
 
 impl Minter {
     /// Makes tokens of this kind.
-    pub fn new(settings: TokenSettings) -> Self {
-        Self { settings }
+    pub fn new(settings: TokenSettings, vault: Arc<Vault>) -> Self {
+        Self { settings, vault }
     }
 
     /// What all tokens have in common.
@@ -116,7 +125,8 @@ impl Minter {
         &self.settings
     }
 
-    /// Signs an access token for `agent` of `organization` with `key`. It never outlives the agent.
+    /// Signs an access token for `agent` of `organization` with `key`, or seals it where its clients are to have opaque
+    /// ones. It never outlives the agent.
     ///
     /// # Errors
     /// When the cryptographic library fails.
@@ -133,13 +143,14 @@ impl Minter {
             .unwrap_or(self.settings.lifetime);
         let end = content.issued_at.saturating_add(lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
+        let machine = agent.machine.as_ref();
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
         let claims = AccessTokenClaims {
             iss: organization
                 .and_then(|organization| organization.issuer.as_ref())
                 .map_or(&self.settings.issuer, IssuerUrl::as_str),
             sub: agent.client_id,
-            client_id: rfc9068.then_some(agent.client_id),
+            client_id: (rfc9068 || agent.machine.is_some()).then(|| agent.client_name()),
             agent_id: agent.id,
             org_id: agent
                 .organization_id
@@ -155,18 +166,29 @@ impl Minter {
             jti: content.id,
             r#gen: agent.generation,
             fid: content.family,
+            dock_id: machine
+                .and_then(|machine| machine.dock_id.as_ref())
+                .map(ForeignId::as_str),
+            party_id: machine
+                .and_then(|machine| machine.party_id.as_ref())
+                .map(ForeignId::as_str),
             claims: &agent.claims,
         };
         let payload = serde_json::to_vec(&claims).expect("claims are plain data");
+        let expires_at = Timestamp::from_secs(end.as_secs());
+        if machine.is_some_and(|machine| machine.token_format == TokenFormat::Opaque) {
+            let sealed = self.vault.seal_token(&payload);
+            return Ok(AccessToken {
+                text: format!("{TOKEN_PREFIX}{sealed}"),
+                expires_at,
+            });
+        }
         let typ = if rfc9068 {
             Type::AccessToken
         } else {
             Type::Jwt
         };
         let text = sign_compact(&key.key, typ, key.kid.as_str(), &payload)?;
-        Ok(AccessToken {
-            text,
-            expires_at: Timestamp::from_secs(end.as_secs()),
-        })
+        Ok(AccessToken { text, expires_at })
     }
 }

@@ -14,7 +14,7 @@ use machineauth_core::scope::ScopeSet;
 use machineauth_core::verifier::Agent as VerifiedAgent;
 use refresh::RefreshToken;
 
-use super::agent::{Refusal, home};
+use super::agent::{Refusal, TOKEN_PREFIX, home};
 use super::agents::{Agents, Source, StoredAgent};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::keys::{KeyRings, RingName};
@@ -38,7 +38,7 @@ pub enum IssuedToken {
 /// An access token, and the identifiers in it.
 #[derive(Debug)]
 pub struct IssuedAccessToken {
-    verified: Arc<VerifiedAgent>,
+    claims: TokenClaims,
     agent: AgentId,
     organization: Option<OrganizationId>,
     client: ClientId,
@@ -52,6 +52,24 @@ pub struct IssuedAccessToken {
 pub struct Holder {
     /// The agent as it is now. It may be suspended.
     pub agent: StoredAgent,
+}
+
+/// What a token says, and why that is believed.
+#[derive(Debug)]
+enum TokenClaims {
+    /// We signed it.
+    Signed(Arc<VerifiedAgent>),
+    /// We sealed it.
+    Sealed(Box<Claims>),
+}
+
+impl TokenClaims {
+    fn claims(&self) -> &Claims {
+        match self {
+            Self::Signed(verified) => verified.claims(),
+            Self::Sealed(claims) => claims,
+        }
+    }
 }
 
 /// Why a text is not taken for a token.
@@ -113,7 +131,7 @@ impl IssuedToken {
     /// What it allows.
     pub fn scope(&self) -> &ScopeSet {
         match self {
-            Self::Access(token) => token.verified.scopes(),
+            Self::Access(token) => &token.claims().scope,
             Self::Refresh(token) => &token.scope,
         }
     }
@@ -128,8 +146,8 @@ impl IssuedToken {
 }
 
 impl IssuedAccessToken {
-    fn read(verified: Arc<VerifiedAgent>) -> Option<Self> {
-        let claims = verified.claims();
+    fn read(known: TokenClaims) -> Option<Self> {
+        let claims = known.claims();
         Some(Self {
             agent: claims.agent_id.as_deref()?.parse().ok()?,
             organization: claims
@@ -147,7 +165,7 @@ impl IssuedAccessToken {
                 .transpose()
                 .ok()?,
             generation: claims.generation?,
-            verified,
+            claims: known,
         })
     }
 
@@ -158,7 +176,7 @@ impl IssuedAccessToken {
 
     /// Everything that it says.
     pub fn claims(&self) -> &Claims {
-        self.verified.claims()
+        self.claims.claims()
     }
 }
 
@@ -200,10 +218,18 @@ impl Tokens {
         if let Some(token) = RefreshToken::parse(text, &self.vault) {
             return Ok(IssuedToken::Refresh(token));
         }
-        let verified = self.verified(text).await?;
-        IssuedAccessToken::read(verified)
+        let claims = match text.strip_prefix(TOKEN_PREFIX) {
+            Some(sealed) => TokenClaims::Sealed(Box::new(self.opened(sealed)?)),
+            None => TokenClaims::Signed(self.verified(text).await?),
+        };
+        IssuedAccessToken::read(claims)
             .map(IssuedToken::Access)
             .ok_or(Unrecognized::Unknown)
+    }
+
+    fn opened(&self, sealed: &str) -> Result<Claims, Unrecognized> {
+        let claims = self.vault.open_token(sealed).ok_or(Unrecognized::Unknown)?;
+        Claims::parse(&claims).map_err(|_| Unrecognized::Unknown)
     }
 
     async fn verified(&self, text: &str) -> Result<Arc<VerifiedAgent>, Unrecognized> {

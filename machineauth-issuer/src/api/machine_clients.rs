@@ -1,0 +1,403 @@
+//! `/v1/organizations/{organization_id}/machine-clients`: machine clients, in the form that Docyard's documents have.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use machineauth_core::clock::Timestamp;
+use machineauth_core::scope::ScopeSet;
+use serde::{Deserialize, Serialize};
+
+use super::agents::scopes;
+use super::body::{JsonBody, OptionalJsonBody};
+use super::date::Date;
+use super::etag::{Tagged, if_match};
+use super::organizations::OrganizationPath;
+use crate::app::App;
+use crate::context::Origin;
+use crate::domain::agent::{
+    Agent, AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
+    TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id,
+};
+use crate::domain::agents::{AgentQuery, Order, Rotation, Shelf, Source, StoredAgent};
+use crate::domain::id::{OrganizationId, SecretId};
+use crate::domain::secret::StoredSecret;
+use crate::error::ApiError;
+
+const NO_SUCH_CLIENT: ApiError = ApiError::NotFound("there is no such machine client");
+const DEFAULT_PAGE_SIZE: usize = 20;
+const MAX_PAGE_SIZE: usize = 100;
+/// How deep pages reach, in clients.
+const DEEPEST: usize = 10_000;
+
+/// A machine client.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineClientView {
+    id: String,
+    client_id: String,
+    name: String,
+    scopes: ScopeSet,
+    /// The only dock that its tokens are good for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dock_id: Option<ForeignId>,
+    organization_id: Option<OrganizationId>,
+    /// Whom its acts are ascribed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    party_id: Option<ForeignId>,
+    /// `opaque` or `jwt`.
+    token_format: TokenFormat,
+    is_active: bool,
+    created_at: Date,
+    updated_at: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Date>,
+}
+
+impl From<Agent> for MachineClientView {
+    fn from(agent: Agent) -> Self {
+        let machine = agent.machine.unwrap_or(MachineClient {
+            dock_id: None,
+            party_id: None,
+            token_format: TokenFormat::Jwt,
+        });
+        Self {
+            id: machine_id(agent.id),
+            client_id: machine_client_id(agent.client_id),
+            name: agent.name,
+            scopes: agent.scopes,
+            dock_id: machine.dock_id,
+            organization_id: agent.organization_id,
+            party_id: machine.party_id,
+            token_format: machine.token_format,
+            is_active: agent.is_active,
+            created_at: Date(agent.created_at),
+            updated_at: Date(agent.updated_at),
+            expires_at: agent.expires_at.map(Date),
+        }
+    }
+}
+
+/// A new machine client. Its secret is shown here and never again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedMachineClient {
+    #[serde(flatten)]
+    client: MachineClientView,
+    client_secret: String,
+}
+
+/// A machine client with its live secrets.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineClientDetail {
+    #[serde(flatten)]
+    client: MachineClientView,
+    secrets: Vec<MachineSecretView>,
+}
+
+/// What is shown of a live secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSecretView {
+    id: SecretId,
+    created_at: Date,
+    /// The end of a rotation's grace; absent for the current secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Date>,
+}
+
+impl MachineSecretView {
+    fn new(secret: &StoredSecret, last_used_at: Option<Timestamp>) -> Self {
+        Self {
+            id: secret.id,
+            created_at: Date(secret.created_at),
+            expires_at: secret.expires_at.map(Date),
+            last_used_at: last_used_at.map(Date),
+        }
+    }
+}
+
+/// A page of machine clients.
+#[derive(Debug, Serialize)]
+pub struct MachineClientList {
+    data: Vec<MachineClientView>,
+    meta: PageMeta,
+}
+
+/// Where a page stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageMeta {
+    total: i64,
+    page: usize,
+    page_size: usize,
+}
+
+/// A new secret. Shown here and never again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RotatedMachineClient {
+    client_id: String,
+    client_secret: String,
+    /// When the secret before it stops working.
+    previous_secret_expires_at: Date,
+}
+
+/// The body of a creation.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateMachineClient {
+    name: String,
+    dock_id: Option<String>,
+    scopes: Option<Vec<String>>,
+    party_id: Option<String>,
+    #[serde(default)]
+    token_format: TokenFormat,
+    /// Seconds until the client gets no more tokens.
+    expires_in: Option<u64>,
+}
+
+/// The body of a change. What is absent stays as it is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateMachineClient {
+    name: Option<String>,
+    scopes: Option<Vec<String>>,
+    is_active: Option<bool>,
+}
+
+/// The body of a rotation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RotateMachineClient {
+    /// How long the secret before goes on working, in seconds; a day without.
+    grace_period: Option<u64>,
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachinePage {
+    page: Option<usize>,
+    page_size: Option<usize>,
+}
+
+/// The machine client that the path names, by its identifier or by its name in OAuth.
+#[derive(Debug)]
+pub struct MachinePath(StoredAgent);
+
+#[derive(Deserialize)]
+struct MachineParameter {
+    client_id: String,
+}
+
+impl FromRequestParts<App> for MachinePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let path = OrganizationPath::from_request_parts(parts, app).await?;
+        path.caller.whole_tenant()?;
+        let parameter = Path::<MachineParameter>::from_request_parts(parts, app).await;
+        let name = parameter
+            .map(|Path(parameter)| parameter.client_id)
+            .unwrap_or_default();
+        let stored = if let Some(id) = parse_machine_id(&name) {
+            app.agents.find(id).await.map_err(missing)?
+        } else {
+            let client = parse_machine_client_id(&name).ok_or(NO_SUCH_CLIENT)?;
+            let found = app.agents.by_client(client, Source::Store).await?;
+            StoredAgent::clone(&found.ok_or(NO_SUCH_CLIENT)?.agent)
+        };
+        let agent = &stored.value;
+        match agent.machine.is_some() && agent.organization_id == Some(path.id()) {
+            true => Ok(Self(stored)),
+            false => Err(NO_SUCH_CLIENT),
+        }
+    }
+}
+
+fn missing(error: crate::domain::agents::AgentError) -> ApiError {
+    match error {
+        crate::domain::agents::AgentError::NotFound => NO_SUCH_CLIENT,
+        error => error.into(),
+    }
+}
+
+fn invalid(what: String) -> ApiError {
+    ApiError::InvalidRequest(what.into())
+}
+
+fn foreign_id(field: &str, text: Option<String>) -> Result<Option<ForeignId>, ApiError> {
+    text.map(|text| {
+        ForeignId::parse(&text)
+            .ok_or_else(|| invalid(format!("{field}: 1 to 128 of A-Z a-z 0-9 _ . : -")))
+    })
+    .transpose()
+}
+
+/// `POST …/machine-clients`
+pub async fn create(
+    path: OrganizationPath,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<CreateMachineClient>,
+) -> Result<(StatusCode, Json<CreatedMachineClient>), ApiError> {
+    path.caller.whole_tenant()?;
+    let all = || DEFAULT_SCOPES.map(str::to_owned).to_vec();
+    let new = NewAgent {
+        organization_id: Some(path.id()),
+        team_id: None,
+        machine: Some(MachineClient {
+            dock_id: foreign_id("dockId", body.dock_id)?,
+            party_id: foreign_id("partyId", body.party_id)?,
+            token_format: body.token_format,
+        }),
+        expires_in: body.expires_in.map(Duration::from_secs),
+        profile: AgentChange {
+            name: Some(body.name),
+            scopes: Some(scopes(&body.scopes.unwrap_or_else(all))?),
+            refresh_tokens: Some(false),
+            ..AgentChange::default()
+        },
+    };
+    let (agent, secret) = app.agents.create(new).await?;
+    tracing::info!(agent.id = %agent.id, "created a machine client");
+    let created = CreatedMachineClient {
+        client: agent.into(),
+        client_secret: secret.reveal().to_owned(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// `GET …/machine-clients`
+pub async fn list(
+    path: OrganizationPath,
+    State(app): State<App>,
+    query: Result<Query<MachinePage>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<MachineClientList>, ApiError> {
+    path.caller.whole_tenant()?;
+    let Query(query) = query.map_err(|_| invalid("page and pageSize: numbers".to_owned()))?;
+    let page = query.page.unwrap_or(1);
+    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE_SIZE);
+    let start = page.saturating_sub(1).saturating_mul(page_size);
+    if page == 0 || !(1..=MAX_PAGE_SIZE).contains(&page_size) || start >= DEEPEST {
+        return Err(invalid(format!(
+            "page: from 1, and at most {DEEPEST} clients deep; pageSize: 1 to {MAX_PAGE_SIZE}"
+        )));
+    }
+    let clients = AgentQuery {
+        shelf: Shelf::Machines(path.id()),
+        is_active: None,
+        name_prefix: None,
+        order: Order::Created,
+        is_descending: true,
+    };
+    let found = app.agents.list(&clients, None, start, page_size).await?;
+    Ok(Json(MachineClientList {
+        data: found.into_iter().map(|(_, agent)| agent.into()).collect(),
+        meta: PageMeta {
+            total: app.agents.count(&clients).await?,
+            page,
+            page_size,
+        },
+    }))
+}
+
+/// `GET …/machine-clients/{client_id}`
+pub async fn get(
+    MachinePath(stored): MachinePath,
+    State(app): State<App>,
+) -> Result<Tagged<MachineClientDetail>, ApiError> {
+    detail(&app, stored).await
+}
+
+async fn detail(app: &App, stored: StoredAgent) -> Result<Tagged<MachineClientDetail>, ApiError> {
+    let secrets = app.agents.secrets(&stored.value).await?;
+    let secrets = secrets
+        .iter()
+        .map(|(secret, last_used_at)| MachineSecretView::new(secret, *last_used_at));
+    Ok(Tagged {
+        version: stored.version,
+        value: MachineClientDetail {
+            secrets: secrets.collect(),
+            client: stored.value.into(),
+        },
+    })
+}
+
+/// `PUT …/machine-clients/{client_id}` and `PATCH …/machine-clients/{client_id}`
+pub async fn update(
+    MachinePath(stored): MachinePath,
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<UpdateMachineClient>,
+) -> Result<Tagged<MachineClientDetail>, ApiError> {
+    let expected = if_match(&headers, stored.version)?;
+    let change = AgentChange {
+        name: body.name,
+        scopes: body.scopes.as_deref().map(scopes).transpose()?,
+        is_active: body.is_active,
+        ..AgentChange::default()
+    };
+    let stored = app
+        .agents
+        .update(stored.value.id, &change, expected)
+        .await?;
+    tracing::info!(agent.id = %stored.value.id, "changed a machine client");
+    detail(&app, stored).await
+}
+
+/// `DELETE …/machine-clients/{client_id}`
+pub async fn delete(
+    MachinePath(stored): MachinePath,
+    State(app): State<App>,
+) -> Result<StatusCode, ApiError> {
+    app.agents.delete(stored.value.id).await?;
+    tracing::info!(agent.id = %stored.value.id, "deleted a machine client");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST …/machine-clients/{client_id}/rotate`
+pub async fn rotate(
+    MachinePath(stored): MachinePath,
+    State(app): State<App>,
+    origin: Origin,
+    OptionalJsonBody(body): OptionalJsonBody<RotateMachineClient>,
+) -> Result<Json<RotatedMachineClient>, ApiError> {
+    let agent = stored.value;
+    let grace = Duration::from_secs(body.grace_period.unwrap_or(DEFAULT_GRACE));
+    let rotation = Rotation {
+        grace,
+        revoke_tokens: false,
+        by: Some(origin.address),
+    };
+    let secret = app.agents.rotate(agent.id, rotation).await?;
+    tracing::info!(agent.id = %agent.id, "rotated a machine client's secret");
+    Ok(Json(RotatedMachineClient {
+        client_id: agent.client_name(),
+        client_secret: secret.reveal().to_owned(),
+        previous_secret_expires_at: Date(app.clock.now().saturating_add(grace)),
+    }))
+}
+
+/// The path's `secret_id`.
+#[derive(Debug, Deserialize)]
+pub struct SecretParameter {
+    secret_id: String,
+}
+
+/// `DELETE …/machine-clients/{client_id}/secrets/{secret_id}`
+pub async fn cancel_secret(
+    MachinePath(stored): MachinePath,
+    Path(SecretParameter { secret_id }): Path<SecretParameter>,
+    State(app): State<App>,
+) -> Result<StatusCode, ApiError> {
+    let missing = ApiError::NotFound("there is no such secret");
+    let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
+    app.agents.cancel_secret(stored.value.id, secret).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
