@@ -8,13 +8,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use machineauth_core::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{Config, ServerKeySource, StoreUrl, VARIABLES_HELP};
+use crate::config::{Config, ServerKeySource, StoreUrl, variables};
 use crate::domain::vault::{ServerKey, Vault};
 use crate::server::Limits;
 use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
@@ -23,7 +24,7 @@ use crate::{routes, server};
 
 /// The OAuth 2.0 token service for machines.
 #[derive(Debug, Parser)]
-#[command(version, after_help = VARIABLES_HELP)]
+#[command(version, after_help = variables::help())]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -33,6 +34,20 @@ pub struct Cli {
 enum Command {
     /// Run the server (what happens without a command, too)
     Serve,
+    /// Print the configuration in force, secrets redacted
+    Config {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        /// Instead, the reference of all variables, as Markdown
+        #[arg(long, conflicts_with = "json")]
+        reference: bool,
+    },
+    /// Print what a shell completes commands with
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 impl Cli {
@@ -43,13 +58,56 @@ impl Cli {
     pub async fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve().await,
+            Command::Config { json, reference } => print_config(json, reference),
+            Command::Completions { shell } => {
+                let mut command = Self::command();
+                clap_complete::generate(
+                    shell,
+                    &mut command,
+                    "machineauth-issuer",
+                    &mut io::stdout(),
+                );
+                Ok(())
+            }
         }
     }
+}
+
+fn print_config(json: bool, reference: bool) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    if reference {
+        write!(out, "{}", variables::reference())?;
+        return Ok(());
+    }
+    let config = Config::from_environment()?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if json {
+        let settings = config.in_force.iter().map(|setting| {
+            let value = serde_json::json!({
+                "value": setting.value,
+                "source": setting.source.as_str(),
+            });
+            (setting.variable.name.to_owned(), value)
+        });
+        let settings: serde_json::Map<_, _> = settings.collect();
+        writeln!(out, "{}", serde_json::Value::Object(settings))?;
+        return Ok(());
+    }
+    for setting in &config.in_force {
+        let (name, source) = (setting.variable.name, setting.source.as_str());
+        writeln!(out, "{name} = {} ({source})", setting.value)?;
+    }
+    Ok(())
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::from_environment()?;
     telemetry::init(&config).map_err(|error| format!("LOG: {error}"))?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     // Before anything can be asked to stop, somebody listens for the request.
     let stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

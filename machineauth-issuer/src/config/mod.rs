@@ -6,6 +6,7 @@
 mod reader;
 #[cfg(test)]
 mod tests;
+pub mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use reader::Reader;
+use variables::InForce;
 
 use crate::domain::grants::GrantSettings;
 use crate::domain::keys::KeyPolicy;
@@ -21,40 +23,6 @@ use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
 use crate::protection::ProtectionSettings;
-
-/// The variables, for `--help`.
-pub const VARIABLES_HELP: &str = "\
-Environment variables (defaults in brackets):
-  ENV                      development or production [development]
-  HOST, PORT               where to listen [127.0.0.1 while the default password is in force, else 0.0.0.0; 8080]
-  DATABASE_URL             embedded:PATH, redis://HOST or rediss://HOST [embedded:machineauth.redb]
-  SERVER_KEY               32 bytes in hex or base64url; with Redis and in production required
-                           [generated beside the embedded store]
-  SERVER_KEY_PREVIOUS      the key that the store was opened with so far, while it changes to SERVER_KEY
-  ADMIN_EMAIL, ADMIN_PASSWORD
-                           the administrator [admin@example.com, changeme; refused in production]
-  JWT_ISSUER               the URL that clients reach this server at [http://HOST:PORT]
-  JWT_AUDIENCE             whom tokens are meant for [machineauth-api]
-  JWT_SIGNING_ALGORITHM    RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA [RS256]
-  JWT_KEY_ID               the kid of the first signing key [key-1]
-  JWT_RSA_BITS             2048, 3072 or 4096, of new RSA keys [2048]
-  JWT_KEY_ROTATION_DAYS    after how many days a signing key is replaced, 0 for never [0; 90 in production]
-  JWT_ACCESS_TOKEN_EXPIRY  seconds, at most 604800 [3600; 86400 in development]
-  JWT_PROFILE              machineauth or rfc9068 [machineauth]
-  SCOPE_POLICY             filter or strict: what to do with scopes beyond the client's own [filter]
-  REFRESH_TOKENS           on or off [on]
-  REFRESH_CLIENT_AUTH      optional or required [optional; required in production]
-  INTROSPECTION_AUTH       open or required, for introspection and revocation [open; required in production]
-  REVOCATIONS_AUTH         open or required, for the revocation feed [open; required in production]
-  ALLOWED_ORIGINS          origins of pages that may call the API, separated by commas
-                           [http://localhost:3000; none in production]
-  REQUIRE_HTTPS            true or false: refuse requests that came without TLS [false]
-  TRUSTED_PROXIES          addresses or networks whose X-Forwarded-For and X-Forwarded-Proto count [none]
-  RATE_LIMIT_PER_ADDRESS   requests per second, 0 for any number [0; 1000 in production]
-  RATE_LIMIT_PER_CLIENT    token requests per second of one client, 0 for any number [0; 100 in production]
-  FAILURE_LIMIT            wrong secrets for one name from one address until it is locked out, 0 for any number [20]
-  LOG                      a level, or directives as info,machineauth_issuer=debug [info]
-SERVER_KEY_FILE, SERVER_KEY_PREVIOUS_FILE and ADMIN_PASSWORD_FILE read the value from a file.";
 
 /// What the issuer runs with.
 #[derive(Debug)]
@@ -83,6 +51,10 @@ pub struct Config {
     pub protection: ProtectionSettings,
     /// What is logged.
     pub log: String,
+    /// What is in force, for people.
+    pub in_force: Vec<InForce>,
+    /// What is probably a mistake, and does not keep the server from starting.
+    pub warnings: Vec<String>,
 }
 
 /// Whether convenience or safety decides the defaults (`ENV`).

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use machineauth_core::crypto::Algorithm;
 
+use super::variables::{self, InForce};
 use super::{
     Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, StoreUrl,
 };
@@ -38,14 +39,19 @@ const NOT_YET: [&str; 3] = [
 /// Takes variables one by one and remembers what was wrong.
 pub(super) struct Reader {
     variables: BTreeMap<String, OsString>,
+    in_force: Vec<InForce>,
     problems: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(variables: BTreeMap<String, OsString>) -> Self {
+        let (variables, problems, warnings) = variables::named(variables);
         Self {
+            in_force: variables::in_force(&variables),
             variables,
-            problems: Vec::new(),
+            problems,
+            warnings,
         }
     }
 
@@ -96,6 +102,8 @@ impl Reader {
             access: self.access(production),
             protection: self.protection(production),
             log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
+            in_force: std::mem::take(&mut self.in_force),
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 

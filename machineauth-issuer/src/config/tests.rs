@@ -146,3 +146,97 @@ fn a_value_that_is_not_text_is_refused_and_not_passed_over() {
         "{error}"
     );
 }
+
+#[test]
+fn a_variable_works_with_the_programs_name_in_front() {
+    assert_eq!(
+        read(&[("MACHINEAUTH_PORT", "9000")]).unwrap().listen.port(),
+        9000
+    );
+    assert!(read(&[("MACHINEAUTH_PORT", "9000"), ("PORT", "9000")]).is_ok());
+    let error = read(&[("MACHINEAUTH_PORT", "9000"), ("PORT", "9001")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("PORT: MACHINEAUTH_PORT says something else"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_variable_with_the_programs_name_is_a_warning_that_names_the_nearest() {
+    let config = read(&[
+        ("MACHINEAUTH_ADMIN_PASWORD", "x"),
+        ("MACHINEAUTH_SERVER_KEY_FLE", "x"),
+        ("PATH", "/bin"),
+    ])
+    .unwrap();
+    assert_eq!(config.warnings.len(), 2);
+    assert!(
+        config.warnings[0].ends_with("MACHINEAUTH_ADMIN_PASSWORD is"),
+        "{:?}",
+        config.warnings
+    );
+    assert!(
+        read(&[("MACHINEAUTH_SERVER_KEY_FILE", "/nonexistent")]).is_err(),
+        "this one is known"
+    );
+}
+
+/// I21
+#[test]
+fn what_is_in_force_says_where_it_comes_from_and_no_secret() {
+    let config = read(&[
+        ("ADMIN_PASSWORD", "hunter2hunter2"),
+        ("SERVER_KEY", KEY),
+        ("DATABASE_URL", "redis://user:hunter2@127.0.0.1"),
+        ("PORT", "9000"),
+    ])
+    .unwrap();
+    let of = |name: &str| {
+        let found = config
+            .in_force
+            .iter()
+            .find(|in_force| in_force.variable.name == name)
+            .unwrap();
+        (found.value.as_str(), found.source.as_str())
+    };
+    assert_eq!(of("PORT"), ("9000", "variable"));
+    assert_eq!(of("ENV"), ("development", "default"));
+    assert_eq!(of("ADMIN_PASSWORD"), ("(secret)", "variable"));
+    assert_eq!(of("DATABASE_URL"), ("redis://127.0.0.1", "variable"));
+    let all = format!("{:?}", config.in_force);
+    assert!(!all.contains("hunter2") && !all.contains(KEY), "{all}");
+}
+
+/// What is read and what is written about it must not drift apart.
+#[test]
+fn every_variable_that_is_read_is_described() {
+    let source = include_str!("reader.rs");
+    for name in source.split('"').filter(|text| {
+        text.len() > 2
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    }) {
+        let is_algorithm = ["RS", "PS", "ES"]
+            .iter()
+            .any(|family| name.starts_with(family));
+        assert!(
+            is_algorithm
+                || variables::reference().contains(&format!("{name}`"))
+                || variables::reference().contains(&format!("{name},")),
+            "{name} is not described"
+        );
+    }
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == variables::reference(),
+        "run: cargo run -p machineauth-issuer -- config --reference > docs/configuration.md"
+    );
+}

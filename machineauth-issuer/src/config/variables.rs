@@ -1,0 +1,338 @@
+//! Every variable there is: for reading, for `--help`, for `config`, and for the reference in `docs/`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+/// Before the name of any variable, so that several programs' variables can be told apart.
+pub const PREFIX: &str = "MACHINEAUTH_";
+const REDACTED: &str = "(secret)";
+
+/// A variable of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name, which may also have [`PREFIX`] in front.
+    pub name: &'static str,
+    /// What is in force when it is not set.
+    pub default: &'static str,
+    /// What it decides, and which values it can have.
+    pub what: &'static str,
+    /// Whether its value is a secret, which can also come from the file that `{name}_FILE` names.
+    pub is_secret: bool,
+}
+
+const fn plain(name: &'static str, default: &'static str, what: &'static str) -> Variable {
+    Variable {
+        name,
+        default,
+        what,
+        is_secret: false,
+    }
+}
+
+const fn secret(name: &'static str, default: &'static str, what: &'static str) -> Variable {
+    Variable {
+        name,
+        default,
+        what,
+        is_secret: true,
+    }
+}
+
+/// All variables, in the order in which people read about them.
+pub const VARIABLES: [Variable; 29] = [
+    plain("ENV", "development", "development or production"),
+    plain(
+        "HOST",
+        "127.0.0.1 while the default password is in force, else 0.0.0.0",
+        "the address to listen on",
+    ),
+    plain("PORT", "8080", "the port to listen on"),
+    plain(
+        "DATABASE_URL",
+        "embedded:machineauth.redb",
+        "where state is kept: embedded:PATH, redis://HOST or rediss://HOST",
+    ),
+    secret(
+        "SERVER_KEY",
+        "generated beside the embedded store; required with Redis and in production",
+        "what everything secret in the store depends on: 32 bytes in hex or base64url, the same for every issuer",
+    ),
+    secret(
+        "SERVER_KEY_PREVIOUS",
+        "none",
+        "the key that the store was opened with so far, while it changes to SERVER_KEY",
+    ),
+    plain(
+        "ADMIN_EMAIL",
+        "admin@example.com",
+        "the administrator's address",
+    ),
+    secret(
+        "ADMIN_PASSWORD",
+        "changeme; refused in production",
+        "the administrator's password; in production at least 12 characters",
+    ),
+    plain(
+        "JWT_ISSUER",
+        "http://HOST:PORT; required in production",
+        "the URL that clients reach this server at, https in production",
+    ),
+    plain(
+        "JWT_AUDIENCE",
+        "machineauth-api",
+        "whom tokens are meant for, unless they ask for another",
+    ),
+    plain(
+        "JWT_SIGNING_ALGORITHM",
+        "RS256",
+        "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+    ),
+    plain(
+        "JWT_KEY_ID",
+        "key-1",
+        "the kid of the first signing key; later ones are derived from it",
+    ),
+    plain(
+        "JWT_RSA_BITS",
+        "2048",
+        "2048, 3072 or 4096, of new RSA keys",
+    ),
+    plain(
+        "JWT_KEY_ROTATION_DAYS",
+        "0; 90 in production",
+        "after how many days a signing key is replaced; 0 for never",
+    ),
+    plain(
+        "JWT_ACCESS_TOKEN_EXPIRY",
+        "3600; 86400 in development",
+        "how long access tokens live, in seconds, at most 604800",
+    ),
+    plain(
+        "JWT_PROFILE",
+        "machineauth",
+        "machineauth: the documented claims; rfc9068: those of RFC 9068",
+    ),
+    plain(
+        "SCOPE_POLICY",
+        "filter",
+        "filter or strict: what to do with scopes beyond the client's own",
+    ),
+    plain(
+        "REFRESH_TOKENS",
+        "on",
+        "on or off: whether refresh tokens are issued",
+    ),
+    plain(
+        "REFRESH_CLIENT_AUTH",
+        "optional; required in production",
+        "optional or required: whether a client must authenticate to refresh",
+    ),
+    plain(
+        "INTROSPECTION_AUTH",
+        "open; required in production",
+        "open or required: whether introspection and revocation demand authentication",
+    ),
+    plain(
+        "REVOCATIONS_AUTH",
+        "open; required in production",
+        "open or required: whether the revocation feed demands authentication",
+    ),
+    plain(
+        "ALLOWED_ORIGINS",
+        "http://localhost:3000; none in production",
+        "origins of pages that may call the API, separated by commas",
+    ),
+    plain(
+        "REQUIRE_HTTPS",
+        "false",
+        "true or false: refuse requests that came without TLS",
+    ),
+    plain(
+        "TRUSTED_PROXIES",
+        "none",
+        "addresses or networks whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id count, separated by commas",
+    ),
+    plain(
+        "RATE_LIMIT_PER_ADDRESS",
+        "0; 1000 in production",
+        "requests per second of one address, twice as many at once; 0 for any number",
+    ),
+    plain(
+        "RATE_LIMIT_PER_CLIENT",
+        "0; 100 in production",
+        "authenticated requests per second of one client, twice as many at once; 0 for any number",
+    ),
+    plain(
+        "FAILURE_LIMIT",
+        "20",
+        "wrong secrets for one name from one address until it is locked out there; 0 for any number",
+    ),
+    plain(
+        "LOG",
+        "info",
+        "what is logged: a level, or directives as info,machineauth_issuer=debug",
+    ),
+    plain(
+        "WEBHOOK_WORKER_COUNT, WEBHOOK_MAX_RETRIES, WEBHOOK_TIMEOUT_SECS",
+        "none",
+        "refused until a later version has webhooks",
+    ),
+];
+
+/// Where the value in force comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// The variable.
+    Variable,
+    /// The file that the variable with `_FILE` names.
+    File,
+}
+
+/// What is in force for one variable. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// The variable.
+    pub variable: Variable,
+    /// Its value, or what stands for it.
+    pub value: String,
+    /// Where that comes from.
+    pub source: Source,
+}
+
+impl Source {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Variable => "variable",
+            Self::File => "file",
+        }
+    }
+}
+
+/// What is in force, by the variables that are set.
+pub(super) fn in_force(set: &BTreeMap<String, OsString>) -> Vec<InForce> {
+    let of = |variable: Variable| {
+        let file = format!("{}_FILE", variable.name);
+        let (value, source) = match set.get(variable.name) {
+            _ if variable.is_secret && set.contains_key(&file) => {
+                (REDACTED.to_owned(), Source::File)
+            }
+            Some(_) if variable.is_secret => (REDACTED.to_owned(), Source::Variable),
+            Some(value) => (printable(variable.name, value), Source::Variable),
+            None => (variable.default.to_owned(), Source::Default),
+        };
+        InForce {
+            variable,
+            value,
+            source,
+        }
+    };
+    VARIABLES.into_iter().map(of).collect()
+}
+
+/// The URL of a store may hold a password.
+fn printable(name: &str, value: &OsString) -> String {
+    let text = value.to_string_lossy().into_owned();
+    match name {
+        "DATABASE_URL" => text
+            .parse()
+            .map_or(text, |store: super::StoreUrl| store.to_string()),
+        _ => text,
+    }
+}
+
+/// The names without [`PREFIX`], what contradicts itself, and what nobody knows.
+pub(super) fn named(
+    variables: BTreeMap<String, OsString>,
+) -> (BTreeMap<String, OsString>, Vec<String>, Vec<String>) {
+    let (prefixed, mut named): (BTreeMap<_, _>, BTreeMap<_, _>) = variables
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(PREFIX));
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for (name, value) in prefixed {
+        let short = &name[PREFIX.len()..];
+        if !is_known(short) {
+            warnings.push(match nearest(short) {
+                Some(nearest) => {
+                    format!("{name} is no variable of this program; {PREFIX}{nearest} is")
+                }
+                None => format!("{name} is no variable of this program"),
+            });
+        } else if named.get(short).is_some_and(|other| *other != value) {
+            problems.push(format!(
+                "{short}: {name} says something else; set one of them"
+            ));
+        } else {
+            named.insert(short.to_owned(), value);
+        }
+    }
+    (named, problems, warnings)
+}
+
+fn is_known(name: &str) -> bool {
+    names().any(|(known, is_secret)| {
+        name == known || is_secret && name.strip_suffix("_FILE") == Some(known)
+    })
+}
+
+fn names() -> impl Iterator<Item = (&'static str, bool)> {
+    VARIABLES.into_iter().flat_map(|variable| {
+        variable
+            .name
+            .split(", ")
+            .map(move |name| (name, variable.is_secret))
+    })
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+    let nearest = names().map(|(known, _)| known).min_by_key(distance)?;
+    (distance(&nearest) <= name.len() / 2).then_some(nearest)
+}
+
+/// The variables, for `--help`.
+pub fn help() -> String {
+    let mut text =
+        "Environment variables (defaults in brackets), each also with MACHINEAUTH_ in front:\n"
+            .to_owned();
+    for Variable {
+        name,
+        default,
+        what,
+        ..
+    } in VARIABLES
+    {
+        writeln!(text, "  {name}\n      {what} [{default}]")
+            .expect("writing to a text cannot fail");
+    }
+    text.push_str("A secret can come from a file: SERVER_KEY_FILE, SERVER_KEY_PREVIOUS_FILE, ADMIN_PASSWORD_FILE.");
+    text
+}
+
+/// The reference in `docs/`.
+pub fn reference() -> String {
+    let mut text = "# Configuration\n\nGenerated by `machineauth-issuer config --reference`.\n\n\
+        Every variable also works with `MACHINEAUTH_` in front. A secret can come from a file instead, which the variable \
+        with `_FILE` behind it names. What cannot work refuses to start, with the variable's name and what is allowed.\n\n\
+        | variable | default | what |\n|---|---|---|\n"
+        .to_owned();
+    for Variable {
+        name,
+        default,
+        what,
+        is_secret,
+    } in VARIABLES
+    {
+        let also = if is_secret {
+            format!("`{name}`, `{name}_FILE`")
+        } else {
+            format!("`{name}`")
+        };
+        writeln!(text, "| {also} | {default} | {what} |").expect("writing to a text cannot fail");
+    }
+    text
+}
