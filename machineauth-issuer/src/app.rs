@@ -1,5 +1,6 @@
 //! The application: one struct that holds everything, made in one function.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,11 +13,12 @@ use crate::config::Config;
 use crate::documents;
 use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
-use crate::domain::api_keys::ApiKeys;
+use crate::domain::api_keys::{self, ApiKey, ApiKeys};
 use crate::domain::grants::Grants;
 use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
 use crate::domain::organizations::Organizations;
+use crate::domain::secret::SecretText;
 use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
@@ -24,6 +26,7 @@ use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::events::feed::Feed;
 use crate::maintenance;
 use crate::protection::Limits;
+use crate::protection::buckets::Exhausted;
 use crate::store::{DynStore, StoreError};
 
 /// The application. Clones share everything.
@@ -180,6 +183,25 @@ impl App {
             store,
             requests: AtomicU64::new(0),
         })))
+    }
+
+    /// The API key whose text this is, if it works.
+    ///
+    /// # Errors
+    /// When the address has presented too many wrong ones (I6), or the store fails.
+    pub async fn api_key<E: From<Exhausted> + From<StoreError>>(
+        &self,
+        address: IpAddr,
+        text: &SecretText,
+    ) -> Result<Option<ApiKey>, E> {
+        // All keys have one name: whoever guesses, guesses any of them.
+        let now = self.clock.now();
+        let attempt = self.limits.attempt(address, api_keys::PREFIX, text, now)?;
+        let key = self.api_keys.authenticate(text).await?;
+        if let (None, Some(attempt)) = (&key, attempt) {
+            attempt.failed();
+        }
+        Ok(key)
     }
 
     /// Starts what runs beside requests: the revocation feed, the rotation of keys, the maintenance of the store.

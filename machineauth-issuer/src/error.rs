@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::body::BodyError;
+use crate::credential::NoCredential;
 use crate::domain::agents::{AgentError, AuthenticationError};
 use crate::domain::api_keys::ApiKeyError;
 use crate::domain::grants::{GrantError, ScopePolicy};
@@ -475,6 +476,17 @@ impl From<BodyError> for OAuthError {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::Incomplete => Self::InvalidRequest("the body ended early".into()),
+        }
+    }
+}
+
+impl From<NoCredential> for ApiError {
+    fn from(missing: NoCredential) -> Self {
+        match missing {
+            NoCredential::Missing => Self::Unauthorized,
+            NoCredential::Several => {
+                Self::InvalidRequest("authenticate once: in Authorization or in X-API-Key".into())
+            }
         }
     }
 }

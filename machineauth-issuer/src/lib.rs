@@ -12,6 +12,7 @@ pub mod body;
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod credential;
 pub mod documents;
 pub mod domain;
 pub mod error;

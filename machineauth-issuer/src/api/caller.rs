@@ -4,23 +4,19 @@
 //! organization and nothing else: to them another tenant's object does not exist (I12).
 
 use axum::extract::FromRequestParts;
-use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
-use machineauth_core::bearer::bearer_token;
 
 use super::bearer;
 use crate::app::App;
-use crate::basic::BasicCredentials;
 use crate::context::Origin;
+use crate::credential::Credential;
 use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
-use crate::domain::api_keys::{self, ADMIN, ApiKey};
+use crate::domain::api_keys::{ADMIN, ApiKey};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
-
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who makes an administrative request. Extracting it is the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +125,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let credential = Credential::read(parts)?;
+        let credential = Credential::read(&parts.headers, &parts.uri)?;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
         match credential {
             Credential::Basic(basic) => {
@@ -137,55 +133,11 @@ impl FromRequestParts<App> for Caller {
                 by_password(app, &origin, &basic.user, &password)
             }
             Credential::ApiKey(text) => {
-                let key = by_text(app, &origin, &text).await?;
-                administered(&key.ok_or(ApiError::Unauthorized)?)
+                let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
+                administered(&key?.ok_or(ApiError::Unauthorized)?)
             }
             Credential::Token(text) => by_token(app, &text).await,
         }
-    }
-}
-
-/// What a request authenticates with.
-pub enum Credential {
-    /// A user name and a password.
-    Basic(BasicCredentials),
-    /// The text of an API key.
-    ApiKey(SecretText),
-    /// Another bearer token.
-    Token(String),
-}
-
-impl Credential {
-    /// Reads the one credential of a request: in `Authorization`, or an API key in `X-API-Key`.
-    ///
-    /// # Errors
-    /// When there is none, or more than one.
-    pub fn read(parts: &Parts) -> Result<Self, ApiError> {
-        let mut keys = parts.headers.get_all(X_API_KEY).iter();
-        match (
-            keys.next(),
-            keys.next(),
-            parts.headers.contains_key(AUTHORIZATION),
-        ) {
-            (None, _, _) => {}
-            (Some(key), None, false) => {
-                let key = key.to_str().map_err(|_| ApiError::Unauthorized)?;
-                return Ok(Self::ApiKey(key.to_owned().into()));
-            }
-            _ => {
-                return Err(ApiError::InvalidRequest(
-                    "authenticate once: in Authorization or in X-API-Key".into(),
-                ));
-            }
-        }
-        if let Ok(basic) = BasicCredentials::read(&parts.headers) {
-            return Ok(Self::Basic(basic));
-        }
-        let token = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::Unauthorized)?;
-        Ok(match token.starts_with(api_keys::PREFIX) {
-            true => Self::ApiKey(token.to_owned().into()),
-            false => Self::Token(token.to_owned()),
-        })
     }
 }
 
@@ -209,26 +161,6 @@ pub fn by_password(
         attempt.failed();
     }
     Err(ApiError::Unauthorized)
-}
-
-/// The API key whose text this is.
-///
-/// # Errors
-/// [`ApiError::TooManyRequests`] after too many wrong ones (I6), or the store's failure.
-pub async fn by_text(
-    app: &App,
-    origin: &Origin,
-    text: &SecretText,
-) -> Result<Option<ApiKey>, ApiError> {
-    let now = app.clock.now();
-    let attempt = app
-        .limits
-        .attempt(origin.address, api_keys::PREFIX, text, now)?;
-    let key = app.api_keys.authenticate(text).await?;
-    if let (None, Some(attempt)) = (&key, attempt) {
-        attempt.failed();
-    }
-    Ok(key)
 }
 
 fn administered(key: &ApiKey) -> Result<Caller, ApiError> {

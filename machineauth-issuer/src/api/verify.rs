@@ -9,9 +9,9 @@ use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
 use super::bearer;
-use super::caller::{Credential, by_text};
 use crate::app::App;
 use crate::context::Origin;
+use crate::credential::{Credential, NoCredential};
 use crate::domain::api_keys::ApiKey;
 use crate::domain::id::{AgentId, ClientId, OrganizationId, TeamId};
 use crate::domain::usage::Usage;
@@ -62,12 +62,16 @@ pub async fn verify(
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|_| ApiError::InvalidRequest("audience: one text".into()))?;
-    match Credential::read(&parts)? {
+    let credential = match Credential::read(&parts.headers, &parts.uri) {
+        Err(NoCredential::Missing) => return Err(ApiError::InvalidToken),
+        read => read?,
+    };
+    match credential {
         Credential::Basic(_) => Err(ApiError::InvalidToken),
-        Credential::ApiKey(text) => match by_text(&app, &origin, &text).await? {
-            Some(key) => Ok(verified_key(key)),
-            None => Err(ApiError::InvalidToken),
-        },
+        Credential::ApiKey(text) => {
+            let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
+            key?.map(verified_key).ok_or(ApiError::InvalidToken)
+        }
         Credential::Token(text) => verified_agent(&app, &text, query.audience.as_deref()).await,
     }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
-use machineauth_core::bearer::bearer_token;
 use percent_encoding::percent_decode_str;
 
 use super::params::Params;
@@ -12,15 +11,13 @@ use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::config::ClientAuth;
 use crate::context::Origin;
+use crate::credential::Credential;
 use crate::domain::agent::parse_machine_client_id;
 use crate::domain::agents::{AuthenticationError, Credentials, Presented, StoredAgent};
-use crate::domain::api_keys::{self, ApiKey};
+use crate::domain::api_keys::ApiKey;
 use crate::domain::id::ClientId;
-use crate::domain::secret::SecretText;
 use crate::error::OAuthError;
 use crate::protection::failures::Attempt;
-
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
@@ -129,32 +126,13 @@ pub async fn asker(
     headers: &HeaderMap,
     params: &mut Params,
 ) -> Result<Asker, OAuthError> {
-    if let Some(text) = api_key(headers) {
-        let now = app.clock.now();
-        let attempt = app
-            .limits
-            .attempt(origin.address, api_keys::PREFIX, &text, now)?;
-        let key = app.api_keys.authenticate(&text).await?;
-        if let (None, Some(attempt)) = (&key, attempt) {
-            attempt.failed();
-        }
-        return key.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
+    if let Ok(Credential::ApiKey(text)) = Credential::read(headers, &Uri::default()) {
+        let key: Result<_, OAuthError> = app.api_key(origin.address, &text).await;
+        return key?.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
     }
     let presented = read(headers, params)?;
     let client = authenticate(app, origin, presented, app.config.access.introspection).await?;
     Ok(client.map_or(Asker::Anybody, Asker::Client))
-}
-
-/// The API key in a request: the one bearer token of it, or the one value of its own header.
-fn api_key(headers: &HeaderMap) -> Option<SecretText> {
-    let text = match headers.get(AUTHORIZATION) {
-        None => headers.get(X_API_KEY)?.to_str().ok()?,
-        Some(_) => bearer_token(headers, &Uri::default()).ok()?,
-    };
-    let is_one = headers.get_all(AUTHORIZATION).iter().count()
-        + headers.get_all(X_API_KEY).iter().count()
-        == 1;
-    (is_one && text.starts_with(api_keys::PREFIX)).then(|| text.to_owned().into())
 }
 
 fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {

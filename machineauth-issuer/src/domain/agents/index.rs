@@ -189,7 +189,7 @@ pub(super) fn rows(agent: &Agent) -> Vec<Key> {
             [Order::Name, Order::Created].map(|order| {
                 shelf
                     .rows(agent.home(), agent.is_active, order)
-                    .with(&order.sort_key(agent))
+                    .with(order.sort_key(agent))
                     .with(agent.id)
             })
         })

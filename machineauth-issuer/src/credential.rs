@@ -1,0 +1,61 @@
+//! What a request authenticates with: one credential, in one place.
+
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, Uri};
+use machineauth_core::bearer::bearer_token;
+
+use crate::basic::BasicCredentials;
+use crate::domain::api_keys;
+use crate::domain::secret::SecretText;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The one credential of a request.
+#[derive(Debug)]
+pub enum Credential {
+    /// A user name and a password (RFC 7617).
+    Basic(BasicCredentials),
+    /// The text of an API key, as a bearer token or in `X-API-Key`.
+    ApiKey(SecretText),
+    /// Another bearer token (RFC 6750 §2.1).
+    Token(String),
+}
+
+/// Why a request has no credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoCredential {
+    /// There is none, or none that can be understood.
+    Missing,
+    /// There are several, and a proxy might believe another one than we do.
+    Several,
+}
+
+impl Credential {
+    /// Reads the one credential of a request to `uri`.
+    ///
+    /// # Errors
+    /// [`NoCredential`] says why there is none.
+    pub fn read(headers: &HeaderMap, uri: &Uri) -> Result<Self, NoCredential> {
+        let mut keys = headers.get_all(X_API_KEY).iter();
+        match (
+            keys.next(),
+            keys.next(),
+            headers.contains_key(AUTHORIZATION),
+        ) {
+            (None, ..) => {}
+            (Some(key), None, false) => {
+                let key = key.to_str().map_err(|_| NoCredential::Missing)?;
+                return Ok(Self::ApiKey(key.to_owned().into()));
+            }
+            _ => return Err(NoCredential::Several),
+        }
+        if let Ok(basic) = BasicCredentials::read(headers) {
+            return Ok(Self::Basic(basic));
+        }
+        let token = bearer_token(headers, uri).map_err(|_| NoCredential::Missing)?;
+        Ok(match token.starts_with(api_keys::PREFIX) {
+            true => Self::ApiKey(token.to_owned().into()),
+            false => Self::Token(token.to_owned()),
+        })
+    }
+}
