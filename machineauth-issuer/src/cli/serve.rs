@@ -1,0 +1,99 @@
+//! `machineauth-issuer serve`: the server itself.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use machineauth_core::clock::{Clock, SystemClock};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::store;
+use crate::app::App;
+use crate::config::Config;
+use crate::server::Limits;
+use crate::{routes, server, telemetry};
+
+/// Serves until a signal asks to stop.
+///
+/// # Errors
+/// Whatever kept the server from starting, or from closing its store.
+pub(super) async fn run() -> Result<(), Box<dyn Error>> {
+    let config = Config::from_environment()?;
+    telemetry::init(&config).map_err(|error| format!("LOG: {error}"))?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything can be asked to stop, somebody listens for the request.
+    let stop = StopSignals::listen()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = store::open(&config.store, Arc::clone(&clock)).await?;
+    let server_key = store::server_key(&config.server_key, &*store).await?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; choose another address with HOST and PORT",
+            config.listen
+        )
+    })?;
+    let app = App::open(config, &server_key, clock, store).await?;
+    let background = app.start_background();
+    print_welcome(&app.config, listener.local_addr()?)?;
+    let stopping = async {
+        stop.received().await;
+        tracing::info!("stopping: requests in flight finish, new ones are refused");
+        background.end_streams();
+    };
+    server::serve(listener, routes::router(app), Limits::default(), stopping).await;
+    background.stop().await?;
+    Ok(())
+}
+
+/// The signals that ask a server to stop.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Says where the server listens, and three lines to paste.
+fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
+    let base = &config.tokens.issuer;
+    let admin = match config.admin.is_default {
+        true => format!("{}:{}", config.admin.email, config.admin.password.reveal()),
+        // A password of the operator's own is never printed.
+        false => "$ADMIN_EMAIL:$ADMIN_PASSWORD".to_owned(),
+    };
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "machineauth-issuer listens on http://{address} and issues as {base}, store {}",
+        config.store
+    )?;
+    writeln!(
+        out,
+        r#"
+Create an agent, get it a token, look at the token:
+
+AGENT=$(curl -s -u "{admin}" -H 'Content-Type: application/json' -d '{{"name":"my-agent","scopes":["read","write"]}}' {base}/api/agents)
+TOKEN=$(curl -s -u "$(echo "$AGENT" | sed -E 's/.*"client_id":"([^"]+)","client_secret":"([^"]+)".*/\1:\2/')" -d grant_type=client_credentials {base}/oauth/token | sed -E 's/.*"access_token":"([^"]+)".*/\1/')
+curl -s -d "token=$TOKEN" {base}/oauth/introspect
+"#
+    )?;
+    out.flush()
+}
