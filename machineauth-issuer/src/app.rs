@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use machineauth_core::clock::Clock;
@@ -25,6 +24,7 @@ use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::events::feed::Feed;
 use crate::maintenance;
+use crate::metrics::Metrics;
 use crate::protection::Limits;
 use crate::protection::buckets::Exhausted;
 use crate::store::{DynStore, StoreError};
@@ -64,8 +64,8 @@ pub struct Inner {
     pub limits: Limits,
     /// The revocation feed.
     pub feed: Feed,
-    /// Requests answered since the start.
-    pub requests: AtomicU64,
+    /// What this process counts about itself.
+    pub metrics: Metrics,
 }
 
 /// Why the application did not start.
@@ -143,6 +143,8 @@ impl App {
             server_location: location(&config.tokens.issuer),
         };
         agents.index_all().await?;
+        let limits = Limits::new(&config.protection);
+        let metrics = Metrics::new(&limits);
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -156,7 +158,7 @@ impl App {
                 config.keys.algorithm,
             ),
             feed,
-            limits: Limits::new(&config.protection),
+            limits,
             grants: Grants {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
@@ -181,7 +183,7 @@ impl App {
             config,
             clock,
             store,
-            requests: AtomicU64::new(0),
+            metrics,
         })))
     }
 

@@ -18,6 +18,7 @@ pub mod domain;
 pub mod error;
 pub mod events;
 pub mod maintenance;
+pub mod metrics;
 pub mod oauth;
 pub mod paths;
 pub mod protection;

@@ -45,19 +45,30 @@ async fn metrics_are_json_for_people_and_text_for_a_scraper() {
     assert_eq!(metrics["active_tokens"], 1);
     assert_eq!(metrics["total_agents"], 1);
     assert!(metrics["requests"].as_u64().unwrap() >= 4);
-    for accept in ["text/plain;version=0.0.4", "application/openmetrics-text"] {
+    for (accept, content_type) in [
+        ("text/plain;version=0.0.4", "text/plain"),
+        (
+            "application/openmetrics-text;q=0.9,text/plain;q=0.5",
+            "application/openmetrics-text",
+        ),
+    ] {
         let scraped = Answer::to(
             issuer
                 .request(Method::GET, "/metrics")
                 .header("accept", accept),
         )
         .await;
-        assert!(scraped.header("content-type").starts_with("text/plain"));
-        assert!(
-            scraped.text.contains("machineauth_tokens_issued_total 2\n"),
-            "{}",
-            scraped.text
-        );
+        assert!(scraped.header("content-type").starts_with(content_type));
+        for sample in [
+            "machineauth_tokens_issued_total 2\n",
+            "machineauth_agents 1\n",
+            "machineauth_http_requests_total{method=\"POST\",route=\"/oauth/token\",status=\"200\"} 2\n",
+            "machineauth_http_request_duration_seconds_count{route=\"/oauth/token\"} 2\n",
+        ] {
+            assert!(scraped.text.contains(sample), "{}", scraped.text);
+        }
+        let ends = scraped.text.ends_with("# EOF\n");
+        assert_eq!(ends, content_type == "application/openmetrics-text");
     }
     for accept in ["*/*", "application/json"] {
         let asked = Answer::to(
@@ -68,6 +79,24 @@ async fn metrics_are_json_for_people_and_text_for_a_scraper() {
         .await;
         assert_eq!(asked.json()["tokens_issued"], 2);
     }
+}
+
+/// What strangers invent costs no memory here.
+#[tokio::test]
+async fn no_invented_path_or_method_becomes_a_label() {
+    let issuer = Issuer::start().await;
+    for path in ["/invented", "/api/agents/invented", "/invented?x=1"] {
+        let method = Method::from_bytes(b"INVENTED").unwrap();
+        Answer::to(issuer.request(method, path)).await;
+    }
+    let scraped = Answer::to(
+        issuer
+            .request(Method::GET, "/metrics")
+            .header("accept", "text/plain"),
+    )
+    .await;
+    assert!(!scraped.text.to_lowercase().contains("invented"));
+    assert!(scraped.text.contains("route=\"/api/agents/{id}\""));
 }
 
 #[tokio::test]

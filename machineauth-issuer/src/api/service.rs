@@ -1,8 +1,5 @@
 //! What the service says about itself: `/`, health, metrics.
 
-use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -17,8 +14,8 @@ use crate::app::App;
 use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
 use crate::maintenance::clocks_disagree;
+use crate::metrics::Exposition;
 use crate::paths;
-use crate::protection::LimitCounts;
 
 /// `GET /`
 pub async fn about() -> Json<Value> {
@@ -48,27 +45,24 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     ))
 }
 
-/// `GET /metrics`: the documented JSON, or Prometheus text for a scraper.
+/// `GET /metrics`: the documented JSON, or text for a scraper.
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let stats = Stats::read(&*app.store).await?;
-    let requests = app.requests.load(Ordering::Relaxed);
-    if accepts_prometheus(&headers) {
-        let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        return Ok((
-            [(CONTENT_TYPE, content_type)],
-            prometheus(&stats, requests, app.limits.counts()),
-        )
-            .into_response());
-    }
-    Ok(Json(StatsView::new(&stats, requests)).into_response())
+    Ok(match exposition(&headers) {
+        Some(exposition) => {
+            let content_type = HeaderValue::from_static(exposition.content_type());
+            let written = app.metrics.expose(exposition, &stats);
+            ([(CONTENT_TYPE, content_type)], written).into_response()
+        }
+        None => Json(StatsView::new(&stats, app.metrics.requests())).into_response(),
+    })
 }
 
 /// `GET /api/stats`: the same as JSON, where the documented console looks for it.
 pub async fn stats(caller: Caller, State(app): State<App>) -> Result<Json<StatsView>, ApiError> {
     caller.global()?;
     let stats = Stats::read(&*app.store).await?;
-    let requests = app.requests.load(Ordering::Relaxed);
-    Ok(Json(StatsView::new(&stats, requests)))
+    Ok(Json(StatsView::new(&stats, app.metrics.requests())))
 }
 
 /// What the server has done.
@@ -110,70 +104,14 @@ pub async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-fn accepts_prometheus(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    accept.contains("text/plain") || accept.contains("application/openmetrics-text")
-}
-
-fn prometheus(stats: &Stats, requests: u64, limits: LimitCounts) -> String {
-    let mut text = String::new();
-    let mut metric = |name: &str, kind: &str, help: &str, value: i128| {
-        writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
-        )
-        .expect("writing to a String cannot fail");
-    };
-    metric(
-        "machineauth_requests_total",
-        "counter",
-        "HTTP requests answered by this process.",
-        requests.into(),
-    );
-    metric(
-        "machineauth_tokens_issued_total",
-        "counter",
-        "Tokens by client credentials.",
-        stats.tokens_issued.into(),
-    );
-    metric(
-        "machineauth_tokens_refreshed_total",
-        "counter",
-        "Tokens by refresh.",
-        stats.tokens_refreshed.into(),
-    );
-    metric(
-        "machineauth_tokens_revoked_total",
-        "counter",
-        "Revocations.",
-        stats.tokens_revoked.into(),
-    );
-    metric(
-        "machineauth_rate_limited_total",
-        "counter",
-        "Requests that this process refused because there were too many.",
-        limits.limited.into(),
-    );
-    metric(
-        "machineauth_lockouts_total",
-        "counter",
-        "Requests that this process refused because of too many wrong secrets.",
-        limits.locked_out.into(),
-    );
-    metric(
-        "machineauth_organizations",
-        "gauge",
-        "Organizations that exist.",
-        stats.organizations.into(),
-    );
-    metric(
-        "machineauth_agents",
-        "gauge",
-        "Agents that exist.",
-        stats.agents.into(),
-    );
-    text
+/// How a scraper wants metrics; `None` for whoever takes JSON.
+fn exposition(headers: &HeaderMap) -> Option<Exposition> {
+    let accept = headers.get(ACCEPT)?.to_str().ok()?;
+    if accept.contains("application/openmetrics-text") {
+        Some(Exposition::OpenMetrics)
+    } else if accept.contains("text/plain") {
+        Some(Exposition::Prometheus)
+    } else {
+        None
+    }
 }

@@ -1,8 +1,6 @@
 //! The first and the last that happens to every request: where it comes from, whether it may come in, what every answer
 //! carries.
 
-use std::sync::atomic::Ordering;
-
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +9,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::buckets::Quota;
@@ -30,18 +29,17 @@ const HEALTH: &str = "/health";
 
 /// Lets a request in, and finishes its answer. What does not say that it may be cached may not (I4).
 pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    app.requests.fetch_add(1, Ordering::Relaxed);
+    let begun = Instant::now();
+    let method = request.method().clone();
     let peer = request.extensions().get::<Peer>().copied();
     let settings = &app.config.protection;
     let origin = Origin::of(peer, request.headers(), &settings.trusted_proxies);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         id = %origin.request_id,
-        method = %request.method(),
+        method = %method,
         route,
         address = %origin.address,
     );
@@ -71,6 +69,8 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     if let Ok(Some((quota, left))) = admitted {
         announce(headers, quota, left);
     }
+    app.metrics
+        .answered(&method, route, response.status(), begun.elapsed());
     response
 }
 

@@ -6,11 +6,11 @@ pub mod gate;
 pub mod origins;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use machineauth_core::clock::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 
 use self::buckets::{Buckets, Exhausted, Quota};
 use self::failures::{Attempt, Failures};
@@ -42,17 +42,10 @@ pub struct Limits {
     per_address: Option<Buckets>,
     per_client: Option<Buckets>,
     failures: Option<Failures>,
-    limited: AtomicU64,
-    locked_out: AtomicU64,
-}
-
-/// How often limits were met since the start.
-#[derive(Debug, Clone, Copy)]
-pub struct LimitCounts {
     /// Requests refused because there were too many.
-    pub limited: u64,
+    pub limited: Counter,
     /// Requests refused because of too many wrong secrets.
-    pub locked_out: u64,
+    pub locked_out: Counter,
 }
 
 impl Limits {
@@ -62,8 +55,8 @@ impl Limits {
             per_address: rate(settings.rate_per_address),
             per_client: rate(settings.rate_per_client),
             failures: (settings.failure_limit > 0).then(|| Failures::new(settings.failure_limit)),
-            limited: AtomicU64::new(0),
-            locked_out: AtomicU64::new(0),
+            limited: Counter::default(),
+            locked_out: Counter::default(),
         }
     }
 
@@ -110,22 +103,14 @@ impl Limits {
         };
         let attempt = failures.attempt(address, name, secret, now);
         if attempt.is_err() {
-            self.locked_out.fetch_add(1, Ordering::Relaxed);
+            self.locked_out.inc();
         }
         attempt.map(Some)
     }
 
-    /// How often limits were met.
-    pub fn counts(&self) -> LimitCounts {
-        LimitCounts {
-            limited: self.limited.load(Ordering::Relaxed),
-            locked_out: self.locked_out.load(Ordering::Relaxed),
-        }
-    }
-
     fn counted<T>(&self, taken: Result<T, Exhausted>) -> Result<T, Exhausted> {
         if taken.is_err() {
-            self.limited.fetch_add(1, Ordering::Relaxed);
+            self.limited.inc();
         }
         taken
     }
