@@ -9,10 +9,12 @@ use machineauth_core::clock::Clock;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
+use crate::config::variables::Source;
 use crate::documents;
 use crate::domain::administrator::AdministratorCredentials;
 use crate::domain::agents::Agents;
 use crate::domain::api_keys::{self, ApiKey, ApiKeys};
+use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::grants::Grants;
 use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
@@ -27,7 +29,7 @@ use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::protection::Limits;
 use crate::protection::buckets::Exhausted;
-use crate::store::{DynStore, StoreError};
+use crate::store::{DynStore, Partition, Store, StoreError};
 
 /// The application. Clones share everything.
 #[derive(Debug, Clone)]
@@ -145,6 +147,7 @@ impl App {
         agents.index_all().await?;
         let limits = Limits::new(&config.protection);
         let metrics = Metrics::new(&limits);
+        announce_start(&config, &*store, &*clock).await?;
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -220,6 +223,26 @@ impl App {
             }),
         }
     }
+}
+
+/// Records that an issuer starts on the store, and with what that matters to whoever reads the trail.
+async fn announce_start(
+    config: &Config,
+    store: &dyn Store,
+    clock: &dyn Clock,
+) -> Result<(), StoreError> {
+    // Values could be secrets; names are not.
+    let set: Vec<_> = config
+        .in_force
+        .iter()
+        .filter(|value| value.source != Source::Default)
+        .map(|value| value.variable.name)
+        .collect();
+    let fact = Fact::new(Action::ServerStarted)
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("issuer", config.tokens.issuer.as_str())
+        .with("configured", set);
+    event::record_alone(store, Partition::SYSTEM, fact, &By::SYSTEM, clock.now()).await
 }
 
 /// What runs beside requests.

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::header::HeaderName;
+use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use machineauth_core::crypto::random;
 
 use crate::app::App;
+use crate::domain::event::{Actor, By, UserAgent};
 
 /// Names a request, in logs and in its answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +36,8 @@ pub struct Origin {
     pub address: IpAddr,
     /// Whether the request came by TLS, as far as a trusted proxy says.
     pub is_secure: bool,
+    /// What the client says it is.
+    pub user_agent: Option<UserAgent>,
     /// What the request is called.
     pub request_id: RequestId,
 }
@@ -70,6 +73,16 @@ impl fmt::Display for RequestId {
 }
 
 impl Origin {
+    /// Who does what this request asks for, once it is known that `actor` makes it.
+    pub fn by(&self, actor: Actor) -> By {
+        By {
+            actor,
+            address: Some(self.address),
+            user_agent: self.user_agent.clone(),
+            request_id: Some((*self.request_id.0).into()),
+        }
+    }
+
     /// Where a request over a connection from `peer` comes from. What its headers say counts only when the peer is one of
     /// the trusted proxies (I7).
     pub fn of(peer: Option<Peer>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
@@ -78,10 +91,14 @@ impl Origin {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| {
             peer.ip().to_canonical()
         });
+        let user_agent = headers
+            .get(USER_AGENT)
+            .and_then(|value| UserAgent::clean(value.as_bytes()));
         if !is_trusted(peer) {
             return Self {
                 address: peer,
                 is_secure: false,
+                user_agent,
                 request_id: RequestId::mint(),
             };
         }
@@ -114,6 +131,7 @@ impl Origin {
                 .rsplit(',')
                 .next()
                 .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https")),
+            user_agent,
             request_id: request_id.unwrap_or_else(RequestId::mint),
         }
     }

@@ -6,6 +6,7 @@ mod admin_api;
 mod agents;
 mod client_authentication;
 mod connections;
+mod events;
 mod introspection;
 mod journey;
 mod keys;

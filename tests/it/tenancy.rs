@@ -10,19 +10,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A tenant with one of everything, and its two kinds of administrators.
-struct Tenant {
-    organization: String,
+pub(super) struct Tenant {
+    pub(super) organization: String,
     agent: String,
     team: String,
     key: String,
     secret: String,
     machine: String,
     machine_secret: String,
-    credentials: [String; 2],
+    /// An API key, and the token of an agent with the scope `admin`.
+    pub(super) credentials: [String; 2],
 }
 
 impl Tenant {
-    async fn create(issuer: &Issuer, slug: &str) -> Self {
+    pub(super) async fn create(issuer: &Issuer, slug: &str) -> Self {
         let organization = issuer.organization(slug).await;
         let path = format!("/api/organizations/{organization}");
         let team = issuer
@@ -86,7 +87,7 @@ impl Tenant {
         }
     }
 
-    fn path(&self, template: &str) -> String {
+    pub(super) fn path(&self, template: &str) -> String {
         let secret = match template.contains("machine-clients") {
             true => &self.machine_secret,
             false => &self.secret,

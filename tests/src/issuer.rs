@@ -22,7 +22,7 @@ use crate::http::{self, Answer};
 /// The administrator of every issuer here.
 pub const ADMIN: (&str, &str) = ("admin@example.com", "changeme");
 /// The server key of every issuer here, so that several can share a store.
-const SERVER_KEY: &str = "8d1f0c4b6a2e9375d8c1b0a4f3e2d1c00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+pub const SERVER_KEY: &str = "8d1f0c4b6a2e9375d8c1b0a4f3e2d1c00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
 /// A running issuer.
 #[derive(Debug)]

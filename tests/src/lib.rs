@@ -1,6 +1,7 @@
 //! The harness of the end-to-end tests: real parts, started privately, and what a test says to them.
 
 pub mod agent;
+pub mod audit;
 pub mod fault_proxy;
 pub mod http;
 pub mod issuer;

@@ -130,7 +130,10 @@ pub async fn create(
         scopes: scopes.transpose()?,
         expires_in: request.expires_in.map(Duration::from_secs),
     };
-    let (key, text) = app.api_keys.create(&path.organization, new).await?;
+    let (key, text) = app
+        .api_keys
+        .create(&path.organization, new, &path.caller.by)
+        .await?;
     tracing::info!(api_key.id = %key.id, organization.id = %path.id(), "created an API key");
     let created = CreatedApiKey {
         api_key: ApiKeyView::new(key, None, app.clock.now()),
@@ -147,7 +150,7 @@ pub async fn delete(
 ) -> Result<StatusCode, ApiError> {
     path.caller.whole_tenant()?;
     let id: ApiKeyId = key_id.parse().map_err(|_| ApiError::NO_SUCH_API_KEY)?;
-    app.api_keys.delete(path.id(), id).await?;
+    app.api_keys.delete(path.id(), id, &path.caller.by).await?;
     tracing::info!(api_key.id = %id, organization.id = %path.id(), "revoked an API key");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,9 +12,11 @@ use super::caller::{Caller, by_password};
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::administrator::SESSION_LIFETIME;
+use crate::domain::event::{self, Action, Fact};
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;
 use crate::error::ApiError;
+use crate::store::Partition;
 
 /// What the one administrator is.
 const ROLE: &str = "owner";
@@ -93,9 +95,16 @@ pub async fn login(
     if let Err(error @ ApiError::TooManyRequests(_)) = proven {
         return error.into_response();
     }
-    if proven.is_ok() {
+    if let Ok(caller) = proven {
+        let now = app.clock.now();
+        let fact = Fact::new(Action::LoginSucceeded);
+        let recorded =
+            event::record_alone(&*app.store, Partition::SYSTEM, fact, &caller.by, now).await;
+        if let Err(error) = recorded {
+            return ApiError::from(error).into_response();
+        }
         tracing::info!("the administrator logged in");
-        let token = app.administrator.begin_session(app.clock.now());
+        let token = app.administrator.begin_session(now);
         return Json(LoginAnswer {
             success: true,
             access_token: token.reveal().to_owned(),

@@ -5,25 +5,38 @@ use http::request::Parts;
 use machineauth_core::bearer::bearer_token;
 
 use crate::app::App;
+use crate::context::Origin;
 use crate::domain::agents::StoredAgent;
+use crate::domain::event::{Actor, By};
 use crate::domain::tokens::{Holder, IssuedAccessToken, IssuedToken, Unrecognized};
 use crate::error::{ApiError, Unavailable};
 
 /// An agent that proved by its access token who it is. It is active, and the token is meant for this server.
 #[derive(Debug)]
-pub struct AuthenticatedAgent(pub StoredAgent);
+pub struct AuthenticatedAgent {
+    /// Its record.
+    pub stored: StoredAgent,
+    /// It, for whatever it changes.
+    pub by: By,
+}
 
 /// An agent that proved by its access token who it is, and that may be suspended.
 #[derive(Debug)]
-pub struct SuspendableAgent(pub StoredAgent);
+pub struct SuspendableAgent {
+    /// Its record.
+    pub stored: StoredAgent,
+    /// It, for whatever it changes.
+    pub by: By,
+}
 
 impl FromRequestParts<App> for AuthenticatedAgent {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let SuspendableAgent(agent) = SuspendableAgent::from_request_parts(parts, app).await?;
-        match agent.value.is_active {
-            true => Ok(Self(agent)),
+        let SuspendableAgent { stored, by } =
+            SuspendableAgent::from_request_parts(parts, app).await?;
+        match stored.value.is_active {
+            true => Ok(Self { stored, by }),
             false => Err(ApiError::InvalidToken),
         }
     }
@@ -35,7 +48,12 @@ impl FromRequestParts<App> for SuspendableAgent {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::InvalidToken)?;
         let (_, holder) = holder(app, text, &app.config.tokens.audience).await?;
-        Ok(Self(holder.agent))
+        let Ok(origin) = Origin::from_request_parts(parts, app).await;
+        let id = holder.agent.value.id;
+        Ok(Self {
+            stored: holder.agent,
+            by: origin.by(Actor::Agent { id }),
+        })
     }
 }
 

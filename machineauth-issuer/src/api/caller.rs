@@ -14,13 +14,23 @@ use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{ADMIN, ApiKey};
+use crate::domain::event::{Actor, By};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
 
 /// Who makes an administrative request. Extracting it is the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
+pub struct Caller {
+    /// What it sees and changes.
+    pub reach: Reach,
+    /// Who it is, for whatever it changes.
+    pub by: By,
+}
+
+/// What a caller sees and changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
     /// The administrator of the server.
     Administrator,
     /// An administrator of one organization, or of one team in it.
@@ -42,9 +52,9 @@ impl Caller {
     /// # Errors
     /// [`ApiError::Forbidden`] for everybody else.
     pub fn global(&self) -> Result<(), ApiError> {
-        match self {
-            Self::Administrator => Ok(()),
-            Self::Tenant(_) => Err(ApiError::Forbidden(
+        match self.reach {
+            Reach::Administrator => Ok(()),
+            Reach::Tenant(_) => Err(ApiError::Forbidden(
                 "only the administrator of the server may do this",
             )),
         }
@@ -55,11 +65,11 @@ impl Caller {
     /// # Errors
     /// [`ApiError::Forbidden`] for such a key.
     pub fn whole_tenant(&self) -> Result<(), ApiError> {
-        match self {
-            Self::Tenant(Tenant { team: Some(_), .. }) => Err(ApiError::Forbidden(
+        match self.reach {
+            Reach::Tenant(Tenant { team: Some(_), .. }) => Err(ApiError::Forbidden(
                 "this API key is for one team of the organization only",
             )),
-            Self::Tenant(_) | Self::Administrator => Ok(()),
+            Reach::Tenant(_) | Reach::Administrator => Ok(()),
         }
     }
 
@@ -68,11 +78,11 @@ impl Caller {
     /// # Errors
     /// As for an organization that does not exist.
     pub fn reaches_organization(&self, organization: OrganizationId) -> Result<(), ApiError> {
-        match self {
-            Self::Tenant(tenant) if tenant.organization != organization => {
+        match self.reach {
+            Reach::Tenant(tenant) if tenant.organization != organization => {
                 Err(ApiError::NO_SUCH_ORGANIZATION)
             }
-            Self::Tenant(_) | Self::Administrator => Ok(()),
+            Reach::Tenant(_) | Reach::Administrator => Ok(()),
         }
     }
 
@@ -86,9 +96,9 @@ impl Caller {
         team: Option<TeamId>,
         missing: ApiError,
     ) -> Result<(), ApiError> {
-        let reached = match self {
-            Self::Administrator => true,
-            Self::Tenant(tenant) => {
+        let reached = match self.reach {
+            Reach::Administrator => true,
+            Reach::Tenant(tenant) => {
                 organization == Some(tenant.organization)
                     && (tenant.team.is_none() || team == tenant.team)
             }
@@ -104,7 +114,7 @@ impl Caller {
     /// # Errors
     /// As for an organization or a team that does not exist, when the request names another.
     pub fn creates(&self, new: NewAgent) -> Result<NewAgent, ApiError> {
-        let Self::Tenant(tenant) = self else {
+        let Reach::Tenant(tenant) = self.reach else {
             return Ok(new);
         };
         let organization_id = new.organization_id.or(Some(tenant.organization));
@@ -134,9 +144,9 @@ impl FromRequestParts<App> for Caller {
             }
             Credential::ApiKey(text) => {
                 let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
-                administered(&key?.ok_or(ApiError::Unauthorized)?)
+                administered(&key?.ok_or(ApiError::Unauthorized)?, &origin)
             }
-            Credential::Token(text) => by_token(app, &text).await,
+            Credential::Token(text) => by_token(app, &origin, &text).await,
         }
     }
 }
@@ -155,7 +165,7 @@ pub fn by_password(
         .limits
         .attempt(origin.address, user, password, app.clock.now())?;
     if app.administrator.recognizes(user, password.reveal()) {
-        return Ok(Caller::Administrator);
+        return Ok(administrator(app, origin));
     }
     if let Some(attempt) = attempt {
         attempt.failed();
@@ -163,22 +173,34 @@ pub fn by_password(
     Err(ApiError::Unauthorized)
 }
 
-fn administered(key: &ApiKey) -> Result<Caller, ApiError> {
+fn administrator(app: &App, origin: &Origin) -> Caller {
+    Caller {
+        reach: Reach::Administrator,
+        by: origin.by(Actor::Administrator {
+            email: app.administrator.email().into(),
+        }),
+    }
+}
+
+fn administered(key: &ApiKey, origin: &Origin) -> Result<Caller, ApiError> {
     if !key.scopes.contains(ADMIN) {
         return Err(ApiError::Forbidden("the API key lacks the scope admin"));
     }
-    Ok(Caller::Tenant(Tenant {
-        organization: key.organization_id,
-        team: key.team_id,
-    }))
+    Ok(Caller {
+        reach: Reach::Tenant(Tenant {
+            organization: key.organization_id,
+            team: key.team_id,
+        }),
+        by: origin.by(Actor::ApiKey { id: key.id }),
+    })
 }
 
 /// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization,
 /// and nothing without one.
-async fn by_token(app: &App, text: &str) -> Result<Caller, ApiError> {
+async fn by_token(app: &App, origin: &Origin, text: &str) -> Result<Caller, ApiError> {
     if text.starts_with(SESSION_PREFIX) {
         return match app.administrator.recognizes_session(text, app.clock.now()) {
-            true => Ok(Caller::Administrator),
+            true => Ok(administrator(app, origin)),
             false => Err(ApiError::Unauthorized),
         };
     }
@@ -195,8 +217,13 @@ async fn by_token(app: &App, text: &str) -> Result<Caller, ApiError> {
     let organization = organization.ok_or(ApiError::Forbidden(
         "only a token with the scope admin, of an agent in an organization, administers it",
     ))?;
-    Ok(Caller::Tenant(Tenant {
-        organization,
-        team: None,
-    }))
+    Ok(Caller {
+        reach: Reach::Tenant(Tenant {
+            organization,
+            team: None,
+        }),
+        by: origin.by(Actor::Agent {
+            id: holder.agent.value.id,
+        }),
+    })
 }

@@ -147,7 +147,7 @@ pub async fn rotate(
     OptionalJsonBody(body): OptionalJsonBody<RotateBody>,
 ) -> Result<(StatusCode, Json<NewKey>), ApiError> {
     let ring = ring(&app, &caller, body.organization_id.as_deref()).await?;
-    let kid = ring.rotate(body.immediately).await?;
+    let kid = ring.rotate(body.immediately, &caller.by).await?;
     made(&app, &ring, kid.as_str())
 }
 
@@ -170,7 +170,7 @@ pub async fn import(
         .map(KeyName::try_from)
         .transpose()
         .map_err(|_| ApiError::InvalidRequest("kid: 1 to 128 of A-Z a-z 0-9 _ . -".into()))?;
-    let kid = ring.import(kid, key, body.immediately).await?;
+    let kid = ring.import(kid, key, body.immediately, &caller.by).await?;
     made(&app, &ring, kid.as_str())
 }
 
@@ -206,7 +206,8 @@ pub async fn retire(
     Path(kid): Path<String>,
     query: QueryResult,
 ) -> Result<StatusCode, ApiError> {
-    asked(&app, &caller, query).await?.retire(&kid).await?;
+    let ring = asked(&app, &caller, query).await?;
+    ring.retire(&kid, &caller.by).await?;
     tracing::info!(%kid, "a signing key retires");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -218,7 +219,8 @@ pub async fn revoke(
     Path(kid): Path<String>,
     query: QueryResult,
 ) -> Result<StatusCode, ApiError> {
-    asked(&app, &caller, query).await?.revoke(&kid).await?;
+    let ring = asked(&app, &caller, query).await?;
+    ring.revoke(&kid, &caller.by).await?;
     tracing::warn!(%kid, "revoked a signing key");
     Ok(StatusCode::NO_CONTENT)
 }

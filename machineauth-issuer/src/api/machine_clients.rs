@@ -16,12 +16,12 @@ use super::date::Date;
 use super::etag::{Tagged, if_match};
 use super::organizations::OrganizationPath;
 use crate::app::App;
-use crate::context::Origin;
 use crate::domain::agent::{
     Agent, AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
     TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id,
 };
 use crate::domain::agents::{AgentQuery, Order, Rotation, Shelf, Source, StoredAgent};
+use crate::domain::event::By;
 use crate::domain::id::{OrganizationId, SecretId};
 use crate::domain::secret::StoredSecret;
 use crate::error::ApiError;
@@ -189,7 +189,10 @@ pub struct MachinePage {
 
 /// The machine client that the path names, by its identifier or by its name in OAuth.
 #[derive(Debug)]
-pub struct MachinePath(StoredAgent);
+pub struct MachinePath {
+    by: By,
+    stored: StoredAgent,
+}
 
 #[derive(Deserialize)]
 struct MachineParameter {
@@ -215,7 +218,10 @@ impl FromRequestParts<App> for MachinePath {
         };
         let agent = &stored.value;
         match agent.machine.is_some() && agent.organization_id == Some(path.id()) {
-            true => Ok(Self(stored)),
+            true => Ok(Self {
+                by: path.caller.by,
+                stored,
+            }),
             false => Err(NO_SUCH_CLIENT),
         }
     }
@@ -264,7 +270,7 @@ pub async fn create(
             ..AgentChange::default()
         },
     };
-    let (agent, secret) = app.agents.create(new).await?;
+    let (agent, secret) = app.agents.create(new, &path.caller.by).await?;
     tracing::info!(agent.id = %agent.id, "created a machine client");
     let created = CreatedMachineClient {
         client: agent.into(),
@@ -309,7 +315,7 @@ pub async fn list(
 
 /// `GET …/machine-clients/{client_id}`
 pub async fn get(
-    MachinePath(stored): MachinePath,
+    MachinePath { stored, .. }: MachinePath,
     State(app): State<App>,
 ) -> Result<Tagged<MachineClientDetail>, ApiError> {
     detail(&app, stored).await
@@ -331,7 +337,7 @@ async fn detail(app: &App, stored: StoredAgent) -> Result<Tagged<MachineClientDe
 
 /// `PUT …/machine-clients/{client_id}` and `PATCH …/machine-clients/{client_id}`
 pub async fn update(
-    MachinePath(stored): MachinePath,
+    MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<UpdateMachineClient>,
@@ -345,7 +351,7 @@ pub async fn update(
     };
     let stored = app
         .agents
-        .update(stored.value.id, &change, expected)
+        .update(stored.value.id, &change, expected, &by)
         .await?;
     tracing::info!(agent.id = %stored.value.id, "changed a machine client");
     detail(&app, stored).await
@@ -353,19 +359,18 @@ pub async fn update(
 
 /// `DELETE …/machine-clients/{client_id}`
 pub async fn delete(
-    MachinePath(stored): MachinePath,
+    MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
 ) -> Result<StatusCode, ApiError> {
-    app.agents.delete(stored.value.id).await?;
+    app.agents.delete(stored.value.id, &by).await?;
     tracing::info!(agent.id = %stored.value.id, "deleted a machine client");
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST …/machine-clients/{client_id}/rotate`
 pub async fn rotate(
-    MachinePath(stored): MachinePath,
+    MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
-    origin: Origin,
     OptionalJsonBody(body): OptionalJsonBody<RotateMachineClient>,
 ) -> Result<Json<RotatedMachineClient>, ApiError> {
     let agent = stored.value;
@@ -373,9 +378,8 @@ pub async fn rotate(
     let rotation = Rotation {
         grace,
         revoke_tokens: false,
-        by: Some(origin.address),
     };
-    let secret = app.agents.rotate(agent.id, rotation).await?;
+    let secret = app.agents.rotate(agent.id, rotation, &by).await?;
     tracing::info!(agent.id = %agent.id, "rotated a machine client's secret");
     Ok(Json(RotatedMachineClient {
         client_id: agent.client_name(),
@@ -392,12 +396,14 @@ pub struct SecretParameter {
 
 /// `DELETE …/machine-clients/{client_id}/secrets/{secret_id}`
 pub async fn cancel_secret(
-    MachinePath(stored): MachinePath,
+    MachinePath { by, stored }: MachinePath,
     Path(SecretParameter { secret_id }): Path<SecretParameter>,
     State(app): State<App>,
 ) -> Result<StatusCode, ApiError> {
     let missing = ApiError::NotFound("there is no such secret");
     let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
-    app.agents.cancel_secret(stored.value.id, secret).await?;
+    app.agents
+        .cancel_secret(stored.value.id, secret, &by)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,6 @@ use super::body::OptionalJsonBody;
 use super::date::Date;
 use super::etag::Tagged;
 use crate::app::App;
-use crate::context::Origin;
 use crate::domain::agents::Suspension;
 use crate::domain::id::TeamId;
 use crate::domain::usage::Usage;
@@ -44,7 +43,7 @@ pub struct RotationView {
 
 /// `GET /api/agents/me`
 pub async fn get(
-    AuthenticatedAgent(stored): AuthenticatedAgent,
+    AuthenticatedAgent { stored, .. }: AuthenticatedAgent,
     State(app): State<App>,
 ) -> Result<Tagged<OneAgent>, ApiError> {
     agents::shown(&app, stored).await
@@ -52,7 +51,7 @@ pub async fn get(
 
 /// `GET /api/agents/me/usage`
 pub async fn usage(
-    AuthenticatedAgent(stored): AuthenticatedAgent,
+    AuthenticatedAgent { stored, .. }: AuthenticatedAgent,
     State(app): State<App>,
 ) -> Result<Json<UsageView>, ApiError> {
     let agent = stored.value;
@@ -81,17 +80,16 @@ pub async fn usage(
 
 /// `POST /api/agents/me/rotate`
 pub async fn rotate(
-    AuthenticatedAgent(stored): AuthenticatedAgent,
+    AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
-    origin: Origin,
     OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
 ) -> Result<Json<RotatedSecret>, ApiError> {
-    rotated(&app, &stored.value, &body, origin.address).await
+    rotated(&app, &stored.value, &body, &by).await
 }
 
 /// `POST /api/agents/me/deactivate`
 pub async fn deactivate(
-    AuthenticatedAgent(stored): AuthenticatedAgent,
+    AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
     OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
 ) -> Result<Json<Done>, ApiError> {
@@ -99,7 +97,9 @@ pub async fn deactivate(
         by_itself: true,
         revoke_tokens: body.revoke_tokens,
     };
-    app.agents.deactivate(stored.value.id, suspension).await?;
+    app.agents
+        .deactivate(stored.value.id, suspension, &by)
+        .await?;
     tracing::info!(agent.id = %stored.value.id, "an agent deactivated itself");
     Ok(Json(Done {
         message: "agent deactivated successfully",
@@ -108,10 +108,10 @@ pub async fn deactivate(
 
 /// `POST /api/agents/me/reactivate`: only of an agent that deactivated itself (I11).
 pub async fn reactivate(
-    SuspendableAgent(stored): SuspendableAgent,
+    SuspendableAgent { stored, by }: SuspendableAgent,
     State(app): State<App>,
 ) -> Result<Json<Done>, ApiError> {
-    app.agents.reactivate(stored.value.id, true).await?;
+    app.agents.reactivate(stored.value.id, true, &by).await?;
     tracing::info!(agent.id = %stored.value.id, "an agent reactivated itself");
     Ok(Json(Done {
         message: "agent reactivated successfully",
@@ -120,8 +120,8 @@ pub async fn reactivate(
 
 /// `DELETE /api/agents/me`, `DELETE /api/agents/me/delete` and `POST /api/agents/me/delete`
 pub async fn delete(
-    AuthenticatedAgent(stored): AuthenticatedAgent,
+    AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
 ) -> Result<StatusCode, ApiError> {
-    deleted(&app, stored.value.id).await
+    deleted(&app, stored.value.id, &by).await
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
-use super::caller::Caller;
+use super::caller::{Caller, Reach};
 use super::date::Date;
 use super::etag::{Tagged, if_match};
 use super::page::{PageQuery, Pagination};
@@ -202,7 +202,7 @@ pub async fn list(
     State(app): State<App>,
     query: PageQuery,
 ) -> Result<Json<OrganizationList>, ApiError> {
-    if let Caller::Tenant(tenant) = caller {
+    if let Reach::Tenant(tenant) = caller.reach {
         let own = app.organizations.find(tenant.organization).await?;
         return Ok(Json(OrganizationList {
             organizations: vec![own.value.into()],
@@ -237,11 +237,14 @@ pub async fn create(
     caller.global()?;
     let stored = app
         .organizations
-        .create(NewOrganization {
-            name: request.name,
-            slug: request.slug.try_into()?,
-            owner_email: request.owner_email,
-        })
+        .create(
+            NewOrganization {
+                name: request.name,
+                slug: request.slug.try_into()?,
+                owner_email: request.owner_email,
+            },
+            &caller.by,
+        )
         .await?;
     tracing::info!(organization.id = %stored.value.id, "created an organization");
     Ok((StatusCode::CREATED, tagged(stored)).into_response())
@@ -267,7 +270,7 @@ pub async fn update(
     let expected = if_match(&headers, path.organization.version)?;
     let stored = app
         .organizations
-        .update(path.id(), &change, expected)
+        .update(path.id(), &change, expected, &path.caller.by)
         .await?;
     tracing::info!(organization.id = %stored.value.id, "changed an organization");
     Ok(tagged(stored))
@@ -279,7 +282,7 @@ pub async fn delete(
     State(app): State<App>,
 ) -> Result<StatusCode, ApiError> {
     path.caller.global()?;
-    app.organizations.delete(path.id()).await?;
+    app.organizations.delete(path.id(), &path.caller.by).await?;
     tracing::info!(organization.id = %path.id(), "deleted an organization");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -128,7 +128,12 @@ pub async fn create(
     path.caller.whole_tenant()?;
     let team = app
         .teams
-        .create(&path.organization, request.name, request.description)
+        .create(
+            &path.organization,
+            request.name,
+            request.description,
+            &path.caller.by,
+        )
         .await?;
     tracing::info!(team.id = %team.value.id, organization.id = %path.id(), "created a team");
     Ok((StatusCode::CREATED, tagged(team)).into_response())
@@ -154,7 +159,7 @@ pub async fn update(
     let expected = if_match(&headers, team.version)?;
     let stored = app
         .teams
-        .update(path.id(), team.value.id, change, expected)
+        .update(path.id(), team.value.id, change, expected, &path.caller.by)
         .await?;
     tracing::info!(team.id = %stored.value.id, "changed a team");
     Ok(tagged(stored))
@@ -166,7 +171,9 @@ pub async fn delete(
     State(app): State<App>,
 ) -> Result<StatusCode, ApiError> {
     path.caller.whole_tenant()?;
-    app.teams.delete(path.id(), team.value.id).await?;
+    app.teams
+        .delete(path.id(), team.value.id, &path.caller.by)
+        .await?;
     tracing::info!(team.id = %team.value.id, "deleted a team");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,6 +13,7 @@ use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
 use super::agent::MAX_EXPIRES_IN;
+use super::event::{self, Action, By, Fact};
 use super::id::{ApiKeyId, OrganizationId, TeamId};
 use super::last_use::{self, LastUses};
 use super::organizations::{self, StoredOrganization};
@@ -180,6 +181,7 @@ impl ApiKeys {
         &self,
         organization: &StoredOrganization,
         new: NewApiKey,
+        by: &By,
     ) -> Result<(ApiKey, SecretText), ApiKeyError> {
         new.validate()?;
         let home = organization.value.id;
@@ -222,6 +224,10 @@ impl ApiKeys {
                     id: key.id,
                 }),
             );
+        let fact = Fact::api_key(Action::ApiKeyCreated, &key)
+            .with("prefix", key.prefix.as_str())
+            .with("scopes", key.scopes.to_string());
+        let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok((key, secret)),
             Outcome::Conflict => Err(ApiKeyError::Contended),
@@ -290,11 +296,11 @@ impl ApiKeys {
         &self,
         organization: OrganizationId,
         id: ApiKeyId,
-    ) -> Result<ApiKey, ApiKeyError> {
-        let found = API_KEYS
+    ) -> Result<Versioned<ApiKey>, ApiKeyError> {
+        API_KEYS
             .get(&*self.store, &record_key(organization, id))
-            .await?;
-        Ok(found.ok_or(ApiKeyError::NotFound)?.value)
+            .await?
+            .ok_or(ApiKeyError::NotFound)
     }
 
     /// Revokes a key: from now on it is refused.
@@ -305,28 +311,48 @@ impl ApiKeys {
         &self,
         organization: OrganizationId,
         id: ApiKeyId,
+        by: &By,
     ) -> Result<(), ApiKeyError> {
         let key = self.find(organization, id).await?;
-        Ok(self.remove(&key).await?)
+        match self.remove(&key, by).await? {
+            Outcome::Committed => Ok(()),
+            // A key never changes, so somebody else has deleted it.
+            Outcome::Conflict => Err(ApiKeyError::NotFound),
+        }
     }
 
     /// Deletes what is left of the keys of a deleted organization.
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn delete_all_of(&self, organization: OrganizationId) -> Result<(), StoreError> {
-        for (key, _) in self.list(organization).await? {
-            self.remove(&key).await?;
+    pub async fn delete_all_of(
+        &self,
+        organization: OrganizationId,
+        by: &By,
+    ) -> Result<(), StoreError> {
+        let prefix = API_KEYS.key(organization.partition()).with(organization);
+        for (_, key) in API_KEYS.scan(&*self.store, &prefix, None, MAX_KEYS).await? {
+            match self.remove(&key, by).await? {
+                // A conflict means that another issuer was faster.
+                Outcome::Committed | Outcome::Conflict => {}
+            }
         }
         Ok(())
     }
 
-    async fn remove(&self, key: &ApiKey) -> Result<(), StoreError> {
+    async fn remove(&self, stored: &Versioned<ApiKey>, by: &By) -> Result<Outcome, StoreError> {
+        let key = &stored.value;
         let home = key.organization_id.partition();
-        let by_text = key.text_digest.key();
+        let (record, by_text) = (
+            record_key(key.organization_id, key.id),
+            key.text_digest.key(),
+        );
         let batch = Batch::new(home)
-            .delete(&record_key(key.organization_id, key.id))
+            .at_version(&record, stored.version)
+            .delete(&record)
             .delete(&last_used_key(key.organization_id, key.id));
+        let fact = Fact::api_key(Action::ApiKeyRevoked, key);
+        let batch = event::record(batch, fact, by, self.clock.now());
         // Only the row of an imported key lies elsewhere. Left behind by a crash it finds nothing.
         let (batch, elsewhere) = match by_text.partition() == home {
             true => (batch.delete(&by_text), None),
@@ -335,12 +361,13 @@ impl ApiKeys {
                 Some(Batch::new(by_text.partition()).delete(&by_text)),
             ),
         };
-        for batch in std::iter::once(batch).chain(elsewhere) {
-            match self.store.commit(&batch).await? {
+        let outcome = self.store.commit(&batch).await?;
+        if let Some(elsewhere) = elsewhere {
+            match self.store.commit(&elsewhere).await? {
                 Outcome::Committed | Outcome::Conflict => {}
             }
         }
-        Ok(())
+        Ok(outcome)
     }
 
     /// A new text whose row falls into `partition`.

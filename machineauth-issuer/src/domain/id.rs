@@ -123,6 +123,10 @@ identifier! {
     /// Names one client secret of an agent.
     SecretId
 }
+identifier! {
+    /// Names one event.
+    EventId
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ pub mod administrator;
 pub mod agent;
 pub mod agents;
 pub mod api_keys;
+pub mod event;
 pub mod grants;
 pub mod id;
 pub mod keys;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agents::{AgentError, Agents};
 use super::api_keys::ApiKeys;
+use super::event::{self, Action, By, Fact};
 use super::id::OrganizationId;
 use super::keys::KeyRings;
 use super::organization::{
@@ -26,6 +27,8 @@ const DELETED: Table<Remains> = Table::new("deleted_organization", 1);
 
 const MAX_ATTEMPTS: usize = 16;
 const SCAN_PAGE: usize = 500;
+/// Why something is undone that was done a moment ago.
+const NAME_LOST: &str = "another organization claimed the same name at the same time";
 /// How many agents of a deleted organization are deleted in one go.
 const AGENTS_PER_STEP: usize = 200;
 
@@ -92,8 +95,10 @@ impl Organizations {
     pub async fn create(
         &self,
         new: NewOrganization,
+        by: &By,
     ) -> Result<StoredOrganization, OrganizationError> {
-        let organization = Organization::create(new, self.clock.now())?;
+        let now = self.clock.now();
+        let organization = Organization::create(new, now)?;
         let id = organization.id;
         let slug = UniqueName::Slug(organization.slug.clone());
         self.claim(&slug, id).await?;
@@ -102,6 +107,9 @@ impl Organizations {
             .absent(&key)
             .put(&key, ORGANIZATIONS.encode(&organization));
         let batch = stats::count(batch, Stat::Organizations, 1);
+        let fact = Fact::organization(Action::OrganizationCreated, &organization)
+            .with("slug", organization.slug.as_str());
+        let batch = event::record(batch, fact, by, now);
         if self.store.commit(&batch).await? == Outcome::Conflict {
             return Err(OrganizationError::Contended);
         }
@@ -112,7 +120,7 @@ impl Organizations {
         if slug.is_claimed_by(&*self.store, id).await? {
             return Ok(stored);
         }
-        match self.erase(&stored).await? {
+        match self.erase(&stored, &By::SYSTEM, Some(NAME_LOST)).await? {
             Outcome::Committed | Outcome::Conflict => Err(taken(&slug)),
         }
     }
@@ -165,13 +173,15 @@ impl Organizations {
         id: OrganizationId,
         change: &OrganizationChange,
         expected: Option<Version>,
+        by: &By,
     ) -> Result<StoredOrganization, OrganizationError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
             if expected.is_some_and(|expected| expected != stored.version) {
                 return Err(OrganizationError::Outdated);
             }
-            let changed = stored.value.changed(change.clone(), self.clock.now())?;
+            let now = self.clock.now();
+            let changed = stored.value.changed(change.clone(), now)?;
             let gained: Vec<_> = names_beside(&changed, &stored.value).collect();
             for name in &gained {
                 self.claim(name, id).await?;
@@ -180,12 +190,15 @@ impl Organizations {
             let batch = Batch::new(id.partition())
                 .at_version(&key, stored.version)
                 .put(&key, ORGANIZATIONS.encode(&changed));
+            let fact = Fact::organization(Action::OrganizationUpdated, &changed)
+                .changed(&stored.value, &changed);
+            let batch = event::record(batch, fact, by, now);
             if self.store.commit(&batch).await? == Outcome::Conflict {
                 continue;
             }
             for name in &gained {
                 if !name.is_claimed_by(&*self.store, id).await? {
-                    self.undo(&stored.value, batch.version()).await?;
+                    self.undo(&stored.value, &changed, batch.version()).await?;
                     return Err(taken(name));
                 }
             }
@@ -207,11 +220,11 @@ impl Organizations {
     ///
     /// # Errors
     /// [`OrganizationError::NotFound`], or the store's failure.
-    pub async fn delete(&self, id: OrganizationId) -> Result<(), OrganizationError> {
+    pub async fn delete(&self, id: OrganizationId, by: &By) -> Result<(), OrganizationError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
-            if self.erase(&stored).await? == Outcome::Committed {
-                self.clean_up_after(id).await?;
+            if self.erase(&stored, by, None).await? == Outcome::Committed {
+                self.clean_up_after(id, by).await?;
                 return Ok(());
             }
         }
@@ -226,13 +239,13 @@ impl Organizations {
         let prefix = DELETED.key(partition);
         for (key, _) in DELETED.scan(&*self.store, &prefix, None, SCAN_PAGE).await? {
             if let Ok(id) = key.last_part().parse() {
-                self.clean_up_after(id).await?;
+                self.clean_up_after(id, &By::SYSTEM).await?;
             }
         }
         Ok(())
     }
 
-    async fn clean_up_after(&self, id: OrganizationId) -> Result<(), OrganizationError> {
+    async fn clean_up_after(&self, id: OrganizationId, by: &By) -> Result<(), OrganizationError> {
         let key = deleted_key(id);
         let Some(remains) = DELETED.get(&*self.store, &key).await? else {
             return Ok(());
@@ -246,12 +259,12 @@ impl Organizations {
                 .release(&*self.store, id)
                 .await?;
         }
-        self.keys.delete_all_of(id).await?;
-        self.api_keys.delete_all_of(id).await?;
-        self.teams.delete_all_of(id).await?;
+        self.keys.delete_all_of(id, by).await?;
+        self.api_keys.delete_all_of(id, by).await?;
+        self.teams.delete_all_of(id, by).await?;
         let deleted = self
             .agents
-            .delete_some_of(id, AGENTS_PER_STEP)
+            .delete_some_of(id, AGENTS_PER_STEP, by)
             .await
             .map_err(|error| match error {
                 AgentError::Store(error) => OrganizationError::Store(error),
@@ -271,7 +284,12 @@ impl Organizations {
     }
 
     /// The commit from which on the organization is gone.
-    async fn erase(&self, stored: &StoredOrganization) -> Result<Outcome, StoreError> {
+    async fn erase(
+        &self,
+        stored: &StoredOrganization,
+        by: &By,
+        reason: Option<&'static str>,
+    ) -> Result<Outcome, StoreError> {
         let id = stored.value.id;
         let key = record_key(id);
         let remains = Remains {
@@ -282,8 +300,15 @@ impl Organizations {
             .at_version(&key, stored.version)
             .delete(&key)
             .put(&deleted_key(id), DELETED.encode(&remains));
-        let batch = revocation::revoke_organization(batch, id, self.clock.now());
+        let now = self.clock.now();
+        let batch = revocation::revoke_organization(batch, id, now);
         let batch = stats::count(batch, Stat::Organizations, -1);
+        let fact = Fact::organization(Action::OrganizationDeleted, &stored.value);
+        let fact = match reason {
+            Some(reason) => fact.because(reason),
+            None => fact,
+        };
+        let batch = event::record(batch, fact, by, now);
         self.store.commit(&batch).await
     }
 
@@ -297,11 +322,20 @@ impl Organizations {
     }
 
     /// Puts the record back as it was, unless somebody has changed it again.
-    async fn undo(&self, before: &Organization, version: Version) -> Result<(), StoreError> {
+    async fn undo(
+        &self,
+        before: &Organization,
+        changed: &Organization,
+        version: Version,
+    ) -> Result<(), StoreError> {
         let key = record_key(before.id);
         let batch = Batch::new(before.id.partition())
             .at_version(&key, version)
             .put(&key, ORGANIZATIONS.encode(before));
+        let fact = Fact::organization(Action::OrganizationUpdated, before)
+            .changed(changed, before)
+            .because(NAME_LOST);
+        let batch = event::record(batch, fact, &By::SYSTEM, self.clock.now());
         match self.store.commit(&batch).await? {
             Outcome::Committed | Outcome::Conflict => Ok(()),
         }

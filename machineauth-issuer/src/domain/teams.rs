@@ -5,6 +5,7 @@ use std::sync::Arc;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::event::{self, Action, By, Fact};
 use super::id::{OrganizationId, TeamId};
 use super::organizations::{self, StoredOrganization};
 use super::text;
@@ -118,6 +119,7 @@ impl Teams {
         organization: &StoredOrganization,
         name: String,
         description: String,
+        by: &By,
     ) -> Result<Versioned<Team>, TeamError> {
         let now = self.clock.now();
         let home = organization.value.id;
@@ -137,6 +139,7 @@ impl Teams {
         let batch = organizations::unchanged(Batch::new(home.partition()), organization)
             .absent(&key)
             .put(&key, TEAMS.encode(&team));
+        let batch = event::record(batch, Fact::team(Action::TeamCreated, &team), by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok(Versioned {
                 value: team,
@@ -180,22 +183,28 @@ impl Teams {
         id: TeamId,
         change: TeamChange,
         expected: Option<Version>,
+        by: &By,
     ) -> Result<Versioned<Team>, TeamError> {
         let stored = self.find(organization, id).await?;
         if expected.is_some_and(|expected| expected != stored.version) {
             return Err(TeamError::Outdated);
         }
+        let (before, now) = (stored.value, self.clock.now());
         let team = Team {
-            name: change.name.unwrap_or(stored.value.name),
-            description: change.description.unwrap_or(stored.value.description),
-            updated_at: self.clock.now(),
-            ..stored.value
+            name: change.name.unwrap_or_else(|| before.name.clone()),
+            description: change
+                .description
+                .unwrap_or_else(|| before.description.clone()),
+            updated_at: now,
+            ..before
         };
         team.validate()?;
         let key = record_key(organization, id);
         let batch = Batch::new(organization.partition())
             .at_version(&key, stored.version)
             .put(&key, TEAMS.encode(&team));
+        let fact = Fact::team(Action::TeamUpdated, &team).changed(&before, &team);
+        let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok(Versioned {
                 value: team,
@@ -209,18 +218,18 @@ impl Teams {
     ///
     /// # Errors
     /// [`TeamError::NotEmpty`], [`TeamError::NotFound`], or the store's failure.
-    pub async fn delete(&self, organization: OrganizationId, id: TeamId) -> Result<(), TeamError> {
+    pub async fn delete(
+        &self,
+        organization: OrganizationId,
+        id: TeamId,
+        by: &By,
+    ) -> Result<(), TeamError> {
         let stored = self.find(organization, id).await?;
         let members = members_key(organization, id);
         if self.store.counts(std::slice::from_ref(&members)).await? != [0] {
             return Err(TeamError::NotEmpty);
         }
-        let key = record_key(organization, id);
-        let batch = Batch::new(organization.partition())
-            .at_version(&key, stored.version)
-            .delete(&key)
-            .delete(&members);
-        match self.store.commit(&batch).await? {
+        match self.remove(&stored, by).await? {
             Outcome::Committed => Ok(()),
             Outcome::Conflict => Err(TeamError::Contended),
         }
@@ -230,16 +239,31 @@ impl Teams {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn delete_all_of(&self, organization: OrganizationId) -> Result<(), StoreError> {
-        for team in self.list(organization).await? {
-            let batch = Batch::new(organization.partition())
-                .delete(&record_key(organization, team.id))
-                .delete(&members_key(organization, team.id));
-            match self.store.commit(&batch).await? {
+    pub async fn delete_all_of(
+        &self,
+        organization: OrganizationId,
+        by: &By,
+    ) -> Result<(), StoreError> {
+        let prefix = TEAMS.key(organization.partition()).with(organization);
+        for (_, team) in TEAMS.scan(&*self.store, &prefix, None, MAX_TEAMS).await? {
+            match self.remove(&team, by).await? {
+                // A conflict means that another issuer was faster.
                 Outcome::Committed | Outcome::Conflict => {}
             }
         }
         Ok(())
+    }
+
+    async fn remove(&self, stored: &Versioned<Team>, by: &By) -> Result<Outcome, StoreError> {
+        let team = &stored.value;
+        let key = record_key(team.organization_id, team.id);
+        let batch = Batch::new(key.partition())
+            .at_version(&key, stored.version)
+            .delete(&key)
+            .delete(&members_key(team.organization_id, team.id));
+        let fact = Fact::team(Action::TeamDeleted, team);
+        let batch = event::record(batch, fact, by, self.clock.now());
+        self.store.commit(&batch).await
     }
 }
 

@@ -10,6 +10,7 @@ use super::params::Params;
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::api_keys::ADMIN;
+use crate::domain::event::Actor;
 use crate::domain::tokens::Revoker;
 use crate::error::OAuthError;
 
@@ -30,12 +31,18 @@ pub async fn revoke(
     mut params: Params,
 ) -> Result<Json<Revoked>, OAuthError> {
     let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
-    let revoker = match &asker {
-        Asker::Anybody => Revoker::Holder,
-        Asker::Client(client) => Revoker::Client(client.value.client_id),
-        Asker::ApiKey(key) if key.scopes.contains(ADMIN) => {
-            Revoker::Organization(key.organization_id)
-        }
+    let (revoker, actor) = match &asker {
+        Asker::Anybody => (Revoker::Holder, Actor::Anonymous),
+        Asker::Client(client) => (
+            Revoker::Client(client.value.client_id),
+            Actor::Agent {
+                id: client.value.id,
+            },
+        ),
+        Asker::ApiKey(key) if key.scopes.contains(ADMIN) => (
+            Revoker::Organization(key.organization_id),
+            Actor::ApiKey { id: key.id },
+        ),
         Asker::ApiKey(_) => {
             return Err(OAuthError::UnauthorizedClient(
                 "the API key lacks the scope admin",
@@ -43,6 +50,8 @@ pub async fn revoke(
         }
     };
     let token = params.require("token")?;
-    app.tokens.revoke(&token, revoker).await?;
+    app.tokens
+        .revoke(&token, revoker, &origin.by(actor))
+        .await?;
     Ok(Json(Revoked { status: "revoked" }))
 }

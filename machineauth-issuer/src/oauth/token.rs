@@ -14,6 +14,7 @@ use crate::config::ClientAuth;
 use crate::context::Origin;
 use crate::domain::agent::MAX_SCOPE_TEXT;
 use crate::domain::agents::Presented;
+use crate::domain::event::Actor;
 use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::error::OAuthError;
 use crate::protection::failures::Attempt;
@@ -103,7 +104,8 @@ async fn refresh_token(
         Presented::Credentials(credentials) => client_auth::attempt(app, origin, credentials)?,
         Presented::Nothing | Presented::Name(_) => None,
     };
-    let granted = app.grants.refresh(&token, &client, &requested).await;
+    let by = origin.by(Actor::Anonymous);
+    let granted = app.grants.refresh(&token, &client, &requested, &by).await;
     answered(granted, attempt)
 }
 

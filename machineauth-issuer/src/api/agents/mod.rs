@@ -3,7 +3,6 @@
 mod body;
 mod view;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,23 +16,26 @@ pub use self::view::{
     AgentList, AgentView, CreatedAgent, Done, OneAgent, RotatedSecret, SecretList, SecretView,
 };
 use super::body::{JsonBody, OptionalJsonBody};
-use super::caller::{Caller, Tenant};
+use super::caller::{Caller, Reach, Tenant};
 use super::etag::{Tagged, if_match};
 use super::organizations::OrganizationPath;
 use super::page::PageQuery;
 use crate::app::App;
-use crate::context::Origin;
 use crate::domain::agent::{Agent, NewAgent};
 use crate::domain::agents::{
     AgentQuery, Order, Rotation, Shelf, StoredAgent, Suspension, is_name_prefix,
 };
+use crate::domain::event::By;
 use crate::domain::id::{AgentId, OrganizationId, SecretId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
 
 /// The agent that the path names, when it is the caller's to see.
 #[derive(Debug)]
-pub struct AgentPath(StoredAgent);
+pub struct AgentPath {
+    by: By,
+    stored: StoredAgent,
+}
 
 #[derive(Deserialize)]
 struct AgentParameter {
@@ -55,13 +57,16 @@ impl FromRequestParts<App> for AgentPath {
             agent.team_id,
             ApiError::NO_SUCH_AGENT,
         )?;
-        Ok(Self(stored))
+        Ok(Self {
+            by: caller.by,
+            stored,
+        })
     }
 }
 
 impl AgentPath {
     fn id(&self) -> AgentId {
-        self.0.value.id
+        self.stored.value.id
     }
 }
 
@@ -164,23 +169,23 @@ pub async fn list_in(
 
 /// The agents that a caller sees, of the organization that it asks about.
 fn shelf(caller: &Caller, asked: Option<OrganizationId>) -> Shelf {
-    match (caller, asked) {
+    match (caller.reach, asked) {
         (
-            Caller::Tenant(Tenant {
+            Reach::Tenant(Tenant {
                 organization,
                 team: Some(team),
             }),
             _,
-        ) => Shelf::Team(*organization, *team),
+        ) => Shelf::Team(organization, team),
         (
-            Caller::Tenant(Tenant {
+            Reach::Tenant(Tenant {
                 organization,
                 team: None,
             }),
             _,
-        ) => Shelf::Organization(*organization),
-        (Caller::Administrator, Some(organization)) => Shelf::Organization(organization),
-        (Caller::Administrator, None) => Shelf::All,
+        ) => Shelf::Organization(organization),
+        (Reach::Administrator, Some(organization)) => Shelf::Organization(organization),
+        (Reach::Administrator, None) => Shelf::All,
     }
 }
 
@@ -223,7 +228,7 @@ pub async fn create(
     JsonBody(body): JsonBody<AgentBody>,
 ) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
     let new = caller.creates(body.into_agent()?)?;
-    created(&app, new).await
+    created(&app, new, &caller.by).await
 }
 
 /// `POST /api/organizations/{organization_id}/agents`
@@ -236,11 +241,15 @@ pub async fn create_in(
         organization_id: Some(path.id()),
         ..body.into_agent()?
     };
-    created(&app, path.caller.creates(new)?).await
+    created(&app, path.caller.creates(new)?, &path.caller.by).await
 }
 
-async fn created(app: &App, new: NewAgent) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
-    let (agent, secret) = app.agents.create(new).await?;
+async fn created(
+    app: &App,
+    new: NewAgent,
+    by: &By,
+) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+    let (agent, secret) = app.agents.create(new, by).await?;
     tracing::info!(agent.id = %agent.id, "created an agent");
     let created = CreatedAgent {
         client_id: agent.client_id,
@@ -265,11 +274,8 @@ pub async fn shown(app: &App, stored: StoredAgent) -> Result<Tagged<OneAgent>, A
 }
 
 /// `GET /api/agents/{id}`
-pub async fn get(
-    AgentPath(stored): AgentPath,
-    State(app): State<App>,
-) -> Result<Tagged<OneAgent>, ApiError> {
-    shown(&app, stored).await
+pub async fn get(path: AgentPath, State(app): State<App>) -> Result<Tagged<OneAgent>, ApiError> {
+    shown(&app, path.stored).await
 }
 
 /// `PUT /api/agents/{id}` and `PATCH /api/agents/{id}`
@@ -279,24 +285,27 @@ pub async fn update(
     headers: HeaderMap,
     JsonBody(body): JsonBody<AgentBody>,
 ) -> Result<Tagged<OneAgent>, ApiError> {
-    let expected = if_match(&headers, path.0.version)?;
+    let expected = if_match(&headers, path.stored.version)?;
     let change = body.into_change(app.clock.now())?;
-    let stored = app.agents.update(path.id(), &change, expected).await?;
+    let stored = app
+        .agents
+        .update(path.id(), &change, expected, &path.by)
+        .await?;
     tracing::info!(agent.id = %path.id(), "changed an agent");
     shown(&app, stored).await
 }
 
 /// `DELETE /api/agents/{id}`
 pub async fn delete(path: AgentPath, State(app): State<App>) -> Result<StatusCode, ApiError> {
-    deleted(&app, path.id()).await
+    deleted(&app, path.id(), &path.by).await
 }
 
 /// Deletes an agent for good.
 ///
 /// # Errors
 /// The store's failure.
-pub async fn deleted(app: &App, id: AgentId) -> Result<StatusCode, ApiError> {
-    app.agents.delete(id).await?;
+pub async fn deleted(app: &App, id: AgentId, by: &By) -> Result<StatusCode, ApiError> {
+    app.agents.delete(id, by).await?;
     tracing::info!(agent.id = %id, "deleted an agent");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -305,11 +314,10 @@ pub async fn deleted(app: &App, id: AgentId) -> Result<StatusCode, ApiError> {
 pub async fn act(
     path: AgentPath,
     State(app): State<App>,
-    origin: Origin,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Json<RotatedSecret>, ApiError> {
     match body.action.as_deref() {
-        Some("rotate") => rotated(&app, &path.0.value, &body, origin.address).await,
+        Some("rotate") => rotated(&app, &path.stored.value, &body, &path.by).await,
         _ => Err(invalid("action: must be \"rotate\"")),
     }
 }
@@ -318,10 +326,9 @@ pub async fn act(
 pub async fn rotate(
     path: AgentPath,
     State(app): State<App>,
-    origin: Origin,
     OptionalJsonBody(body): OptionalJsonBody<ActionBody>,
 ) -> Result<Json<RotatedSecret>, ApiError> {
-    rotated(&app, &path.0.value, &body, origin.address).await
+    rotated(&app, &path.stored.value, &body, &path.by).await
 }
 
 /// Gives an agent a new secret.
@@ -332,14 +339,13 @@ pub async fn rotated(
     app: &App,
     agent: &Agent,
     body: &ActionBody,
-    by: IpAddr,
+    by: &By,
 ) -> Result<Json<RotatedSecret>, ApiError> {
     let rotation = Rotation {
         grace: Duration::from_secs(body.grace),
         revoke_tokens: body.revoke_tokens,
-        by: Some(by),
     };
-    let secret = app.agents.rotate(agent.id, rotation).await?;
+    let secret = app.agents.rotate(agent.id, rotation, by).await?;
     tracing::info!(agent.id = %agent.id, body.revoke_tokens, body.grace, "rotated an agent's secret");
     Ok(Json(RotatedSecret {
         client_secret: secret.reveal().to_owned(),
@@ -351,7 +357,7 @@ pub async fn secrets(
     path: AgentPath,
     State(app): State<App>,
 ) -> Result<Json<SecretList>, ApiError> {
-    let secrets = app.agents.secrets(&path.0.value).await?;
+    let secrets = app.agents.secrets(&path.stored.value).await?;
     Ok(Json(SecretList {
         secrets: secrets
             .iter()
@@ -374,7 +380,9 @@ pub async fn cancel_secret(
 ) -> Result<StatusCode, ApiError> {
     let missing = ApiError::NotFound("there is no such secret");
     let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
-    app.agents.cancel_secret(path.id(), secret).await?;
+    app.agents
+        .cancel_secret(path.id(), secret, &path.by)
+        .await?;
     tracing::info!(agent.id = %path.id(), secret.id = %secret, "cancelled an agent's secret");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -389,7 +397,9 @@ pub async fn deactivate(
         by_itself: false,
         revoke_tokens: body.revoke_tokens,
     };
-    app.agents.deactivate(path.id(), suspension).await?;
+    app.agents
+        .deactivate(path.id(), suspension, &path.by)
+        .await?;
     tracing::info!(agent.id = %path.id(), body.revoke_tokens, "deactivated an agent");
     Ok(Json(Done {
         message: "agent deactivated successfully",
@@ -398,7 +408,7 @@ pub async fn deactivate(
 
 /// `POST /api/agents/{id}/reactivate`
 pub async fn reactivate(path: AgentPath, State(app): State<App>) -> Result<Json<Done>, ApiError> {
-    app.agents.reactivate(path.id(), false).await?;
+    app.agents.reactivate(path.id(), false, &path.by).await?;
     tracing::info!(agent.id = %path.id(), "reactivated an agent");
     Ok(Json(Done {
         message: "agent reactivated successfully",

@@ -4,7 +4,6 @@ mod directory;
 mod index;
 mod list;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled};
+use super::event::{self, Action, By, Fact};
 use super::id::{AgentId, ClientId, OrganizationId, SecretId};
 use super::last_use::{self, LastUses};
 use super::organizations::{self, StoredOrganization};
@@ -119,9 +119,10 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::Invalid`] names the field that cannot be accepted.
-    pub async fn create(&self, new: NewAgent) -> Result<(Agent, SecretText), AgentError> {
+    pub async fn create(&self, new: NewAgent, by: &By) -> Result<(Agent, SecretText), AgentError> {
         let (organization, team) = self.belonging(&new).await?;
-        let (agent, secret) = Agent::create(new, &self.vault, self.clock.now())?;
+        let now = self.clock.now();
+        let (agent, secret) = Agent::create(new, &self.vault, now)?;
         let record = record_key(agent.home(), agent.id);
         let directory = directory_key(agent.client_id);
         let mut batch = Batch::new(agent.home());
@@ -143,6 +144,8 @@ impl Agents {
                 }),
             );
         let batch = index::shelve(count_agent(batch, &agent, 1), None, Some(&agent));
+        let fact = Fact::agent(Action::AgentCreated, &agent).with("client_id", agent.client_name());
+        let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok((agent, secret)),
             Outcome::Conflict => Err(AgentError::Contended),
@@ -198,9 +201,11 @@ impl Agents {
         id: AgentId,
         change: &AgentChange,
         expected: Option<Version>,
+        by: &By,
     ) -> Result<StoredAgent, AgentError> {
         change.validate()?;
         self.change(id, expected, |agent, batch, now| {
+            let before = agent.clone();
             let activity = change
                 .is_active
                 .filter(|is_active| *is_active != agent.is_active);
@@ -213,12 +218,15 @@ impl Agents {
                 }
                 _ => batch,
             };
-            let batch = match activity {
-                Some(true) => resume(agent, batch),
-                Some(false) => suspend(agent, batch, Suspension::BY_ADMINISTRATOR, now),
-                None => batch,
+            let (batch, action) = match activity {
+                Some(true) => (resume(agent, batch), Some(Action::AgentReactivated)),
+                Some(false) => (
+                    suspend(agent, batch, Suspension::BY_ADMINISTRATOR, now),
+                    Some(Action::AgentDeactivated),
+                ),
+                None => (batch, None),
             };
-            Ok((batch, ()))
+            Ok((changed(batch, &before, agent, action, by, now), ()))
         })
         .await
         .map(|(stored, ())| stored)
@@ -229,17 +237,25 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::NotFound`], [`AgentError::Grace`], or the store's failure.
-    pub async fn rotate(&self, id: AgentId, rotation: Rotation) -> Result<SecretText, AgentError> {
+    pub async fn rotate(
+        &self,
+        id: AgentId,
+        rotation: Rotation,
+        by: &By,
+    ) -> Result<SecretText, AgentError> {
         if rotation.grace > LONGEST_GRACE {
             return Err(AgentError::Grace);
         }
         self.change(id, None, |agent, batch, now| {
-            let secret = agent.rotate(&self.vault, now, rotation.grace, rotation.by);
+            let secret = agent.rotate(&self.vault, now, rotation.grace, by.address);
             let batch = match rotation.revoke_tokens {
                 true => end_generation(agent, batch, now),
                 false => batch,
             };
-            Ok((batch, secret))
+            let fact = Fact::agent(Action::AgentCredentialsRotated, agent)
+                .with("grace", rotation.grace.as_secs())
+                .with("revoke_tokens", rotation.revoke_tokens);
+            Ok((event::record(batch, fact, by, now), secret))
         })
         .await
         .map(|(_, secret)| secret)
@@ -282,13 +298,20 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::NoSuchSecret`], [`AgentError::CurrentSecret`], or the store's failure.
-    pub async fn cancel_secret(&self, id: AgentId, secret: SecretId) -> Result<(), AgentError> {
+    pub async fn cancel_secret(
+        &self,
+        id: AgentId,
+        secret: SecretId,
+        by: &By,
+    ) -> Result<(), AgentError> {
         self.change(id, None, |agent, batch, now| {
             agent.cancel_secret(secret, now).map_err(|why| match why {
                 NotCancelled::NoSuchSecret => AgentError::NoSuchSecret,
                 NotCancelled::Current => AgentError::CurrentSecret,
             })?;
-            Ok((batch, ()))
+            let fact = Fact::agent(Action::AgentSecretRevoked, agent)
+                .with("secret_id", secret.to_string());
+            Ok((event::record(batch, fact, by, now), ()))
         })
         .await
         .map(|_| ())
@@ -298,9 +321,17 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn deactivate(&self, id: AgentId, suspension: Suspension) -> Result<(), AgentError> {
+    pub async fn deactivate(
+        &self,
+        id: AgentId,
+        suspension: Suspension,
+        by: &By,
+    ) -> Result<(), AgentError> {
         self.change(id, None, |agent, batch, now| {
-            Ok((suspend(agent, batch, suspension, now), ()))
+            let before = agent.clone();
+            let batch = suspend(agent, batch, suspension, now);
+            let action = Some(Action::AgentDeactivated);
+            Ok((changed(batch, &before, agent, action, by, now), ()))
         })
         .await
         .map(|_| ())
@@ -311,13 +342,21 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::NotByItself`], [`AgentError::NotFound`], or the store's failure.
-    pub async fn reactivate(&self, id: AgentId, by_itself: bool) -> Result<(), AgentError> {
+    pub async fn reactivate(
+        &self,
+        id: AgentId,
+        by_itself: bool,
+        by: &By,
+    ) -> Result<(), AgentError> {
         self.change(id, None, |agent, batch, now| {
             if by_itself && !agent.is_active && !agent.suspended_itself {
                 return Err(AgentError::NotByItself);
             }
+            let before = agent.clone();
             agent.updated_at = now;
-            Ok((resume(agent, batch), ()))
+            let batch = resume(agent, batch);
+            let action = Some(Action::AgentReactivated);
+            Ok((changed(batch, &before, agent, action, by, now), ()))
         })
         .await
         .map(|_| ())
@@ -327,7 +366,7 @@ impl Agents {
     ///
     /// # Errors
     /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn delete(&self, id: AgentId) -> Result<(), AgentError> {
+    pub async fn delete(&self, id: AgentId, by: &By) -> Result<(), AgentError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.find(id).await?;
             let home = stored.value.home();
@@ -352,7 +391,10 @@ impl Agents {
             {
                 batch = batch.delete(&key);
             }
-            let batch = revocation::revoke_agent(batch, id, u64::MAX, self.clock.now());
+            let now = self.clock.now();
+            let batch = revocation::revoke_agent(batch, id, u64::MAX, now);
+            let fact = Fact::agent(Action::AgentDeleted, &stored.value);
+            let batch = event::record(batch, fact, by, now);
             let batch = count_agent(batch, &stored.value, -1);
             let batch = index::shelve(batch, Some(&stored.value), None);
             if self.store.commit(&batch).await? == Outcome::Committed {
@@ -372,6 +414,7 @@ impl Agents {
         &self,
         organization: OrganizationId,
         limit: usize,
+        by: &By,
     ) -> Result<usize, AgentError> {
         let prefix = AGENTS.key(organization.partition());
         let mut after = None;
@@ -387,7 +430,7 @@ impl Agents {
                 if deleted == limit {
                     return Ok(deleted);
                 }
-                match self.delete(agent.id).await {
+                match self.delete(agent.id, by).await {
                     Ok(()) | Err(AgentError::NotFound) => deleted += 1,
                     Err(error) => return Err(error),
                 }
@@ -461,8 +504,6 @@ pub struct Rotation {
     pub grace: Duration,
     /// Whether the agent's tokens end as well.
     pub revoke_tokens: bool,
-    /// The address that asks for it.
-    pub by: Option<IpAddr>,
 }
 
 /// How an agent is deactivated.
@@ -502,6 +543,23 @@ fn resume(agent: &mut Agent, batch: Batch) -> Batch {
 fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
     agent.generation += 1;
     revocation::revoke_agent(batch, agent.id, agent.generation, now)
+}
+
+/// Adds to `batch`: the agent was changed from what it was `before`, and became active or inactive if `action` says so.
+fn changed(
+    batch: Batch,
+    before: &Agent,
+    agent: &Agent,
+    action: Option<Action>,
+    by: &By,
+    now: Timestamp,
+) -> Batch {
+    let updated = Fact::agent(Action::AgentUpdated, agent).changed(before, agent);
+    let batch = event::record(batch, updated, by, now);
+    match action {
+        Some(action) => event::record(batch, Fact::agent(action, agent), by, now),
+        None => batch,
+    }
 }
 
 fn record_key(home: Partition, id: AgentId) -> Key {

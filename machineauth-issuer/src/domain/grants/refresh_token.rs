@@ -7,6 +7,7 @@ use machineauth_core::clock::Timestamp;
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{Found, Presented, Source, issue_to};
+use crate::domain::event::{self, Action, Actor, By, Fact};
 use crate::domain::id::TokenId;
 use crate::domain::revocation;
 use crate::domain::stats::{self, Stat};
@@ -30,6 +31,7 @@ impl Grants {
         presented: &str,
         client: &Presented,
         requested: &Requested,
+        by: &By,
     ) -> Result<Granted, GrantError> {
         if let Presented::Credentials(credentials) = client {
             self.agents.authenticate(credentials).await?;
@@ -76,7 +78,10 @@ impl Grants {
             let Some(earlier) = token.redemption(&*self.store, agent.home()).await? else {
                 continue;
             };
-            if let Some(granted) = self.repeat(&token, &found, earlier, authenticated).await? {
+            if let Some(granted) = self
+                .repeat(&token, &found, earlier, authenticated, by)
+                .await?
+            {
                 return Ok(granted);
             }
         }
@@ -133,6 +138,7 @@ impl Grants {
         found: &Found,
         earlier: Issuance,
         authenticated: bool,
+        by: &By,
     ) -> Result<Option<Granted>, GrantError> {
         let agent = &found.agent.value;
         let now = self.clock.now();
@@ -144,7 +150,11 @@ impl Grants {
                 .await?
                 .is_some()
         {
-            self.end_family(token, agent, now).await?;
+            let by = match authenticated {
+                true => &by.known_as(Actor::Agent { id: agent.id }),
+                false => by,
+            };
+            self.end_family(token, agent, by, now).await?;
             return Err(GrantError::InvalidGrant);
         }
         if !authenticated {
@@ -167,11 +177,15 @@ impl Grants {
         &self,
         token: &RefreshToken,
         agent: &Agent,
+        by: &By,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
         let batch = revocation::revoke_family(Batch::new(agent.home()), token.family, now);
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
+        let family = token.family;
+        let fact = Fact::token(Action::TokenRefreshReused, agent, "refresh_family", &family);
+        let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
             // A conflict means that somebody else revoked it at the same time.
             Outcome::Committed | Outcome::Conflict => Ok(()),

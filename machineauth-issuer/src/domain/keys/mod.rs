@@ -19,6 +19,7 @@ use machineauth_core::verifier::GREATEST_LEEWAY;
 pub use self::pem::{import, public_pem};
 pub use self::ring::{KeyRing, KeyState, State};
 pub use self::stored::{RingKey, RingName};
+use super::event::By;
 use super::id::OrganizationId;
 use super::revocation::LONGEST_LIFETIME;
 use super::vault::Vault;
@@ -188,10 +189,14 @@ impl KeyRings {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn delete_all_of(&self, organization: OrganizationId) -> Result<(), StoreError> {
+    pub async fn delete_all_of(
+        &self,
+        organization: OrganizationId,
+        by: &By,
+    ) -> Result<(), StoreError> {
         self.organizations.invalidate(&organization);
         RingName::Organization(organization)
-            .delete(&*self.store)
+            .delete(&*self.store, by, self.clock.now())
             .await
     }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::stored::MAX_KEYS;
 use super::{KeyError, KeyPolicy, PUBLISHED_AHEAD, RingKey, RingName, retirement};
+use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::revocation;
 use crate::domain::vault::Vault;
 use crate::store::{Batch, DynStore, KeyName, Outcome, Partition};
@@ -168,10 +169,12 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::TooMany`], [`KeyError::Contended`], or the store's failure.
-    pub async fn rotate(&self, immediately: bool) -> Result<KeyName, KeyError> {
+    pub async fn rotate(&self, immediately: bool, by: &By) -> Result<KeyName, KeyError> {
         self.load().await?;
         let key = generate(&self.policy).await?;
-        self.succeed(self.fresh_kid(), key, immediately).await
+        let rotated = (Action::SigningKeyRotated, by);
+        self.succeed(self.fresh_kid(), key, immediately, rotated)
+            .await
     }
 
     /// Takes a key that was made elsewhere into the ring, to follow the one that signs.
@@ -183,20 +186,22 @@ impl KeyRing {
         kid: Option<KeyName>,
         key: SigningKey,
         immediately: bool,
+        by: &By,
     ) -> Result<KeyName, KeyError> {
         self.load().await?;
         let kid = kid.unwrap_or_else(|| self.fresh_kid());
         if self.state().find(kid.as_str()).is_some() {
             return Err(KeyError::KidTaken);
         }
-        self.succeed(kid, key, immediately).await
+        let imported = (Action::SigningKeyImported, by);
+        self.succeed(kid, key, immediately, imported).await
     }
 
     /// Lets a key that does not sign leave the key set when the last of its tokens can be good.
     ///
     /// # Errors
     /// [`KeyError::NotFound`], [`KeyError::Signs`], [`KeyError::Contended`], or the store's failure.
-    pub async fn retire(&self, kid: &str) -> Result<(), KeyError> {
+    pub async fn retire(&self, kid: &str, by: &By) -> Result<(), KeyError> {
         self.load().await?;
         let (state, now) = (self.state(), self.clock.now());
         let key = state.find(kid).ok_or(KeyError::NotFound)?;
@@ -204,6 +209,8 @@ impl KeyRing {
             return Err(KeyError::Signs);
         }
         let batch = self.retired(Batch::new(Partition::SYSTEM), key, retirement(now));
+        let fact = self.name.fact(Action::SigningKeyRetired, kid);
+        let batch = event::record(batch, fact, by, now);
         self.commit(&batch).await
     }
 
@@ -211,32 +218,36 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::NotFound`], [`KeyError::Contended`], or the store's failure.
-    pub async fn revoke(&self, kid: &str) -> Result<(), KeyError> {
+    pub async fn revoke(&self, kid: &str, by: &By) -> Result<(), KeyError> {
         self.load().await?;
         if self.state().find(kid).is_none() {
             return Err(KeyError::NotFound);
         }
         // Verifiers that cache the key set hear of it first; a crash after that has refused too much, not too little.
-        let batch = Batch::new(Partition::of(kid));
-        let batch = revocation::revoke_key(batch, kid, self.clock.now());
+        let now = self.clock.now();
+        let batch = revocation::revoke_key(Batch::new(self.name.home_of(kid)), kid, now);
+        let fact = self.name.fact(Action::SigningKeyRevoked, kid);
+        let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed | Outcome::Conflict => {}
         }
         let state = self.state();
         let key = state.find(kid).ok_or(KeyError::NotFound)?;
-        let signs = state.state_of(key, self.clock.now()) == KeyState::Signing;
+        let signs = state.state_of(key, now) == KeyState::Signing;
         let row = self.name.row(&key.kid);
         let batch = Batch::new(Partition::SYSTEM)
             .at_version(&row, key.version)
             .delete(&row);
-        let batch = match signs {
+        let fact = self.name.fact(Action::SigningKeyRemoved, kid);
+        let (batch, fact) = match signs {
             true => {
                 let successor = self.made(self.fresh_kid(), generate(&self.policy).await?, true);
-                self.put(batch, &successor)
+                let fact = fact.with("successor", successor.kid.as_str());
+                (self.put(batch, &successor), fact)
             }
-            false => batch,
+            false => (batch, fact),
         };
-        self.commit(&batch).await
+        self.commit(&event::record(batch, fact, by, now)).await
     }
 
     /// Writes a key that follows those of its algorithm, which retire after it.
@@ -245,6 +256,7 @@ impl KeyRing {
         kid: KeyName,
         key: SigningKey,
         immediately: bool,
+        (action, by): (Action, &By),
     ) -> Result<KeyName, KeyError> {
         let state = self.state();
         if state.keys.len() >= MAX_KEYS {
@@ -258,6 +270,8 @@ impl KeyRing {
         for key in followed {
             batch = self.retired(batch, key, retirement(successor.signs_from));
         }
+        let fact = self.described(action, &successor);
+        let batch = event::record(batch, fact, by, successor.created_at);
         self.commit(&batch).await?;
         tracing::info!(kid = %successor.kid, immediately, "published a new signing key");
         Ok(successor.kid)
@@ -280,6 +294,8 @@ impl KeyRing {
             let is_first = state.keys.is_empty();
             let key = self.made(kid, generate(&self.policy).await?, is_first);
             let batch = self.put(Batch::new(Partition::SYSTEM), &key);
+            let fact = self.described(Action::SigningKeyCreated, &key);
+            let batch = event::record(batch, fact, &By::SYSTEM, key.created_at);
             let outcome = self.store.commit(&batch).await?;
             if outcome == Outcome::Committed {
                 tracing::info!(kid = %key.kid, algorithm = key.key.algorithm().as_str(), "generated a signing key");
@@ -323,7 +339,8 @@ impl KeyRing {
             return Ok(());
         }
         let key = generate(&self.policy).await?;
-        match self.succeed(self.fresh_kid(), key, false).await {
+        let rotated = (Action::SigningKeyRotated, &By::SYSTEM);
+        match self.succeed(self.fresh_kid(), key, false, rotated).await {
             // Another issuer replaced it first.
             Ok(_) | Err(KeyError::Contended) => Ok(()),
             Err(error) => Err(error),
@@ -344,6 +361,14 @@ impl KeyRing {
             retires_at: None,
             version: batch.version(),
         }
+    }
+
+    /// What happened to a key that is new to the ring.
+    fn described(&self, action: Action, key: &RingKey) -> Fact {
+        self.name
+            .fact(action, key.kid.as_str())
+            .with("algorithm", key.key.algorithm().as_str())
+            .with("signs_from", key.signs_from.as_millis())
     }
 
     fn put(&self, batch: Batch, key: &RingKey) -> Batch {

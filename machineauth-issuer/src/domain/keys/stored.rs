@@ -8,6 +8,7 @@ use machineauth_core::crypto::{Algorithm, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use super::KeyError;
+use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::OrganizationId;
 use crate::domain::vault::Vault;
 use crate::store::{Batch, Key, KeyName, Outcome, Partition, Store, StoreError, Table, Version};
@@ -77,16 +78,40 @@ impl RingName {
     }
 
     /// Deletes all keys of the ring.
-    pub(super) async fn delete(self, store: &dyn Store) -> Result<(), StoreError> {
-        for (row, _) in store.scan(&self.prefix(), None, MAX_KEYS).await? {
-            match store
-                .commit(&Batch::new(Partition::SYSTEM).delete(&row))
-                .await?
-            {
+    pub(super) async fn delete(
+        self,
+        store: &dyn Store,
+        by: &By,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for (row, key) in store.scan(&self.prefix(), None, MAX_KEYS).await? {
+            let batch = Batch::new(Partition::SYSTEM)
+                .at_version(&row, key.version)
+                .delete(&row);
+            let fact = self.fact(Action::SigningKeyRemoved, row.last_part());
+            match store.commit(&event::record(batch, fact, by, now)).await? {
+                // A conflict means that another issuer was faster.
                 Outcome::Committed | Outcome::Conflict => {}
             }
         }
         Ok(())
+    }
+
+    /// What happened to the key `kid` of the ring.
+    pub(super) fn fact(self, action: Action, kid: &str) -> Fact {
+        let organization = match self {
+            Self::Server => None,
+            Self::Organization(organization) => Some(organization),
+        };
+        Fact::signing_key(action, kid, organization)
+    }
+
+    /// Where it is written that a key of the ring is revoked.
+    pub(super) fn home_of(self, kid: &str) -> Partition {
+        match self {
+            Self::Server => Partition::of(kid),
+            Self::Organization(organization) => organization.partition(),
+        }
     }
 
     /// All live keys of the ring.

@@ -16,6 +16,7 @@ use refresh::RefreshToken;
 
 use super::agent::{Refusal, TOKEN_PREFIX, home};
 use super::agents::{Agents, Source, StoredAgent};
+use super::event::{self, Action, By, Fact};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::keys::{KeyRings, RingName};
 use super::revocation::{self, token_is_revoked};
@@ -172,6 +173,15 @@ impl IssuedAccessToken {
     /// The partition that its agent lives in.
     fn home(&self) -> Partition {
         home(self.agent, self.organization)
+    }
+
+    /// What happened to it.
+    fn fact(&self, action: Action) -> Fact {
+        let team = self.claims().team_id.as_deref();
+        let team = team.and_then(|team| team.parse().ok());
+        Fact::new(action)
+            .about(self.agent, self.organization, team)
+            .on("token", &self.token)
     }
 
     /// Everything that it says.
@@ -362,7 +372,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`RevokeError::NotYours`] when `revoker` may end only what is its own, and the token is another's.
-    pub async fn revoke(&self, text: &str, revoker: Revoker) -> Result<(), RevokeError> {
+    pub async fn revoke(&self, text: &str, revoker: Revoker, by: &By) -> Result<(), RevokeError> {
         let token = match self.recognize(text).await {
             Ok(token) => token,
             Err(Unrecognized::LongExpired | Unrecognized::Unknown) => return Ok(()),
@@ -378,10 +388,12 @@ impl Tokens {
         if !is_its_own {
             return Err(RevokeError::NotYours);
         }
-        let batch = match &token {
+        let now = self.clock.now();
+        let (batch, fact) = match &token {
             IssuedToken::Access(access) => {
                 let batch = Batch::new(access.home());
-                revocation::revoke_token(batch, access.token, token.expires_at())
+                let batch = revocation::revoke_token(batch, access.token, token.expires_at());
+                (batch, access.fact(Action::TokenRevoked))
             }
             IssuedToken::Refresh(refresh) => {
                 let found = self
@@ -389,13 +401,18 @@ impl Tokens {
                     .by_client(refresh.client_id, Source::Store)
                     .await?;
                 let Some(found) = found else { return Ok(()) };
-                let batch = Batch::new(found.agent.value.home());
-                revocation::revoke_family(batch, refresh.family, self.clock.now())
+                let agent = &found.agent.value;
+                let batch = Batch::new(agent.home());
+                let batch = revocation::revoke_family(batch, refresh.family, now);
+                let family = refresh.family;
+                let fact = Fact::token(Action::TokenRevoked, agent, "refresh_family", &family);
+                (batch, fact)
             }
         };
+        let batch = stats::count(batch, Stat::TokensRevoked, 1);
         match self
             .store
-            .commit(&stats::count(batch, Stat::TokensRevoked, 1))
+            .commit(&event::record(batch, fact, by, now))
             .await?
         {
             // The batch insists only on not having been revoked before.

@@ -1,0 +1,688 @@
+//! Nothing happens unseen: what changes something leaves exactly its event, and what changes nothing leaves none.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use machineauth_core::clock::SystemClock;
+use machineauth_issuer::domain::event::{Action, Actor, Event};
+use machineauth_issuer::store::EmbeddedStore;
+use machineauth_tests::audit::events;
+use machineauth_tests::http::{self, Answer};
+use machineauth_tests::issuer::{ADMIN, Issuer, SERVER_KEY};
+use machineauth_tests::process::{Process, free_port};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::tenancy::Tenant;
+
+/// Who calls a route in this test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Administrator,
+    ApiKey,
+    Agent,
+    Nobody,
+}
+
+use Who::{Administrator, Agent, ApiKey, Nobody};
+
+const ADMINISTRATORS: &[Who] = &[Administrator, ApiKey, Agent];
+const DEACTIVATED: &[&str] = &["agent.updated", "agent.deactivated"];
+const REACTIVATED: &[&str] = &["agent.updated", "agent.reactivated"];
+const CREDENTIALS: &str = r#"{ "client_id": "{client_id}", "client_secret": "{client_secret}" }"#;
+
+type Case = (
+    Method,
+    &'static str,
+    Option<Value>,
+    &'static [Who],
+    &'static [&'static str],
+);
+
+/// Every route that can change something, with a body that is accepted, who may, and what it leaves.
+fn routes() -> Vec<Case> {
+    let (post, put, patch, delete) = (Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
+    let named = || Some(json!({ "name": "new" }));
+    let client = |more: Value| {
+        let mut body: Value = serde_json::from_str(CREDENTIALS).unwrap();
+        let members = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        Some(body)
+    };
+    let granted = || client(json!({ "grant_type": "client_credentials" }));
+    let redeemed = || client(json!({ "refresh_token": "{refresh_token}" }));
+    let token = || Some(json!({ "token": "{token}" }));
+    let agent = "/api/agents/{id}";
+    let organization = "/api/organizations/{organization_id}";
+    let teams = "/api/organizations/{organization_id}/teams";
+    let team = "/api/organizations/{organization_id}/teams/{team_id}";
+    let keys = "/api/organizations/{organization_id}/api-keys";
+    let key = "/api/organizations/{organization_id}/api-keys/{key_id}";
+    let machines = "/v1/organizations/{organization_id}/machine-clients";
+    let machine = "/v1/organizations/{organization_id}/machine-clients/{client_id}";
+    vec![
+        (post.clone(), "/oauth/token", granted(), &[Nobody], &[]),
+        (post.clone(), "/v1/oauth/token", granted(), &[Nobody], &[]),
+        (post.clone(), "/oauth/refresh", redeemed(), &[Nobody], &[]),
+        (post.clone(), "/oauth/introspect", token(), &[Nobody], &[]),
+        (
+            post.clone(),
+            "/oauth/revoke",
+            token(),
+            &[Nobody],
+            &["token.revoked"],
+        ),
+        (
+            post.clone(),
+            "/api/agents",
+            named(),
+            ADMINISTRATORS,
+            &["agent.created"],
+        ),
+        (
+            put.clone(),
+            agent,
+            named(),
+            ADMINISTRATORS,
+            &["agent.updated"],
+        ),
+        (
+            patch.clone(),
+            agent,
+            Some(json!({ "is_active": false })),
+            ADMINISTRATORS,
+            DEACTIVATED,
+        ),
+        (
+            delete.clone(),
+            agent,
+            None,
+            ADMINISTRATORS,
+            &["agent.deleted"],
+        ),
+        (
+            post.clone(),
+            agent,
+            Some(json!({ "action": "rotate" })),
+            ADMINISTRATORS,
+            &["agent.credentials_rotated"],
+        ),
+        (
+            post.clone(),
+            "/api/agents/{id}/rotate",
+            None,
+            ADMINISTRATORS,
+            &["agent.credentials_rotated"],
+        ),
+        (
+            post.clone(),
+            "/api/agents/{id}/deactivate",
+            None,
+            ADMINISTRATORS,
+            DEACTIVATED,
+        ),
+        (
+            post.clone(),
+            "/api/agents/{id}/reactivate",
+            None,
+            ADMINISTRATORS,
+            REACTIVATED,
+        ),
+        (
+            delete.clone(),
+            "/api/agents/{id}/secrets/{secret_id}",
+            None,
+            ADMINISTRATORS,
+            &["agent.secret_revoked"],
+        ),
+        (
+            delete.clone(),
+            "/api/agents/me",
+            None,
+            &[Agent],
+            &["agent.deleted"],
+        ),
+        (
+            post.clone(),
+            "/api/agents/me/rotate",
+            None,
+            &[Agent],
+            &["agent.credentials_rotated"],
+        ),
+        (
+            post.clone(),
+            "/api/agents/me/deactivate",
+            None,
+            &[Agent],
+            DEACTIVATED,
+        ),
+        (
+            post.clone(),
+            "/api/agents/me/reactivate",
+            None,
+            &[Agent],
+            REACTIVATED,
+        ),
+        (
+            post.clone(),
+            "/api/agents/me/delete",
+            None,
+            &[Agent],
+            &["agent.deleted"],
+        ),
+        (
+            delete.clone(),
+            "/api/agents/me/delete",
+            None,
+            &[Agent],
+            &["agent.deleted"],
+        ),
+        (
+            post.clone(),
+            "/api/organizations",
+            Some(json!({ "name": "new", "slug": "{slug}" })),
+            &[Administrator],
+            &["organization.created"],
+        ),
+        (
+            put.clone(),
+            organization,
+            named(),
+            ADMINISTRATORS,
+            &["organization.updated"],
+        ),
+        (
+            patch.clone(),
+            organization,
+            named(),
+            ADMINISTRATORS,
+            &["organization.updated"],
+        ),
+        (
+            delete.clone(),
+            organization,
+            None,
+            &[Administrator],
+            // The tenant has one of everything, and three agents.
+            &[
+                "organization.deleted",
+                "api_key.revoked",
+                "team.deleted",
+                "agent.deleted",
+                "agent.deleted",
+                "agent.deleted",
+            ],
+        ),
+        (
+            post.clone(),
+            "/api/organizations/{organization_id}/agents",
+            named(),
+            ADMINISTRATORS,
+            &["agent.created"],
+        ),
+        (
+            post.clone(),
+            teams,
+            named(),
+            ADMINISTRATORS,
+            &["team.created"],
+        ),
+        (
+            put.clone(),
+            team,
+            named(),
+            ADMINISTRATORS,
+            &["team.updated"],
+        ),
+        (
+            patch.clone(),
+            team,
+            named(),
+            ADMINISTRATORS,
+            &["team.updated"],
+        ),
+        (
+            delete.clone(),
+            team,
+            None,
+            ADMINISTRATORS,
+            &["team.deleted"],
+        ),
+        (
+            post.clone(),
+            keys,
+            named(),
+            ADMINISTRATORS,
+            &["api_key.created"],
+        ),
+        (
+            delete.clone(),
+            key,
+            None,
+            ADMINISTRATORS,
+            &["api_key.revoked"],
+        ),
+        (
+            post.clone(),
+            machines,
+            named(),
+            ADMINISTRATORS,
+            &["agent.created"],
+        ),
+        (put, machine, named(), ADMINISTRATORS, &["agent.updated"]),
+        (patch, machine, named(), ADMINISTRATORS, &["agent.updated"]),
+        (
+            delete.clone(),
+            machine,
+            None,
+            ADMINISTRATORS,
+            &["agent.deleted"],
+        ),
+        (
+            post.clone(),
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/rotate",
+            None,
+            ADMINISTRATORS,
+            &["agent.credentials_rotated"],
+        ),
+        (
+            delete.clone(),
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
+            None,
+            ADMINISTRATORS,
+            &["agent.secret_revoked"],
+        ),
+        (
+            post.clone(),
+            "/api/auth/login",
+            Some(json!({ "username": ADMIN.0, "password": ADMIN.1 })),
+            &[Nobody],
+            &["login.succeeded"],
+        ),
+        (
+            post.clone(),
+            "/api/keys/rotate",
+            None,
+            &[Administrator],
+            &["signing_key.rotated"],
+        ),
+        (
+            post.clone(),
+            "/api/keys/import",
+            Some(json!({ "pem": ED25519, "algorithm": "EdDSA" })),
+            &[Administrator],
+            &["signing_key.imported"],
+        ),
+        (
+            delete,
+            "/api/keys/{kid}",
+            None,
+            &[Administrator],
+            &["signing_key.revoked", "signing_key.removed"],
+        ),
+        (
+            post,
+            "/api/keys/{kid}/retire",
+            None,
+            &[Administrator],
+            &["signing_key.retired"],
+        ),
+    ]
+}
+
+/// RFC 8410 §10.3
+const ED25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+
+/// The paths of the table with their methods, `GET` aside.
+fn table() -> BTreeSet<(String, String)> {
+    let source = |file: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machineauth-issuer/src");
+        std::fs::read_to_string(path.join(file)).unwrap()
+    };
+    let (routes, paths) = (source("routes.rs"), source("paths.rs"));
+    let mut table = BTreeSet::new();
+    for route in routes.split(".route(").skip(1) {
+        let route = route.split(".layer(").next().unwrap();
+        let (path, handlers) = route.split_once(',').unwrap();
+        let path = match path.trim().strip_prefix('"') {
+            Some(text) => text.trim_end_matches('"').to_owned(),
+            None => {
+                let constant = format!("const {}: &str = \"", path.trim());
+                let text = paths
+                    .split_once(&constant)
+                    .expect("the constant is there")
+                    .1;
+                text.split('"').next().unwrap().to_owned()
+            }
+        };
+        for method in ["post", "put", "patch", "delete"] {
+            let is_called = handlers
+                .split(&format!("{method}("))
+                .zip(handlers.split(&format!("{method}(")).skip(1))
+                .any(|(before, _)| !before.ends_with([':', '_']));
+            if is_called {
+                table.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+    }
+    assert!(table.len() > 30, "{table:?}");
+    table
+}
+
+#[test]
+fn every_route_that_can_change_something_is_tried() {
+    let tried: BTreeSet<_> = routes()
+        .iter()
+        .map(|(method, path, ..)| (method.to_string(), (*path).to_owned()))
+        .collect();
+    assert_eq!(table(), tried);
+}
+
+/// A tenant and what the placeholders of a case stand for.
+struct Stage<'a> {
+    issuer: &'a Issuer,
+    tenant: Tenant,
+    placeholders: Vec<(&'static str, String)>,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(issuer: &'a Issuer, n: usize, template: &str) -> Self {
+        let tenant = Tenant::create(issuer, &format!("tenant-{n}")).await;
+        let agent = issuer.agent_in(&tenant.organization, &["read"]).await;
+        let (token, refresh_token) = issuer.tokens(&agent).await;
+        let mut placeholders = vec![
+            ("{token}", token),
+            ("{refresh_token}", refresh_token),
+            ("{client_secret}", agent.client_secret.clone()),
+            ("{slug}", format!("new-{n}")),
+        ];
+        if template.starts_with("/oauth") || template.starts_with("/v1/oauth") {
+            placeholders.push(("{client_id}", agent.client_id));
+        } else {
+            issuer
+                .admin(Method::DELETE, &format!("/api/agents/{}", agent.id), None)
+                .await;
+        }
+        if template.contains("{kid}") {
+            let made = issuer.admin(Method::POST, "/api/keys/rotate", None).await;
+            let kid = made.json()["key"]["kid"].as_str().unwrap().to_owned();
+            placeholders.push(("{kid}", kid));
+        }
+        if template == "/api/agents/me/reactivate" {
+            let token = &tenant.credentials[1];
+            let path = "/api/agents/me/deactivate";
+            issuer.bearer(token, Method::POST, path, None).await;
+        }
+        Self {
+            issuer,
+            tenant,
+            placeholders,
+        }
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let text = self
+            .placeholders
+            .iter()
+            .fold(text.to_owned(), |text, (name, value)| {
+                text.replace(name, value)
+            });
+        self.tenant.path(&text)
+    }
+
+    async fn call(&self, who: Who, (method, template, body, ..): &Case) -> Answer {
+        let request = self
+            .issuer
+            .request(method.clone(), &self.fill(template))
+            .header("user-agent", "a test/1");
+        let request = match who {
+            Administrator => request.basic_auth(ADMIN.0, Some(ADMIN.1)),
+            ApiKey => request.bearer_auth(&self.tenant.credentials[0]),
+            Agent => request.bearer_auth(&self.tenant.credentials[1]),
+            Nobody => request,
+        };
+        Answer::to(match body {
+            None => request,
+            Some(body) => {
+                let body: Value = serde_json::from_str(&self.fill(&body.to_string())).unwrap();
+                request.json(&body)
+            }
+        })
+        .await
+    }
+}
+
+/// The events that are new since `before`, in the order of their names.
+async fn news(issuer: &Issuer, before: &[Event]) -> Vec<Event> {
+    let mut news = events(&*issuer.app.store).await;
+    news.retain(|event| !before.iter().any(|old| old.id == event.id));
+    news.sort_by(|one, other| one.action.cmp(&other.action));
+    news
+}
+
+fn check(event: &Event, who: Who, stage: &Stage<'_>, answer: &Answer) {
+    let is_right = match who {
+        Administrator => {
+            event.actor
+                == Actor::Administrator {
+                    email: ADMIN.0.into(),
+                }
+        }
+        ApiKey => matches!(event.actor, Actor::ApiKey { .. }),
+        Agent => matches!(event.actor, Actor::Agent { .. }),
+        Nobody => matches!(event.actor, Actor::Anonymous | Actor::Administrator { .. }),
+    };
+    assert!(is_right, "{event:?} by {who:?}");
+    assert_eq!(
+        event.address,
+        Some("127.0.0.1".parse().unwrap()),
+        "{event:?}"
+    );
+    assert_eq!(
+        event.user_agent.as_ref().map(|agent| agent.as_str()),
+        Some("a test/1"),
+        "{event:?}"
+    );
+    assert_eq!(
+        event.request_id.as_deref(),
+        Some(answer.header("x-request-id")),
+        "{event:?}"
+    );
+    let action = Action::find(&event.action).expect("an action of ours");
+    assert_eq!(event.outcome, action.outcome());
+    let is_the_servers = ["signing_key.", "login.", "organization.created"]
+        .map(|kind| event.action.starts_with(kind));
+    if !is_the_servers.contains(&true) && who != Administrator {
+        let organization = event.organization_id.map(|id| id.to_string());
+        assert_eq!(
+            organization.as_ref(),
+            Some(&stage.tenant.organization),
+            "{event:?}"
+        );
+    }
+    if event.action.starts_with("agent.") {
+        let target = event.target.as_ref().map(|target| target.id.clone());
+        assert_eq!(target, event.agent_id.map(|id| id.to_string()), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_leaves_exactly_its_events() {
+    let issuer = Issuer::start().await;
+    let mut n = 0;
+    for case in routes() {
+        let (method, template, _, callers, expected) = &case;
+        for who in *callers {
+            n += 1;
+            let stage = Stage::set(&issuer, n, template).await;
+            let before = events(&*issuer.app.store).await;
+            let answer = stage.call(*who, &case).await;
+            assert!(
+                answer.status.is_success(),
+                "{method} {template}: {}",
+                answer.text
+            );
+            let news = news(&issuer, &before).await;
+            let mut names: Vec<_> = news.iter().map(|event| event.action.as_ref()).collect();
+            names.sort_unstable();
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!(names, expected, "{method} {template} by {who:?}");
+            for event in &news {
+                check(event, *who, &stage, &answer);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_no_event() {
+    let issuer = Issuer::start().await;
+    let tenant = Tenant::create(&issuer, "one").await;
+    issuer.organization("taken").await;
+    let before = events(&*issuer.app.store).await;
+    let agent = tenant.path("/api/agents/{id}");
+    let organization = tenant.path("/api/organizations/{organization_id}");
+    for (method, path, body, status) in [
+        (Method::PATCH, agent.clone(), json!({ "name": "" }), 400),
+        (
+            Method::POST,
+            format!("{agent}/rotate"),
+            json!({ "grace": 99_999_999 }),
+            400,
+        ),
+        (Method::PATCH, organization, json!({ "slug": "taken" }), 409),
+        (
+            Method::POST,
+            "/api/organizations".to_owned(),
+            json!({ "name": "n", "slug": "taken" }),
+            409,
+        ),
+        (
+            Method::DELETE,
+            "/api/keys/nobody".to_owned(),
+            json!({}),
+            404,
+        ),
+    ] {
+        let answer = issuer.admin(method, &path, Some(body)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+    }
+    let outdated = issuer
+        .request(Method::PATCH, &agent)
+        .basic_auth(ADMIN.0, Some(ADMIN.1))
+        .header("if-match", "\"outdated\"")
+        .json(&json!({ "name": "new" }));
+    assert_eq!(Answer::to(outdated).await.status, 412);
+    assert_eq!(news(&issuer, &before).await, []);
+}
+
+#[tokio::test]
+async fn of_racing_changes_only_the_winners_leave_events() {
+    let issuer = Issuer::start().await;
+    let agent = issuer.agent(&["read"]).await;
+    let path = format!("/api/agents/{}", agent.id);
+    let tag = issuer.admin(Method::GET, &path, None).await;
+    let tag = tag.header("etag").to_owned();
+    let before = events(&*issuer.app.store).await;
+    let change = |n: usize| {
+        let request = issuer
+            .request(Method::PATCH, &path)
+            .basic_auth(ADMIN.0, Some(ADMIN.1))
+            .header("if-match", &tag)
+            .json(&json!({ "name": format!("name {n}") }));
+        Answer::to(request)
+    };
+    let answers = futures_util::future::join_all((0..16).map(change)).await;
+    let won = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(won, 1);
+    let news = news(&issuer, &before).await;
+    assert_eq!(news.len(), 1, "{news:?}");
+    let deletions = (0..8).map(|_| issuer.admin(Method::DELETE, &path, None));
+    futures_util::future::join_all(deletions).await;
+    let deleted = events(&*issuer.app.store).await;
+    let deleted = deleted
+        .iter()
+        .filter(|event| event.action == "agent.deleted");
+    assert_eq!(deleted.count(), 1);
+}
+
+/// I9
+#[tokio::test]
+async fn a_stolen_refresh_token_leaves_a_trace() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let agent = issuer.agent(&["read"]).await;
+    let (_, refresh_token) = issuer.tokens(&agent).await;
+    assert_eq!(issuer.refresh(&agent, &refresh_token).await.status, 200);
+    clock.advance(std::time::Duration::from_secs(11));
+    let before = events(&*issuer.app.store).await;
+    issuer
+        .refresh(&agent, &refresh_token)
+        .await
+        .expect_error(400, "invalid_grant");
+    issuer
+        .refresh(&agent, &refresh_token)
+        .await
+        .expect_error(400, "invalid_grant");
+    let news = news(&issuer, &before).await;
+    assert_eq!(news.len(), 1, "{news:?}");
+    assert_eq!(news[0].action, "token.refresh_reused");
+    assert_eq!(news[0].agent_id.unwrap().to_string(), agent.id);
+}
+
+/// I18
+#[tokio::test]
+async fn a_crash_leaves_neither_a_change_without_its_event_nor_an_event_without_its_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let port_text = port.to_string();
+    let program = Path::new(env!("CARGO_BIN_EXE_issuer"));
+    let variables = [("PORT", port_text.as_str()), ("SERVER_KEY", SERVER_KEY)];
+    let process = Process::start(program, directory.path(), port, &variables, &[]).await;
+    let client = http::client();
+    let create = |n: usize| {
+        let request = client
+            .post(format!("{}/api/agents", process.base))
+            .basic_auth(ADMIN.0, Some(ADMIN.1))
+            .json(&json!({ "name": format!("agent {n}") }));
+        Answer::try_to(request)
+    };
+    let mut acknowledged = BTreeSet::new();
+    let load = async {
+        for n in 0.. {
+            let answers = futures_util::future::join_all((0..8).map(|i| create(8 * n + i))).await;
+            for answer in answers.into_iter().flatten() {
+                acknowledged.insert(answer.json()["agent"]["id"].as_str().unwrap().to_owned());
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(700), load).await;
+    process.kill().await;
+
+    let file = directory.path().join("machineauth.redb");
+    let store = EmbeddedStore::open(&file, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    let issuer = Issuer::builder().store(Arc::new(store)).start().await;
+    let list = issuer.admin(Method::GET, "/api/agents", None).await.json();
+    let there: BTreeSet<_> = list["agents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|agent| agent["id"].as_str().unwrap().to_owned())
+        .collect();
+    let recorded: Vec<_> = events(&*issuer.app.store)
+        .await
+        .into_iter()
+        .filter(|event| event.action == "agent.created")
+        .map(|event| event.agent_id.unwrap().to_string())
+        .collect();
+    assert!(!acknowledged.is_empty());
+    assert!(
+        there.is_superset(&acknowledged),
+        "nothing acknowledged is lost"
+    );
+    assert_eq!(recorded.len(), there.len(), "each once");
+    assert_eq!(recorded.into_iter().collect::<BTreeSet<_>>(), there);
+}
