@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::protection::Limits;
 use crate::protection::buckets::Exhausted;
 use crate::store::{DynStore, Partition, Store, StoreError};
+use crate::tls::{Certificates, InvalidTls};
 
 /// The application. Clones share everything.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct Inner {
     pub feed: Feed,
     /// What this process counts about itself.
     pub metrics: Metrics,
+    /// What the server shows where it speaks TLS.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// Why the application did not start.
@@ -79,6 +82,9 @@ pub enum StartError {
     /// The signing keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The TLS certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] InvalidTls),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,6 +109,8 @@ impl App {
         clock: Arc<dyn Clock>,
         store: DynStore,
     ) -> Result<Self, StartError> {
+        let certificates = config.tls.clone().map(Certificates::open).transpose()?;
+        let certificates = certificates.map(Arc::new);
         let vault = Arc::new(
             Vault::open(
                 &*store,
@@ -146,7 +154,7 @@ impl App {
         };
         agents.index_all().await?;
         let limits = Limits::new(&config.protection);
-        let metrics = Metrics::new(&limits);
+        let metrics = Metrics::new(&limits, certificates.as_deref());
         announce_start(&config, &*store, &*clock).await?;
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
@@ -161,6 +169,7 @@ impl App {
                 config.keys.algorithm,
             ),
             feed,
+            certificates,
             limits,
             grants: Grants {
                 store: Arc::clone(&store),
@@ -209,11 +218,16 @@ impl App {
         Ok(key)
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the maintenance of the store.
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the maintenance of the store, the
+    /// watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();
         let keys = Arc::clone(&self.keys);
+        let certificates = self.certificates.clone().map(|certificates| {
+            let clock = Arc::clone(&self.clock);
+            tokio::spawn(async move { certificates.follow(&*clock).await })
+        });
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
@@ -221,6 +235,7 @@ impl App {
             maintenance: tokio::spawn(async move {
                 maintenance::run(&*app.store, &*app.clock, &app.organizations).await
             }),
+            certificates,
         }
     }
 }
@@ -252,6 +267,7 @@ pub struct Background {
     feed: JoinHandle<()>,
     keys: JoinHandle<()>,
     maintenance: JoinHandle<()>,
+    certificates: Option<JoinHandle<()>>,
 }
 
 impl Background {
@@ -268,6 +284,9 @@ impl Background {
         self.app.feed.stop();
         self.maintenance.abort();
         self.keys.abort();
+        if let Some(certificates) = &self.certificates {
+            certificates.abort();
+        }
         // All ways of ending are fine: the feed returns, the others are cut off between two steps.
         let _ = tokio::join!(self.feed, self.maintenance, self.keys);
         self.app.store.close().await

@@ -23,7 +23,12 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The other end of a connection, as the accept loop saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub is_secure: bool,
+}
 
 /// Names a request, in logs and in its answer: letters, digits and `.`, `_`, `-` only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +39,7 @@ pub struct RequestId(Arc<str>);
 pub struct Origin {
     /// The client's address: the other end of the connection, or where a trusted proxy says that it got the request from.
     pub address: IpAddr,
-    /// Whether the request came by TLS, as far as a trusted proxy says.
+    /// Whether the request came by TLS: by what a trusted proxy says, by the connection where none says anything.
     pub is_secure: bool,
     /// What the client says it is.
     pub user_agent: Option<UserAgent>,
@@ -88,8 +93,9 @@ impl Origin {
     pub fn of(peer: Option<Peer>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
         // An IPv4 client of a socket for both is shown as what it is.
-        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| {
-            peer.ip().to_canonical()
+        let is_secure = peer.is_some_and(|peer| peer.is_secure);
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
+            peer.address.ip().to_canonical()
         });
         let user_agent = headers
             .get(USER_AGENT)
@@ -97,7 +103,7 @@ impl Origin {
         if !is_trusted(peer) {
             return Self {
                 address: peer,
-                is_secure: false,
+                is_secure,
                 user_agent,
                 request_id: RequestId::mint(),
             };
@@ -121,16 +127,17 @@ impl Origin {
             }
         }
         let scheme = headers.get_all(X_FORWARDED_PROTO).iter().next_back();
-        let scheme = scheme
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let is_secure = scheme.map_or(is_secure, |value| {
+            let last = value
+                .to_str()
+                .ok()
+                .and_then(|value| value.rsplit(',').next());
+            last.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+        });
         let request_id = headers.get(X_REQUEST_ID).and_then(RequestId::parse);
         Self {
             address,
-            is_secure: scheme
-                .rsplit(',')
-                .next()
-                .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https")),
+            is_secure,
             user_agent,
             request_id: request_id.unwrap_or_else(RequestId::mint),
         }
@@ -157,14 +164,48 @@ impl FromRequestParts<App> for Origin {
 mod tests {
     use super::*;
 
-    fn origin(peer: &str, forwarded: &[&str]) -> IpAddr {
+    fn peer(address: &str, is_secure: bool) -> Peer {
+        Peer {
+            address: SocketAddr::new(address.parse().unwrap(), 1),
+            is_secure,
+        }
+    }
+
+    fn origin(from: &str, forwarded: &[&str]) -> IpAddr {
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(X_FORWARDED_FOR, value.parse().unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 1));
-        Origin::of(Some(peer), &headers, &trusted).address
+        Origin::of(Some(peer(from, false)), &headers, &trusted).address
+    }
+
+    /// I7
+    #[test]
+    fn a_request_is_as_secure_as_its_connection_unless_a_proxy_of_ours_says_otherwise() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let is_secure = |from: &str, by_tls: bool, forwarded: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = forwarded {
+                headers.append(X_FORWARDED_PROTO, value.parse().unwrap());
+            }
+            Origin::of(Some(peer(from, by_tls)), &headers, &trusted).is_secure
+        };
+        for (forwarded, of_a_proxy) in [
+            (None, None),
+            (Some("https"), Some(true)),
+            (Some("http"), Some(false)),
+            (Some("https, http"), Some(false)),
+            (Some("HTTP, HTTPS"), Some(true)),
+        ] {
+            for by_tls in [true, false] {
+                assert_eq!(is_secure("192.0.2.1", by_tls, forwarded), by_tls);
+                assert_eq!(
+                    is_secure("10.0.0.1", by_tls, forwarded),
+                    of_a_proxy.unwrap_or(by_tls)
+                );
+            }
+        }
     }
 
     /// I7
@@ -204,7 +245,7 @@ mod tests {
                 for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID] {
                     headers.append(name, value.clone());
                 }
-                let peer = Peer(SocketAddr::from(([127, 0, 0, 1], 1)));
+                let peer = peer("127.0.0.1", false);
                 let trusted = ["127.0.0.0/8".parse().unwrap()];
                 let _ = Origin::of(Some(peer), &headers, &trusted).request_id.header();
             }

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::stats::Stats;
 use crate::protection::Limits;
+use crate::tls::Certificates;
 
 const PREFIX: &str = "machineauth";
 /// Seconds: from a warm introspection to a client that waits for a store that is away.
@@ -65,8 +66,8 @@ impl Exposition {
 }
 
 impl Metrics {
-    /// No requests so far, beside what `limits` has counted.
-    pub fn new(limits: &Limits) -> Self {
+    /// No requests so far, beside what `limits` has counted, and how long the certificate in force is good.
+    pub fn new(limits: &Limits, certificates: Option<&Certificates>) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = Family::default();
         let durations =
@@ -91,6 +92,13 @@ impl Metrics {
             "Requests that this process refused because of too many wrong secrets",
             limits.locked_out.clone(),
         );
+        if let Some(certificates) = certificates {
+            registry.register(
+                "tls_certificate_expires_timestamp_seconds",
+                "When the TLS certificate in force expires, in Unix seconds",
+                certificates.expiry.clone(),
+            );
+        }
         Self {
             registry,
             requests,

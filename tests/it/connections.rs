@@ -20,6 +20,7 @@ async fn impatient() -> Issuer {
         header: BRIEF,
         write: BRIEF,
         drain: LONG,
+        ..Limits::default()
     };
     Issuer::builder().limits(limits).start().await
 }
@@ -176,6 +177,7 @@ async fn neither_listeners_nor_idle_connections_hold_a_stop_up() {
         header: 10 * LONG,
         write: 10 * LONG,
         drain: 10 * LONG,
+        ..Limits::default()
     };
     let issuer = Issuer::builder().limits(limits).start().await;
     let mut silent = connect(issuer.address).await;
@@ -230,4 +232,40 @@ async fn a_request_that_never_finishes_holds_a_stop_up_for_a_limited_time() {
         .await
         .expect("the issuer stops all the same");
     assert!(started.elapsed() >= BRIEF);
+}
+
+/// Asks for `/health` on a connection that stays open.
+async fn ask(stream: &mut TcpStream) {
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 2048];
+    let read = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn beyond_the_most_connections_others_wait_until_one_is_closed() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let issuer = Issuer::builder().limits(limits).start().await;
+    let (mut first, mut second) = (connect(issuer.address).await, connect(issuer.address).await);
+    ask(&mut first).await;
+    ask(&mut second).await;
+    let mut third = connect(issuer.address).await;
+    assert!(timeout(BRIEF, ask(&mut third)).await.is_err());
+    drop(first);
+    let mut answer = [0; 15];
+    timeout(LONG, third.read_exact(&mut answer))
+        .await
+        .expect("it is its turn")
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    ask(&mut second).await;
+    timeout(LONG, issuer.stop())
+        .await
+        .expect("a full house can be closed");
 }

@@ -27,4 +27,5 @@ mod service;
 mod startup;
 mod store;
 mod tenancy;
+mod tls;
 mod token;

@@ -63,6 +63,26 @@ async fn nothing_configured_is_enough_and_the_printed_lines_work() {
     assert!(issuer.terminate().await.status.success());
 }
 
+#[tokio::test]
+async fn as_many_connections_are_allowed_as_files_may_be_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let with_limits = async |limits: &str, most: &str| {
+        let port = free_port();
+        let variables = [("PORT", &*port.to_string()), ("MAX_CONNECTIONS", most)];
+        let command = format!("{limits} && exec {ISSUER}");
+        let shell = Path::new("/bin/sh");
+        let arguments = ["-c", &*command];
+        let issuer = Process::start(shell, directory.path(), port, &variables, &arguments).await;
+        issuer.printed_until("listens on").await;
+        issuer.terminate().await.printed
+    };
+    let printed = with_limits("ulimit -n 200", "100").await;
+    assert!(printed.contains("wanted=100 fitting=72"), "{printed}");
+    // What the system lets a process have, it takes by itself.
+    let printed = with_limits("ulimit -Sn 200 && ulimit -Hn 400", "100").await;
+    assert!(!printed.contains("fitting="), "{printed}");
+}
+
 /// I18
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_and_a_restart() {

@@ -3,6 +3,8 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use crate::certificate::Pair;
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -93,10 +95,22 @@ impl Answer {
 /// # Panics
 /// When the TLS library cannot start.
 pub fn client() -> reqwest::Client {
+    builder(&[])
+        .build()
+        .expect("the client has no unusual settings")
+}
+
+/// What makes a client without redirects that trusts these certificates and no others.
+///
+/// # Panics
+/// When one of them is none.
+pub fn builder(trusted: &[&Pair]) -> reqwest::ClientBuilder {
+    let trusted = trusted.iter().map(|pair| {
+        reqwest::Certificate::from_pem(pair.certificate.as_bytes()).expect("it is a certificate")
+    });
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(std::time::Duration::from_secs(30))
-        .build()
-        .expect("the client has no unusual settings")
+        .tls_certs_only(trusted)
 }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
+use crate::certificate::{Pair, TlsFiles};
 use crate::http::{self, Answer};
 
 /// The administrator of every issuer here.
@@ -52,6 +53,7 @@ pub struct Builder {
     store: Option<DynStore>,
     address: SocketAddr,
     limits: Limits,
+    client: reqwest::Client,
 }
 
 impl Builder {
@@ -90,6 +92,19 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS with what `files` hold. Who calls it through [`Issuer`] trusts nothing but `trusted`.
+    ///
+    /// # Panics
+    /// When the TLS library cannot start.
+    #[must_use]
+    pub fn tls(mut self, files: &TlsFiles, trusted: &[&Pair]) -> Self {
+        self.client = http::builder(trusted)
+            .build()
+            .expect("the client has no unusual settings");
+        self.with("TLS_CERT_FILE", &files.certificate().to_string_lossy())
+            .with("TLS_KEY_FILE", &files.key().to_string_lossy())
+    }
+
     /// Starts the issuer.
     ///
     /// # Panics
@@ -101,7 +116,11 @@ impl Builder {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let base = format!("http://{address}");
+        let scheme = match self.variables.contains_key("TLS_CERT_FILE") {
+            true => "https",
+            false => "http",
+        };
+        let base = format!("{scheme}://{address}");
         self.variables
             .entry("JWT_ISSUER".into())
             .or_insert_with(|| base.clone());
@@ -120,15 +139,17 @@ impl Builder {
             .expect("the issuer starts");
         let background = app.start_background();
         let (stop, stopped) = oneshot::channel();
-        let router = routes::router(app.clone());
-        let server = tokio::spawn(server::serve(listener, router, self.limits, async {
+        let (router, certificates) = (routes::router(app.clone()), app.certificates.clone());
+        let stopped = async {
             let _ = stopped.await;
-        }));
+        };
+        let serving = server::serve(listener, certificates, router, self.limits, stopped);
+        let server = tokio::spawn(serving);
         Issuer {
             base,
             address,
             app,
-            client: http::client(),
+            client: self.client,
             running: Running {
                 stop,
                 server,
@@ -147,6 +168,7 @@ impl Issuer {
             store: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             limits: Limits::default(),
+            client: http::client(),
         }
     }
 

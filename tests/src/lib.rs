@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod certificate;
 pub mod fault_proxy;
 pub mod http;
 pub mod issuer;

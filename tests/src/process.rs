@@ -108,16 +108,33 @@ impl Process {
     /// # Panics
     /// When it prints no such line in time.
     pub async fn printed_until(&self, text: &str) -> String {
-        let mut printed = self.stdout.text.clone();
-        let complete = printed.wait_for(|printed| {
-            let line = printed.find(text).map(|at| &printed[at..]);
-            line.is_some_and(|line| line.contains('\n'))
-        });
-        tokio::time::timeout(START_TIMEOUT, complete)
+        self.stdout.until(text).await
+    }
+
+    /// What it has logged so far, once a whole line of that holds `text`.
+    ///
+    /// # Panics
+    /// When it logs no such line in time.
+    pub async fn logged_until(&self, text: &str) -> String {
+        self.stderr.until(text).await
+    }
+
+    /// Sends a signal, `HUP` for example.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub async fn signal(&self, name: &str) {
+        let pid = self
+            .child
+            .id()
+            .expect("the process is still running")
+            .to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
             .await
-            .expect("the line is printed in time")
-            .expect("the line is printed before the end")
-            .clone()
+            .expect("`kill` is there");
+        assert!(sent.success(), "the signal is delivered");
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -125,17 +142,7 @@ impl Process {
     /// # Panics
     /// When it does not end by itself in time.
     pub async fn terminate(mut self) -> Ended {
-        let pid = self
-            .child
-            .id()
-            .expect("the process is still running")
-            .to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .await
-            .expect("`kill` is there");
-        assert!(sent.success(), "the signal is delivered");
+        self.signal("TERM").await;
         let ended = tokio::time::timeout(START_TIMEOUT, self.child.wait()).await;
         let status = ended
             .expect("the process ends in time")
@@ -168,6 +175,20 @@ impl Output {
             }
         });
         Self { text, reader }
+    }
+
+    /// What there is so far, once a whole line of it holds `text`.
+    async fn until(&self, text: &str) -> String {
+        let mut written = self.text.clone();
+        let complete = written.wait_for(|written| {
+            let line = written.find(text).map(|at| &written[at..]);
+            line.is_some_and(|line| line.contains('\n'))
+        });
+        tokio::time::timeout(START_TIMEOUT, complete)
+            .await
+            .unwrap_or_else(|_| panic!("no line with {text:?} in time"))
+            .unwrap_or_else(|_| panic!("no line with {text:?} before the end"))
+            .clone()
     }
 
     /// All of it, once nobody can write any more.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod descriptors;
 mod serve;
 mod store;
 

@@ -9,10 +9,11 @@ use machineauth_core::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::store;
+use super::{descriptors, store};
 use crate::app::App;
 use crate::config::Config;
 use crate::server::Limits;
+use crate::tls::Certificates;
 use crate::{routes, server, telemetry};
 
 /// Serves until a signal asks to stop.
@@ -38,13 +39,28 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     })?;
     let app = App::open(config, &server_key, clock, store).await?;
     let background = app.start_background();
+    if let Some(certificates) = &app.certificates {
+        read_again_on_hangup(Arc::clone(certificates))?;
+    }
     print_welcome(&app.config, listener.local_addr()?)?;
     let stopping = async {
         stop.received().await;
         tracing::info!("stopping: requests in flight finish, new ones are refused");
         background.end_streams();
     };
-    server::serve(listener, routes::router(app), Limits::default(), stopping).await;
+    let limits = Limits {
+        connections: descriptors::make_room(app.config.max_connections),
+        ..Limits::default()
+    };
+    let certificates = app.certificates.clone();
+    server::serve(
+        listener,
+        certificates,
+        routes::router(app),
+        limits,
+        stopping,
+    )
+    .await;
     background.stop().await?;
     Ok(())
 }
@@ -71,9 +87,25 @@ impl StopSignals {
     }
 }
 
+/// Whoever renews certificates may say so by SIGHUP, and need not wait for the next look.
+fn read_again_on_hangup(certificates: Arc<Certificates>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            certificates.look_now();
+        }
+    });
+    Ok(())
+}
+
 /// Says where the server listens, and three lines to paste.
 fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
     let base = &config.tokens.issuer;
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let admin = match config.admin.is_default {
         true => format!("{}:{}", config.admin.email, config.admin.password.reveal()),
         // A password of the operator's own is never printed.
@@ -82,7 +114,7 @@ fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "machineauth-issuer listens on http://{address} and issues as {base}, store {}",
+        "machineauth-issuer listens on {scheme}://{address} and issues as {base}, store {}",
         config.store
     )?;
     writeln!(

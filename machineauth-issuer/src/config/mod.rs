@@ -6,6 +6,7 @@
 mod reader;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod variables;
 
 use std::ffi::OsString;
@@ -23,12 +24,17 @@ use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
 use crate::protection::ProtectionSettings;
+use crate::tls::TlsFiles;
 
 /// What the issuer runs with.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// What to serve TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// How many connections may be open at once.
+    pub max_connections: usize,
     /// Whether this is a production server.
     pub environment: Environment,
     /// Where state is kept.

@@ -20,6 +20,7 @@ use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::tokens::access::{Profile, TokenSettings};
 use crate::domain::vault::ServerKey;
 use crate::protection::ProtectionSettings;
+use crate::server::DEFAULT_CONNECTIONS;
 use crate::store::KeyName;
 
 const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
@@ -88,9 +89,12 @@ impl Reader {
         let listen = SocketAddr::new(host, port);
         let store = self.store();
         let server_key = self.server_key(production, &store);
-        let tokens = self.tokens(production, listen);
+        let tls = self.tls();
+        let tokens = self.tokens(production, listen, tls.is_some());
         Some(Config {
             listen,
+            tls,
+            max_connections: self.max_connections(),
             environment,
             server_key: server_key?,
             store,
@@ -231,7 +235,7 @@ impl Reader {
         })
     }
 
-    fn tokens(&mut self, production: bool, listen: SocketAddr) -> TokenSettings {
+    fn tokens(&mut self, production: bool, listen: SocketAddr, tls: bool) -> TokenSettings {
         let local = SocketAddr::new(
             if listen.ip().is_unspecified() {
                 Ipv4Addr::LOCALHOST.into()
@@ -244,6 +248,10 @@ impl Reader {
             Some(issuer) => {
                 if let Err(allowed) = check_issuer(&issuer, production) {
                     self.problem("JWT_ISSUER", allowed);
+                } else if tls && issuer.starts_with("http:") {
+                    self.warnings.push(
+                        "JWT_ISSUER says http, and the server speaks TLS: clients will not find it there".to_owned(),
+                    );
                 }
                 issuer
             }
@@ -254,7 +262,7 @@ impl Reader {
                         "required in production: the https URL that clients reach this server at",
                     );
                 }
-                format!("http://{local}")
+                format!("{}://{local}", if tls { "https" } else { "http" })
             }
         };
         let default_lifetime = if production { 3_600 } else { 86_400 };
@@ -361,6 +369,19 @@ impl Reader {
         }
     }
 
+    fn max_connections(&mut self) -> usize {
+        self.parsed(
+            "MAX_CONNECTIONS",
+            "a number from 1 to 1000000",
+            DEFAULT_CONNECTIONS,
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|count| (1..=1_000_000).contains(count))
+            },
+        )
+    }
+
     fn count(&mut self, name: &str, default: u32) -> u32 {
         self.parsed(name, "a number from 0 to 1000000", default, |text| {
             text.parse().ok().filter(|count| *count <= 1_000_000)
@@ -390,11 +411,11 @@ impl Reader {
         values
     }
 
-    fn problem(&mut self, name: &str, what: &str) {
+    pub(super) fn problem(&mut self, name: &str, what: &str) {
         self.problems.push(format!("{name}: {what}"));
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         match self.variables.remove(name)?.into_string() {
             Ok(value) => Some(value),
             Err(_) => {

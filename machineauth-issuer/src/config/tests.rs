@@ -92,6 +92,7 @@ fn every_unusable_value_is_named_with_what_is_allowed() {
         ("DATABASE_URL", "json:machineauth.json", "embedded:"),
         ("DATABASE_URL", "embedded:", "embedded:PATH"),
         ("DATABASE_URL", "mysql://localhost", "embedded:PATH"),
+        ("MAX_CONNECTIONS", "0", "1 to 1000000"),
         ("WEBHOOK_WORKER_COUNT", "3", "does not support it yet"),
     ] {
         let error = read(&[(name, value)]).unwrap_err().to_string();
@@ -100,6 +101,28 @@ fn every_unusable_value_is_named_with_what_is_allowed() {
             "{name}={value}: {error}"
         );
         assert!(error.contains(expected), "{name}={value}: {error}");
+    }
+}
+
+#[test]
+fn certificate_and_key_are_set_together_and_the_wrong_one_is_named() {
+    let (certificate, key) = ("TLS_CERT_FILE", "TLS_KEY_FILE");
+    for (variables, expected) in [
+        (
+            vec![(certificate, "/nonexistent")],
+            "TLS_KEY_FILE: required with TLS_CERT_FILE",
+        ),
+        (
+            vec![(key, "/nonexistent")],
+            "TLS_CERT_FILE: required with TLS_KEY_FILE",
+        ),
+        (
+            vec![(certificate, "/nonexistent"), (key, "/nonexistent")],
+            "TLS_CERT_FILE: cannot read /nonexistent",
+        ),
+    ] {
+        let error = read(&variables).unwrap_err().to_string();
+        assert!(error.contains(expected), "{variables:?}: {error}");
     }
 }
 
@@ -212,7 +235,7 @@ fn what_is_in_force_says_where_it_comes_from_and_no_secret() {
 /// What is read and what is written about it must not drift apart.
 #[test]
 fn every_variable_that_is_read_is_described() {
-    let source = include_str!("reader.rs");
+    let source = [include_str!("reader.rs"), include_str!("../tls.rs")].concat();
     for name in source.split('"').filter(|text| {
         text.len() > 2
             && text

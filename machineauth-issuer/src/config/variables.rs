@@ -40,7 +40,7 @@ const fn secret(name: &'static str, default: &'static str, what: &'static str) -
 }
 
 /// All variables, in the order in which people read about them.
-pub const VARIABLES: [Variable; 29] = [
+pub const VARIABLES: [Variable; 32] = [
     plain("ENV", "development", "development or production"),
     plain(
         "HOST",
@@ -48,6 +48,21 @@ pub const VARIABLES: [Variable; 29] = [
         "the address to listen on",
     ),
     plain("PORT", "8080", "the port to listen on"),
+    plain(
+        "TLS_CERT_FILE",
+        "none: plain HTTP",
+        "the certificate to serve TLS with, followed by those that vouch for it, in PEM; read again when it changes",
+    ),
+    plain(
+        "TLS_KEY_FILE",
+        "none; required with TLS_CERT_FILE",
+        "the certificate's private key, in PEM",
+    ),
+    plain(
+        "MAX_CONNECTIONS",
+        "10000, or as many as the system's limit of open files allows",
+        "how many connections are open at once; others wait",
+    ),
     plain(
         "DATABASE_URL",
         "embedded:machineauth.redb",
@@ -75,7 +90,7 @@ pub const VARIABLES: [Variable; 29] = [
     ),
     plain(
         "JWT_ISSUER",
-        "http://HOST:PORT; required in production",
+        "http://HOST:PORT, https with TLS_CERT_FILE; required in production",
         "the URL that clients reach this server at, https in production",
     ),
     plain(
