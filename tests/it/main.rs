@@ -5,7 +5,11 @@
 mod admin_api;
 mod agents;
 mod client_authentication;
+mod compatibility;
 mod connections;
+mod document_authentication;
+mod document_docyard;
+mod document_soul;
 mod events;
 mod introspection;
 mod journey;

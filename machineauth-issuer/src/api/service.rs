@@ -104,10 +104,12 @@ pub async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// How a scraper wants metrics; `None` for whoever takes JSON.
+/// How a scraper wants metrics; `None` for whoever takes JSON, as many clients do beside anything else.
 fn exposition(headers: &HeaderMap) -> Option<Exposition> {
     let accept = headers.get(ACCEPT)?.to_str().ok()?;
-    if accept.contains("application/openmetrics-text") {
+    if accept.contains("application/json") {
+        None
+    } else if accept.contains("application/openmetrics-text") {
         Some(Exposition::OpenMetrics)
     } else if accept.contains("text/plain") {
         Some(Exposition::Prometheus)
