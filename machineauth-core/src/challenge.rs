@@ -1,5 +1,6 @@
 //! What a resource server answers when it refuses (RFC 6750 §3, RFC 9728 §5.1).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -34,6 +35,7 @@ const RETRY_AFTER_SECONDS: u16 = 5;
 pub struct Challenge {
     error: Error,
     verdict: Verdict,
+    description: Option<String>,
     realm: Option<String>,
     scopes: Option<String>,
     resource_metadata: Option<String>,
@@ -45,6 +47,7 @@ impl Challenge {
         Self {
             error: *error,
             verdict: Verdict::on(error.kind()),
+            description: None,
             realm: None,
             scopes: None,
             resource_metadata: None,
@@ -55,6 +58,13 @@ impl Challenge {
     #[must_use]
     pub fn realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.to_owned());
+        self
+    }
+
+    /// Says it in these words instead of the error's own.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = Some(text.into());
         self
     }
 
@@ -92,7 +102,7 @@ impl Challenge {
         // RFC 6750 §3.1: who sent no credentials is told how to authenticate, and nothing about errors.
         if self.verdict != Verdict::Unauthenticated {
             parameters.add("error", Some(self.error_code()));
-            parameters.add("error_description", Some(&self.error.to_string()));
+            parameters.add("error_description", Some(&self.message()));
         }
         parameters.add("scope", self.scopes.as_deref());
         parameters.add("resource_metadata", self.resource_metadata.as_deref());
@@ -107,13 +117,21 @@ impl Challenge {
 
     /// The JSON body: `error`, `error_description`, and the same text again as `message`, which some clients read.
     pub fn body(&self) -> Bytes {
-        let description = self.error.to_string();
+        let description = self.message();
         let body = serde_json::json!({
             "error": self.error_code(),
             "error_description": description,
             "message": description,
         });
         body.to_string().into()
+    }
+
+    /// What is wrong, in a sentence.
+    pub fn message(&self) -> Cow<'_, str> {
+        match &self.description {
+            Some(text) => text.as_str().into(),
+            None => self.error.to_string().into(),
+        }
     }
 
     /// The whole answer.
@@ -150,6 +168,8 @@ enum Verdict {
     InvalidToken,
     /// The token is good and not enough.
     InsufficientScope,
+    /// Nothing that this token, or another one like it, can be used for.
+    Forbidden,
     /// It cannot be told at the moment whether the token is good.
     Unavailable,
     /// A defect on this side, of which no request can be the cause.
@@ -163,7 +183,8 @@ impl Verdict {
             ErrorKind::MissingToken => Self::Unauthenticated,
             ErrorKind::MultipleTokens
             | ErrorKind::UnsupportedTokenTransport
-            | ErrorKind::MalformedRequest => Self::InvalidRequest,
+            | ErrorKind::MalformedRequest
+            | ErrorKind::AmbiguousPath => Self::InvalidRequest,
             ErrorKind::MalformedToken
             | ErrorKind::UnsupportedAlgorithm
             | ErrorKind::UnknownKey
@@ -176,6 +197,7 @@ impl Verdict {
             | ErrorKind::WrongAudience
             | ErrorKind::Revoked => Self::InvalidToken,
             ErrorKind::InsufficientScope => Self::InsufficientScope,
+            ErrorKind::BrokenBinding | ErrorKind::Forbidden => Self::Forbidden,
             ErrorKind::KeysUnavailable | ErrorKind::RevocationsStale => Self::Unavailable,
             ErrorKind::InvalidKey
             | ErrorKind::InvalidConfiguration
@@ -188,7 +210,7 @@ impl Verdict {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -200,6 +222,7 @@ impl Verdict {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::Forbidden => "access_denied",
             Self::Unavailable => "temporarily_unavailable",
             Self::Misconfigured => "server_error",
         }
@@ -211,7 +234,7 @@ impl Verdict {
             | Self::InvalidRequest
             | Self::InvalidToken
             | Self::InsufficientScope => true,
-            Self::Unavailable | Self::Misconfigured => false,
+            Self::Forbidden | Self::Unavailable | Self::Misconfigured => false,
         }
     }
 }

@@ -95,6 +95,12 @@ pub enum ErrorKind {
     RevocationsStale,
     /// The token is good, but lacks a scope (RFC 6750 §3.1).
     InsufficientScope,
+    /// The token is good, but for another object than the path names.
+    BrokenBinding,
+    /// No rule of a policy allows the request, whoever sends it.
+    Forbidden,
+    /// The path of the request can be read in more than one way.
+    AmbiguousPath,
     /// A key cannot be used: malformed, too small, of an unsupported type, or not meant for signatures.
     InvalidKey,
     /// A verifier or key cache was configured in a way that cannot work.
@@ -146,6 +152,9 @@ impl fmt::Display for ErrorKind {
                 "revocations cannot be checked at the moment; try again shortly"
             }
             Self::InsufficientScope => "the access token lacks a scope that this request needs",
+            Self::BrokenBinding => "the access token is restricted to something else",
+            Self::Forbidden => "no rule of this server allows this request",
+            Self::AmbiguousPath => "the path of this request can be read in more than one way",
             Self::InvalidKey => "the key cannot be used",
             Self::InvalidConfiguration => "the configuration cannot work",
             Self::CryptographyFailed => "a cryptographic operation failed",

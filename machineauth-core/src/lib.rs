@@ -13,6 +13,8 @@
 //! 5. **Remember it.** The next check of the same text is one look-up, and judges anew what can have changed: expiry,
 //!    the issuer's keys, what is revoked.
 //!
+//! What an agent may do with a good token is for a [`Policy`] to say.
+//!
 //! ```
 //! use std::sync::Arc;
 //!
@@ -45,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! Without the feature `http` (on by default) nothing here opens a connection: bring your own [`jwks::FetchKeys`].
+//! With the feature `toml`, policies are read from files. Without the feature `http` (on by default) nothing here opens a connection: bring your own [`jwks::FetchKeys`].
 
 pub mod base64url;
 pub mod claims;
@@ -70,6 +72,7 @@ mod follower;
 pub mod jwks;
 #[cfg(feature = "http")]
 mod outbound;
+pub mod policy;
 pub mod revocation;
 #[cfg(feature = "http")]
 mod sse;
@@ -91,4 +94,5 @@ pub use feed::RevocationFeed;
 #[cfg(feature = "http")]
 pub use fetch::HttpKeys;
 pub use jwks::JwksCache;
+pub use policy::{Policy, Rule};
 pub use revocation::{Revocation, RevocationSet};

@@ -3,6 +3,7 @@
 //!
 //! * [`MachineAuthLayer`] verifies the access token of every request, or answers as RFC 6750 §3 says.
 //! * [`RequireScopesLayer`] demands scopes, per route.
+//! * [`PolicyLayer`] enforces a policy over the whole service: rules over method and path, deny by default.
 //! * [`VerifiedAgent`] is who called: in the request's extensions, and with the feature `axum` an extractor.
 //!
 //! ```
@@ -67,14 +68,17 @@
 //! # Features
 //! * `axum` (default): [`VerifiedAgent`] and `Option<VerifiedAgent>` as extractors.
 //! * `http` (default): the parts of `machineauth-core` that talk to an issuer.
+//! * `toml`: reads policies from TOML.
 
 mod agent;
 pub mod authenticate;
 #[cfg(feature = "axum")]
 pub mod extract;
+pub mod policy;
 pub mod require;
 mod resource;
 
 pub use agent::VerifiedAgent;
 pub use authenticate::{MachineAuth, MachineAuthLayer};
+pub use policy::{EnforcePolicy, PolicyLayer};
 pub use require::{RequireScopes, RequireScopesLayer};

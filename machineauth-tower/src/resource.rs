@@ -11,7 +11,10 @@ pub(crate) struct ProtectedResource {
 
 impl ProtectedResource {
     pub(crate) fn challenge(&self, error: Error) -> Challenge {
-        let mut challenge = Challenge::from(error);
+        self.complete(Challenge::from(error))
+    }
+
+    pub(crate) fn complete(&self, mut challenge: Challenge) -> Challenge {
         if let Some(realm) = &self.realm {
             challenge = challenge.realm(realm);
         }

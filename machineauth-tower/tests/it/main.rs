@@ -6,5 +6,6 @@ mod authenticate;
 mod axum_stack;
 mod keys_from_issuer;
 mod plain_stack;
+mod policy;
 mod require;
 mod support;

@@ -1,0 +1,232 @@
+//! Enforce a policy over the whole service.
+//!
+//! [`PolicyLayer`] goes below [`MachineAuthLayer`](crate::MachineAuthLayer) and judges each request by a
+//! [`Policy`]: by its method and its path as the service below sees it, and by the agent that was verified. What no rule
+//! allows is refused. Where a policy has public rules, let the layer above be
+//! [optional](crate::MachineAuthLayer::optional); the policy asks for an agent wherever one is needed.
+//!
+//! Put both around the whole application. A service that axum nests below a prefix sees paths without it, and so does a
+//! layer inside.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use machineauth_core::{KeySet, Policy, Rule, Verifier};
+//! use machineauth_tower::{MachineAuthLayer, PolicyLayer};
+//! # use machineauth_core::{crypto::{Algorithm, SigningKey}, jws};
+//! # use tower::ServiceExt as _;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let key = SigningKey::generate(Algorithm::ES256)?;
+//! # let keys = KeySet::from_jwks([key.public_jwk("k1")]);
+//! # let claims = serde_json::json!({
+//! #     "iss": "https://issuer.example", "aud": "my-api", "sub": "agent-7", "exp": 4_000_000_000_u64,
+//! #     "scope": "artifacts:read", "dockId": "dock-1",
+//! # });
+//! # let token = jws::sign_compact(&key, jws::Type::Jwt, "k1", claims.to_string().as_bytes())?;
+//! let policy = Policy::builder()
+//!     .rule(Rule::get("/health").public())
+//!     .rule(Rule::get("/docks/{dock_id}/artifacts").scopes("artifacts:read").bind("dock_id", "dockId"))
+//!     .build()?;
+//! let verifier = Verifier::builder("https://issuer.example", "my-api").keys(keys).build()?;
+//!
+//! let app: Router = Router::new()
+//!     .route("/health", get(async || "ok"))
+//!     .route("/docks/{dock_id}/artifacts", get(async || "[]"))
+//!     .route("/forgotten", get(async || "nobody wrote a rule for this"))
+//!     .layer(PolicyLayer::new(policy))
+//!     .layer(MachineAuthLayer::new(verifier).optional());
+//!
+//! let request = |path: &str| Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty());
+//! let response = app.clone().oneshot(request("/docks/dock-1/artifacts")?).await?;
+//! assert_eq!(response.status(), 200);
+//!
+//! let response = app.clone().oneshot(request("/docks/dock-2/artifacts")?).await?;
+//! assert_eq!(response.status(), 403);
+//!
+//! let response = app.clone().oneshot(request("/forgotten")?).await?;
+//! assert_eq!(response.status(), 403);
+//!
+//! let response = app.clone().oneshot(Request::get("/docks/dock-1/artifacts").body(Body::empty())?).await?;
+//! assert_eq!(response.status(), 401);
+//!
+//! let response = app.oneshot(Request::get("/health").body(Body::empty())?).await?;
+//! assert_eq!(response.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, Request, Response};
+use machineauth_core::{Challenge, Policy};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::agent::VerifiedAgent;
+use crate::resource::ProtectedResource;
+
+/// With these, some frameworks let a client replace the method or the path that was judged.
+const OVERRIDES: [HeaderName; 5] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Layer that applies [`EnforcePolicy`]. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct PolicyLayer {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    policy: Policy,
+    resource: ProtectedResource,
+}
+
+impl PolicyLayer {
+    /// Lets requests through that `policy` allows. In a [dry run](machineauth_core::policy::PolicyBuilder::dry_run)
+    /// it lets through everything.
+    ///
+    /// Headers that ask for another method or path than those judged, as `X-HTTP-Method-Override`, are removed.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                policy,
+                resource: ProtectedResource::default(),
+            }),
+        }
+    }
+
+    /// Names the protection space in challenges (RFC 9110 §11.5).
+    #[must_use]
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.settings).resource.realm = Some(realm.into());
+        self
+    }
+
+    /// Says in challenges where the protected resource's metadata is (RFC 9728 §5.1). A layer does not know what the
+    /// one above it was told.
+    #[must_use]
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.settings).resource.metadata = Some(url.into());
+        self
+    }
+}
+
+impl<S> Layer<S> for PolicyLayer {
+    type Service = EnforcePolicy<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        EnforcePolicy {
+            inner,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+/// Middleware that enforces a policy. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct EnforcePolicy<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for EnforcePolicy<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<Bytes>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let state = match self.settings.judge(&request) {
+            Ok(()) => {
+                remove_overrides(request.headers_mut());
+                State::Accepted {
+                    future: self.inner.call(request),
+                }
+            }
+            Err(challenge) => State::Refused { challenge },
+        };
+        ResponseFuture { state }
+    }
+}
+
+impl Settings {
+    fn judge<B>(&self, request: &Request<B>) -> Result<(), Box<Challenge>> {
+        let agent = request.extensions().get::<VerifiedAgent>();
+        self.policy
+            .enforce(
+                request.method(),
+                request.uri().path(),
+                agent.map(|agent| &**agent),
+            )
+            .map_err(|refusal| Box::new(self.resource.complete(refusal.challenge())))
+    }
+}
+
+fn remove_overrides(headers: &mut HeaderMap) {
+    for name in OVERRIDES {
+        headers.remove(name);
+    }
+}
+
+pin_project! {
+    /// Response future of [`EnforcePolicy`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Accepted {
+            #[pin]
+            future: F,
+        },
+        Refused {
+            challenge: Box<Challenge>,
+        },
+    }
+}
+
+impl<F, ResBody, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: From<Bytes>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Accepted { future } => future.poll(cx),
+            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
+        }
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
