@@ -195,10 +195,13 @@ impl Verdict {
             | ErrorKind::NotYetValid
             | ErrorKind::WrongIssuer
             | ErrorKind::WrongAudience
-            | ErrorKind::Revoked => Self::InvalidToken,
+            | ErrorKind::Revoked
+            | ErrorKind::Inactive => Self::InvalidToken,
             ErrorKind::InsufficientScope => Self::InsufficientScope,
             ErrorKind::BrokenBinding | ErrorKind::Forbidden => Self::Forbidden,
-            ErrorKind::KeysUnavailable | ErrorKind::RevocationsStale => Self::Unavailable,
+            ErrorKind::KeysUnavailable
+            | ErrorKind::IntrospectionUnavailable
+            | ErrorKind::RevocationsStale => Self::Unavailable,
             ErrorKind::InvalidKey
             | ErrorKind::InvalidConfiguration
             | ErrorKind::CryptographyFailed
@@ -309,6 +312,7 @@ mod tests {
             ErrorKind::WrongIssuer,
             ErrorKind::WrongAudience,
             ErrorKind::Revoked,
+            ErrorKind::Inactive,
         ] {
             let challenge = challenge(kind);
             assert_eq!(challenge.status(), 401, "{kind:?}");
@@ -338,7 +342,11 @@ mod tests {
     /// V16, V24
     #[test]
     fn what_cannot_be_told_at_the_moment_is_503_and_asks_to_come_back() {
-        for kind in [ErrorKind::KeysUnavailable, ErrorKind::RevocationsStale] {
+        for kind in [
+            ErrorKind::KeysUnavailable,
+            ErrorKind::IntrospectionUnavailable,
+            ErrorKind::RevocationsStale,
+        ] {
             let response: Response<Bytes> = challenge(kind).to_response();
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[RETRY_AFTER], "5");

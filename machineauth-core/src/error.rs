@@ -91,6 +91,10 @@ pub enum ErrorKind {
     WrongAudience,
     /// The token, its agent, its family, its organization or its key has been revoked.
     Revoked,
+    /// The issuer says that the token is not active: expired, revoked, or none of its own (RFC 7662 §2.2).
+    Inactive,
+    /// Only the issuer can tell what the token is, and it has not been asked yet or does not answer.
+    IntrospectionUnavailable,
     /// What is revoked has not been heard of for longer than the configured policy allows.
     RevocationsStale,
     /// The token is good, but lacks a scope (RFC 6750 §3.1).
@@ -148,6 +152,10 @@ impl fmt::Display for ErrorKind {
                 "the access token is meant for another audience; request one for this service"
             }
             Self::Revoked => "the access token has been revoked; request a new one",
+            Self::Inactive => "the access token is not active; request a new one",
+            Self::IntrospectionUnavailable => {
+                "the access token cannot be checked with its issuer at the moment; try again shortly"
+            }
             Self::RevocationsStale => {
                 "revocations cannot be checked at the moment; try again shortly"
             }

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::runtime::Handle;
@@ -17,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::crypto;
 use crate::error::{Error, ErrorKind};
 use crate::follower::{Fault, Follower, Progress};
-use crate::outbound::{PlainHttp, client};
+use crate::outbound::{PlainHttp, basic, client};
 use crate::revocation::RevocationSet;
 use crate::sse::EventReader;
 
@@ -111,15 +109,7 @@ impl RevocationFeedBuilder {
     /// Authenticates with HTTP Basic, form-encoded first as RFC 6749 §2.3.1 has it. Default: no credentials.
     #[must_use]
     pub fn client_credentials(mut self, client_id: &str, client_secret: &str) -> Self {
-        let pair = format!(
-            "{}:{}",
-            form_encoded(client_id),
-            form_encoded(client_secret)
-        );
-        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
-            .expect("Base64 is visible ASCII");
-        value.set_sensitive(true);
-        self.authorization = Some(value);
+        self.authorization = Some(basic(client_id, client_secret));
         self
     }
 
@@ -185,18 +175,6 @@ impl fmt::Debug for RevocationFeedBuilder {
             .field("idle_timeout", &self.idle_timeout)
             .finish_non_exhaustive()
     }
-}
-
-/// `application/x-www-form-urlencoded`, with every character but the unreserved ones escaped.
-fn form_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// Keeps a connection, whatever happens to it.

@@ -99,6 +99,16 @@ impl fmt::Debug for Jws<'_> {
     }
 }
 
+/// Whether `typ` names this media type of the tree `application` (RFC 7515 §4.1.9: the prefix may be left out; RFC 2045
+/// §5.1: compared without case).
+pub(crate) fn is_media_type(typ: &str, name: &str) -> bool {
+    let short = typ
+        .get(..12)
+        .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+        .map_or(typ, |_| &typ[12..]);
+    short.eq_ignore_ascii_case(name)
+}
+
 /// The `typ` of a token that is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {

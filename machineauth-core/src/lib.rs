@@ -47,7 +47,11 @@
 //! # }
 //! ```
 //!
-//! With the feature `toml`, policies are read from files. Without the feature `http` (on by default) nothing here opens a connection: bring your own [`jwks::FetchKeys`].
+//! A token that is no JWT is for its issuer to read: [`Introspection`] asks, and remembers. For calling others there is
+//! [`client`], for tests of what is built on this crate the feature `test-kit`.
+//!
+//! With the feature `toml`, policies are read from files. Without the feature `http` (on by default) nothing here opens a
+//! connection: bring your own [`jwks::FetchKeys`].
 
 pub mod base64url;
 pub mod claims;
@@ -63,19 +67,26 @@ pub mod verifier;
 
 pub mod bearer;
 pub mod challenge;
+pub mod client;
+#[cfg(feature = "http")]
+mod discovery;
 #[cfg(feature = "http")]
 pub mod feed;
 #[cfg(feature = "http")]
 pub mod fetch;
 #[cfg(feature = "http")]
 mod follower;
+pub mod introspection;
 pub mod jwks;
 #[cfg(feature = "http")]
 mod outbound;
 pub mod policy;
+pub mod quota;
 pub mod revocation;
 #[cfg(feature = "http")]
 mod sse;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
 
 pub use claims::{Audience, Claims};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -89,10 +100,12 @@ pub use verifier::{Agent, StalePolicy, TokenTypes, Verifier, VerifierBuilder};
 
 pub use bearer::bearer_token;
 pub use challenge::Challenge;
+pub use client::TokenSource;
 #[cfg(feature = "http")]
 pub use feed::RevocationFeed;
 #[cfg(feature = "http")]
 pub use fetch::HttpKeys;
+pub use introspection::{Introspection, Introspector};
 pub use jwks::JwksCache;
 pub use policy::{Policy, Rule};
 pub use revocation::{Revocation, RevocationSet};

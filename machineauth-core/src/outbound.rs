@@ -1,9 +1,14 @@
 //! How this crate calls an issuer: which URLs it may ask, and with what client.
 
+use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::error::{Error, ErrorKind};
 
@@ -11,6 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A silent connection is given up after this long. A server that keeps trickling is bounded by the callers.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most that is read of any answer.
+pub(crate) const MAX_BODY: usize = 512 * 1024;
 
 /// Whether an issuer may be asked over a connection that anybody in between can read and change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,98 @@ pub(crate) fn client() -> Result<Client, Error> {
                 "no HTTP client: the system's TLS roots could not be loaded",
             )
         })
+}
+
+/// Why a call failed; it is logged, and shown to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallError {
+    Unreachable,
+    TimedOut,
+    Status(u16),
+    TooLarge,
+    InvalidMetadata,
+    WrongIssuer,
+    ForbiddenUrl,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "the connection failed",
+            Self::TimedOut => "no answer in time",
+            Self::Status(status) => return write!(f, "answered with status {status}"),
+            Self::TooLarge => "the answer is too long",
+            Self::InvalidMetadata => "the metadata does not say where the endpoint is",
+            Self::WrongIssuer => "the metadata names another issuer",
+            Self::ForbiddenUrl => "the metadata's URL is neither https nor loopback",
+        })
+    }
+}
+
+impl From<reqwest::Error> for CallError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Unreachable
+        }
+    }
+}
+
+/// `GET url` for a JSON document of at most 512 KiB.
+pub(crate) async fn get_json(client: &Client, url: &Url) -> Result<Bytes, CallError> {
+    let request = client.get(url.clone()).header(ACCEPT, "application/json");
+    let response = request.send().await?;
+    if response.status() != StatusCode::OK {
+        return Err(CallError::Status(response.status().as_u16()));
+    }
+    body(response, MAX_BODY).await
+}
+
+/// The body of an answer, of at most `limit` bytes.
+pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Bytes, CallError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Err(CallError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// HTTP Basic credentials of a client, form-encoded first as RFC 6749 §2.3.1 has it.
+pub(crate) fn basic(client_id: &str, client_secret: &str) -> HeaderValue {
+    let pair = format!(
+        "{}:{}",
+        form_encoded(client_id),
+        form_encoded(client_secret)
+    );
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
+        .expect("Base64 is visible ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+/// A body of `application/x-www-form-urlencoded`.
+pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter();
+    let pairs: Vec<String> = pairs
+        .map(|(name, value)| format!("{}={}", form_encoded(name), form_encoded(value)))
+        .collect();
+    pairs.join("&")
+}
+
+/// `application/x-www-form-urlencoded`, with every character but the unreserved ones escaped.
+fn form_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use machineauth_core::clock::Clock;
+use machineauth_core::quota::Exhausted;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
@@ -28,7 +29,6 @@ use crate::events::feed::Feed;
 use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::protection::Limits;
-use crate::protection::buckets::Exhausted;
 use crate::store::{DynStore, Partition, Store, StoreError};
 use crate::tls::{Certificates, InvalidTls};
 

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use machineauth_core::quota::Exhausted;
 use serde::Serialize;
 
 use crate::body::BodyError;
@@ -21,7 +22,6 @@ use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
-use crate::protection::buckets::Exhausted;
 use crate::store::StoreError;
 use crate::telemetry::Chain;
 
@@ -179,8 +179,7 @@ fn too_many_requests(exhausted: Exhausted) -> Response {
         "too_many_requests",
         "too many requests, or too many wrong secrets; Retry-After says when to try again",
     );
-    let seconds = exhausted.retry_after.as_secs_f64().ceil().max(1.0);
-    let seconds = HeaderValue::try_from(seconds.to_string()).expect("digits fit a header");
+    let seconds = exhausted.retry_after_header();
     answer.headers_mut().insert(RETRY_AFTER, seconds);
     answer
 }

@@ -210,7 +210,7 @@ impl Settings {
             Err(error) => return Err(error),
         };
         let checked = match self.verifier.check(token) {
-            Err(error) if may_pass(error) => {
+            Err(error) if self.verifier.can_recover(&error) => {
                 // Boxed, so that it costs a warm request no room.
                 Box::pin(self.verifier.verify(token)).await
             }
@@ -238,12 +238,4 @@ impl Settings {
         }
         Box::new(challenge)
     }
-}
-
-/// Whether the issuer may have the key that this error is about.
-fn may_pass(error: Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::UnknownKey | ErrorKind::KeysUnavailable
-    )
 }

@@ -4,7 +4,9 @@
 //! * [`MachineAuthLayer`] verifies the access token of every request, or answers as RFC 6750 §3 says.
 //! * [`RequireScopesLayer`] demands scopes, per route.
 //! * [`PolicyLayer`] enforces a policy over the whole service: rules over method and path, deny by default.
+//! * [`RateLimitLayer`] limits how much each agent may do.
 //! * [`VerifiedAgent`] is who called: in the request's extensions, and with the feature `axum` an extractor.
+//! * [`ClientCredentialsLayer`] is for the other side: it goes around an HTTP client and sends a token with each request.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::Request, routing::get};
@@ -72,13 +74,17 @@
 
 mod agent;
 pub mod authenticate;
+pub mod client;
 #[cfg(feature = "axum")]
 pub mod extract;
 pub mod policy;
+pub mod rate_limit;
 pub mod require;
 mod resource;
 
 pub use agent::VerifiedAgent;
 pub use authenticate::{MachineAuth, MachineAuthLayer};
+pub use client::{Authorize, ClientCredentialsLayer};
 pub use policy::{EnforcePolicy, PolicyLayer};
+pub use rate_limit::{RateLimit, RateLimitLayer};
 pub use require::{RequireScopes, RequireScopesLayer};

@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod agents;
+mod calling;
 mod client_authentication;
 mod compatibility;
 mod connections;
@@ -18,6 +19,7 @@ mod layering;
 mod login;
 mod machine_clients;
 mod metadata;
+mod opaque_tokens;
 mod organizations;
 mod outage;
 mod protection;

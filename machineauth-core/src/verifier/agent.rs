@@ -9,11 +9,15 @@ use crate::error::{Error, ErrorKind};
 use crate::keyset::PublishedKey;
 use crate::scope::ScopeSet;
 
-/// The verified identity behind a request: made by a [`Verifier`](super::Verifier), and by nothing else.
+/// An epoch that no revocations reach.
+const NEVER_JUDGED: u64 = u64::MAX;
+
+/// The verified identity behind a request: made by a [`Verifier`](super::Verifier) or by an
+/// [`Introspection`](crate::introspection::Introspection), and by nothing else.
 pub struct Agent {
     claims: Claims,
-    /// The key that verified the signature.
-    key: Arc<PublishedKey>,
+    /// The key that verified the signature; none, when the issuer was asked.
+    key: Option<Arc<PublishedKey>>,
     /// The generation of the key set that verified the signature.
     generation: u64,
     /// The epoch of the revocations under which the token was last found good.
@@ -24,9 +28,19 @@ impl Agent {
     pub(super) fn new(claims: Claims, key: Arc<PublishedKey>, generation: u64, epoch: u64) -> Self {
         Self {
             claims,
-            key,
+            key: Some(key),
             generation,
             epoch: AtomicU64::new(epoch),
+        }
+    }
+
+    /// Whom the issuer says a token speaks for. What is revoked has not been looked at.
+    pub(crate) fn introspected(claims: Claims) -> Self {
+        Self {
+            claims,
+            key: None,
+            generation: 0,
+            epoch: AtomicU64::new(NEVER_JUDGED),
         }
     }
 
@@ -90,7 +104,7 @@ impl Agent {
     /// The name that the issuer gave the key, whether or not the token mentions it: a revoked key must not escape by
     /// leaving its name out of the header.
     pub(super) fn kid(&self) -> Option<&str> {
-        self.key.jwk.kid()
+        self.key.as_ref()?.jwk.kid()
     }
 
     pub(super) fn generation(&self) -> u64 {

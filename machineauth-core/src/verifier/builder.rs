@@ -7,8 +7,9 @@ use super::cache::VerifiedTokens;
 use super::{Inner, KeySource, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
+use crate::introspection::Introspector;
 use crate::jwks::JwksCache;
-use crate::jws::HeaderMemo;
+use crate::jws::{HeaderMemo, is_media_type};
 use crate::keyset::KeySet;
 use crate::revocation::RevocationSet;
 
@@ -43,15 +44,7 @@ pub enum TokenTypes {
 
 impl TokenTypes {
     pub(super) fn accept(self, typ: Option<&str>) -> Result<(), Error> {
-        let is = |name: &str| {
-            // "application/" may be left out (RFC 7515 §4.1.9); media types are compared without case.
-            let typ = typ.unwrap_or_default();
-            let short = typ
-                .get(..12)
-                .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
-                .map_or(typ, |_| &typ[12..]);
-            short.eq_ignore_ascii_case(name)
-        };
+        let is = |name: &str| typ.is_some_and(|typ| is_media_type(typ, name));
         let accepted = match self {
             Self::AnyAccessToken => typ.is_none() || is("at+jwt") || is("jwt"),
             Self::Rfc9068 => is("at+jwt"),
@@ -78,6 +71,7 @@ pub struct VerifierBuilder {
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
     stale: StalePolicy,
+    introspector: Option<Arc<dyn Introspector>>,
     cache_bytes: u64,
 }
 
@@ -100,6 +94,7 @@ impl VerifierBuilder {
             clock: Arc::new(SystemClock),
             revocations: None,
             stale: StalePolicy::Serve,
+            introspector: None,
             cache_bytes: DEFAULT_CACHE_BYTES,
         }
     }
@@ -164,6 +159,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Takes opaque tokens too: whatever is no JWT is asked about, and judged like one by what the answer says.
+    pub fn introspection(mut self, introspector: impl Introspector + 'static) -> Self {
+        self.introspector = Some(Arc::new(introspector));
+        self
+    }
+
     /// How much memory accepted tokens may take, in bytes; 0 verifies every token anew. The default is 64 MiB.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
@@ -202,6 +203,7 @@ impl VerifierBuilder {
             clock: self.clock,
             revocations: self.revocations,
             stale: self.stale,
+            introspector: self.introspector,
             header: HeaderMemo::default(),
             verified: VerifiedTokens::new(self.cache_bytes),
         })))

@@ -19,6 +19,7 @@ use cache::VerifiedTokens;
 use crate::claims::Claims;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{ClaimName, Error, ErrorKind};
+use crate::introspection::{Introspector, is_jwt};
 use crate::jwks::JwksCache;
 use crate::jws::{HeaderMemo, Jws};
 use crate::keyset::{KeySet, PublishedKey};
@@ -42,6 +43,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
     stale: StalePolicy,
+    /// Whom to ask about tokens that are no JWTs.
+    introspector: Option<Arc<dyn Introspector>>,
     header: HeaderMemo,
     verified: VerifiedTokens,
 }
@@ -91,14 +94,21 @@ impl Verifier {
         inner.check_cold(token, now)
     }
 
-    /// As [`Verifier::check`]; when the key is not known, the issuer is asked for its present keys first.
+    /// As [`Verifier::check`]; when the key is not known, the issuer is asked for its present keys first, and when only the
+    /// issuer can read the token, it is asked what it is.
     ///
-    /// Everybody who waits for keys waits for the same request, for a bounded time.
+    /// Everybody who waits for the same thing waits for the same request, for a bounded time.
     ///
     /// # Errors
     /// As [`Verifier::check`].
     pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let checked = self.check(token);
+        if let (Err(error), Some(introspector)) = (&checked, &self.0.introspector)
+            && error.kind() == ErrorKind::IntrospectionUnavailable
+        {
+            let agent = introspector.introspect(token).await?;
+            return self.0.judge_introspected(agent, self.0.clock.now());
+        }
         match (&checked, &self.0.keys) {
             (Err(error), KeySource::Remote(jwks)) if self.can_recover(error) => {
                 jwks.refresh().await;
@@ -109,13 +119,16 @@ impl Verifier {
     }
 
     /// Whether [`Verifier::verify`] may yet accept a token that [`Verifier::check`] refused with `error`: a key was
-    /// missing, and there is an issuer to ask for it. Never, when the keys are fixed.
+    /// missing, or only the issuer can read the token, and there is an issuer to ask. Never, when the keys are fixed and
+    /// nobody is to be asked about tokens.
     pub fn can_recover(&self, error: &Error) -> bool {
-        matches!(self.0.keys, KeySource::Remote(_))
-            && matches!(
-                error.kind(),
-                ErrorKind::UnknownKey | ErrorKind::KeysUnavailable
-            )
+        match error.kind() {
+            ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
+                matches!(self.0.keys, KeySource::Remote(_))
+            }
+            ErrorKind::IntrospectionUnavailable => self.0.introspector.is_some(),
+            _ => false,
+        }
     }
 }
 
@@ -176,7 +189,14 @@ impl Inner {
     }
 
     fn check_cold(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
-        let jws = Jws::parse_with(token, &self.header)?;
+        let jws = match (Jws::parse_with(token, &self.header), &self.introspector) {
+            (Err(error), Some(introspector))
+                if error.kind() == ErrorKind::MalformedToken && !is_jwt(token) =>
+            {
+                return self.check_opaque(&**introspector, token, now);
+            }
+            (jws, _) => jws?,
+        };
         self.types.accept(jws.header().typ())?;
         let (key, generation) = self.keys.verify(&jws, now)?;
         let claims = Claims::parse(jws.payload())?;
@@ -193,6 +213,25 @@ impl Inner {
         let agent = Arc::new(agent);
         self.header.remember(&jws);
         self.verified.insert(token, &agent);
+        Ok(agent)
+    }
+
+    /// A token that only its issuer can read, by what the issuer said of it.
+    fn check_opaque(
+        &self,
+        introspector: &dyn Introspector,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Agent>, Error> {
+        match introspector.known(token) {
+            Some(verdict) => self.judge_introspected(verdict?, now),
+            None => Err(ErrorKind::IntrospectionUnavailable.into()),
+        }
+    }
+
+    fn judge_introspected(&self, agent: Arc<Agent>, now: Timestamp) -> Result<Arc<Agent>, Error> {
+        self.judge(agent.claims(), now)?;
+        self.recheck(&agent, now)?;
         Ok(agent)
     }
 

@@ -42,6 +42,14 @@ pub struct Introspection {
     agent_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     org_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team_id: Option<String>,
+    /// With the token's `jti`, `agent_id` and `org_id`, what the revocation feed names: whoever remembers this answer can
+    /// tell when it is outdated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#gen: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fid: Option<String>,
     /// The only dock that the token is good for.
     #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
     dock_id: Option<Value>,
@@ -99,6 +107,9 @@ impl Introspection {
                     jti: claims.jwt_id.clone(),
                     agent_id: claims.agent_id.clone(),
                     org_id: claims.organization_id.clone(),
+                    team_id: claims.team_id.clone(),
+                    r#gen: claims.generation,
+                    fid: claims.family_id.clone(),
                     dock_id: claims.extra.get("dockId").cloned(),
                     party_id: claims.extra.get("partyId").cloned(),
                     client_id: claims.client_id.clone().or(answer.client_id),

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
+use machineauth_core::quota::{Buckets, Exhausted, Quota};
 
 use super::address_block;
-use super::buckets::{Buckets, Exhausted, Quota};
 use crate::domain::secret::SecretText;
 
 /// After which time one guess more is free, for one name.

@@ -12,15 +12,11 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::buckets::Quota;
 use crate::app::App;
 use crate::context::{Origin, Peer, X_REQUEST_ID};
 use crate::error::ApiError;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
-/// The form of draft-ietf-httpapi-ratelimit-headers-10.
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const NO_CONTENT_AT_ALL: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const TWO_YEARS: HeaderValue = HeaderValue::from_static("max-age=63072000");
@@ -67,7 +63,7 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     finish(headers, is_secure && settings.require_https);
     headers.insert(X_REQUEST_ID, request_id);
     if let Ok(Some((quota, left))) = admitted {
-        announce(headers, quota, left);
+        quota.announce(headers, "address", left);
     }
     app.metrics
         .answered(&method, route, response.status(), begun.elapsed());
@@ -85,24 +81,5 @@ fn finish(headers: &mut HeaderMap, is_https_only: bool) {
         .or_insert(NO_CONTENT_AT_ALL);
     if is_https_only {
         headers.insert(STRICT_TRANSPORT_SECURITY, TWO_YEARS);
-    }
-}
-
-fn announce(headers: &mut HeaderMap, quota: Quota, left: u32) {
-    let window = quota
-        .interval
-        .saturating_mul(quota.burst)
-        .as_secs_f64()
-        .ceil();
-    let policy = format!("\"address\";q={};w={window}", quota.burst);
-    let reset = quota
-        .interval
-        .saturating_mul(quota.burst.saturating_sub(left))
-        .as_secs_f64()
-        .ceil();
-    let state = format!("\"address\";r={left};t={reset}");
-    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
-        let value = HeaderValue::try_from(value).expect("digits and names fit a header");
-        headers.insert(name, value);
     }
 }

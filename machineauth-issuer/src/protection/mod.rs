@@ -1,6 +1,5 @@
 //! What stands between the network and the handlers: who may call how often, and from where.
 
-pub mod buckets;
 pub mod failures;
 pub mod gate;
 pub mod origins;
@@ -10,9 +9,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use machineauth_core::clock::Timestamp;
+use machineauth_core::quota::{Buckets, Exhausted, Quota};
 use prometheus_client::metrics::counter::Counter;
 
-use self::buckets::{Buckets, Exhausted, Quota};
 use self::failures::{Attempt, Failures};
 use crate::domain::secret::SecretText;
 

@@ -4,8 +4,10 @@
 
 mod authenticate;
 mod axum_stack;
+mod client;
 mod keys_from_issuer;
 mod plain_stack;
 mod policy;
+mod rate_limit;
 mod require;
 mod support;

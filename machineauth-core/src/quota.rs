@@ -9,7 +9,14 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use machineauth_core::clock::Timestamp;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+use crate::clock::Timestamp;
+
+/// The form of draft-ietf-httpapi-ratelimit-headers-10.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// How many cells a limit has: half a megabyte.
 const CELLS: usize = 1 << 16;
@@ -21,6 +28,28 @@ pub struct Quota {
     pub burst: u32,
     /// After which time one act more is free.
     pub interval: Duration,
+}
+
+impl Quota {
+    /// So many acts in each stretch of this length.
+    pub fn new(acts: u32, per: Duration) -> Self {
+        Self {
+            burst: acts,
+            interval: per / acts.max(1),
+        }
+    }
+
+    /// Says in the headers `RateLimit-Policy` and `RateLimit` what is allowed to whom, and that `left` acts are left.
+    pub fn announce(&self, headers: &mut HeaderMap, name: &'static str, left: u32) {
+        let seconds = |acts: u32| self.interval.saturating_mul(acts).as_secs_f64().ceil();
+        let policy = format!("\"{name}\";q={};w={}", self.burst, seconds(self.burst));
+        let used = self.burst.saturating_sub(left);
+        let state = format!("\"{name}\";r={left};t={}", seconds(used));
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+            let value = HeaderValue::try_from(value).expect("digits and names fit a header");
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// A limit on what each of many subjects does.
@@ -37,6 +66,14 @@ pub struct Buckets {
 pub struct Exhausted {
     /// After which time it may act again.
     pub retry_after: Duration,
+}
+
+impl Exhausted {
+    /// The value of the `Retry-After` header: whole seconds, at least one.
+    pub fn retry_after_header(&self) -> HeaderValue {
+        let seconds = self.retry_after.as_secs_f64().ceil().max(1.0);
+        HeaderValue::try_from(seconds.to_string()).expect("digits fit a header")
+    }
 }
 
 impl Buckets {

@@ -1,0 +1,229 @@
+//! Limit how much each agent may do.
+//!
+//! [`RateLimitLayer`] goes below [`MachineAuthLayer`](crate::MachineAuthLayer) and counts by the verified agent, so that no
+//! invented token and no shared address uses up anybody's allowance. The memory for it is constant, half a megabyte a
+//! layer. All clones of a layer count together; other processes count for themselves.
+//!
+//! Every answer says in `RateLimit` and `RateLimit-Policy` what is left. A request too many is answered with 429 and
+//! `Retry-After`, or to gRPC with the status `RESOURCE_EXHAUSTED`.
+//!
+//! Requests without a verified agent, behind [`MachineAuthLayer::optional`](crate::MachineAuthLayer::optional), share the
+//! allowance of one.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use machineauth_core::quota::Quota;
+//! use machineauth_tower::{MachineAuthLayer, RateLimitLayer};
+//! # use machineauth_core::test_kit::MockIssuer;
+//! # use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let issuer = MockIssuer::start().await?;
+//! # let verifier = issuer.verifier("api").build()?;
+//! # let token = issuer.token().sign();
+//! let two_a_minute = Quota::new(2, Duration::from_secs(60));
+//! let app: Router = Router::new()
+//!     .route("/", get(async || "hello"))
+//!     .layer(RateLimitLayer::per_agent(two_a_minute))
+//!     .layer(MachineAuthLayer::new(verifier));
+//!
+//! let request = || Request::get("/").header("authorization", format!("Bearer {token}")).body(Body::empty());
+//! for expected in [200, 200, 429] {
+//!     assert_eq!(app.clone().oneshot(request()?).await?.status(), expected);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use machineauth_core::quota::{Buckets, Exhausted, Quota};
+use machineauth_core::{Clock, SystemClock};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::agent::VerifiedAgent;
+
+/// What the headers call the quota.
+const NAME: &str = "agent";
+const TOO_MANY: &str = "too many requests; Retry-After says when to try again";
+
+/// Layer that applies [`RateLimit`]. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer {
+    buckets: Arc<Buckets>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RateLimitLayer {
+    /// Lets each agent do as much as `quota` says.
+    pub fn per_agent(quota: Quota) -> Self {
+        Self {
+            buckets: Arc::new(Buckets::new(quota)),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Where the time comes from. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit {
+            inner,
+            limit: self.clone(),
+        }
+    }
+}
+
+/// Middleware that limits how much each agent may do. See the [module](self) for an example.
+#[derive(Clone, Debug)]
+pub struct RateLimit<S> {
+    inner: S,
+    limit: RateLimitLayer,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<Bytes>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let RateLimitLayer { buckets, clock } = &self.limit;
+        let agent = request.extensions().get::<VerifiedAgent>();
+        // The issuer belongs to the name: another issuer's agent of the same name is somebody else.
+        let subject = agent.map(|agent| (agent.claims().issuer.as_str(), agent.id()));
+        let state = match buckets.take(subject, clock.now()) {
+            Ok(left) => State::Admitted {
+                future: self.inner.call(request),
+                left,
+            },
+            Err(exhausted) => State::Refused {
+                exhausted,
+                is_grpc: is_grpc(request.headers()),
+            },
+        };
+        ResponseFuture {
+            state,
+            quota: buckets.quota(),
+        }
+    }
+}
+
+pin_project! {
+    /// Response future of [`RateLimit`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+        quota: Quota,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Admitted {
+            #[pin]
+            future: F,
+            left: u32,
+        },
+        Refused {
+            exhausted: Exhausted,
+            is_grpc: bool,
+        },
+    }
+}
+
+impl<F, ResBody, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: From<Bytes>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (mut response, left) = match this.state.project() {
+            StateProjection::Admitted { future, left } => (ready!(future.poll(cx))?, *left),
+            StateProjection::Refused { exhausted, is_grpc } => (refusal(*exhausted, *is_grpc), 0),
+        };
+        this.quota.announce(response.headers_mut(), NAME, left);
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// `application/grpc`, with any codec.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+fn refusal<B: From<Bytes>>(exhausted: Exhausted, is_grpc: bool) -> Response<B> {
+    let mut response = if is_grpc {
+        resource_exhausted()
+    } else {
+        too_many_requests()
+    };
+    let seconds = exhausted.retry_after_header();
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+/// RFC 6585 §4
+fn too_many_requests<B: From<Bytes>>() -> Response<B> {
+    let body = serde_json::json!({
+        "error": "too_many_requests",
+        "error_description": TOO_MANY,
+        "message": TOO_MANY,
+    });
+    let mut response = Response::new(B::from(body.to_string().into()));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer of trailers only, which in gRPC is a header: status 8.
+fn resource_exhausted<B: From<Bytes>>() -> Response<B> {
+    let mut response = Response::new(B::from(Bytes::new()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static("8"));
+    headers.insert("grpc-message", HeaderValue::from_static(TOO_MANY));
+    response
+}
