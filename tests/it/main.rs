@@ -6,6 +6,7 @@ mod admin_api;
 mod agents;
 mod calling;
 mod client_authentication;
+mod clients;
 mod compatibility;
 mod connections;
 mod document_authentication;

@@ -8,6 +8,7 @@ pub mod fault_proxy;
 pub mod http;
 pub mod issuer;
 pub mod process;
+pub mod program;
 pub mod redis_server;
 pub mod store_writer;
 pub mod token;
