@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::config::variables::Source;
 use crate::documents;
 use crate::domain::administrator::AdministratorCredentials;
+use crate::domain::agent::Agent;
 use crate::domain::agents::Agents;
 use crate::domain::api_keys::{self, ApiKey, ApiKeys};
-use crate::domain::event::{self, Action, By, Fact};
+use crate::domain::event::{self, Action, By, Fact, Recorder};
 use crate::domain::grants::Grants;
 use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
@@ -28,7 +29,7 @@ use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::events::feed::Feed;
 use crate::maintenance;
 use crate::metrics::Metrics;
-use crate::protection::Limits;
+use crate::protection::{Limits, address_block};
 use crate::store::{DynStore, Partition, Store, StoreError};
 use crate::tls::{Certificates, InvalidTls};
 
@@ -63,6 +64,8 @@ pub struct Inner {
     pub metadata: Bytes,
     /// The signing keys.
     pub keys: Arc<KeyRings>,
+    /// Records what is no change.
+    pub recorder: Arc<Recorder>,
     /// Who may call how often.
     pub limits: Limits,
     /// The revocation feed.
@@ -156,6 +159,11 @@ impl App {
         let limits = Limits::new(&config.protection);
         let metrics = Metrics::new(&limits, certificates.as_deref());
         announce_start(&config, &*store, &*clock).await?;
+        let recorder = Arc::new(Recorder::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            config.audit.token_events,
+        ));
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -178,6 +186,7 @@ impl App {
                 agents: Arc::clone(&agents),
                 keys: Arc::clone(&keys),
                 minter: Minter::new(config.tokens.clone(), Arc::clone(&vault)),
+                recorder: Arc::clone(&recorder),
                 settings: config.grants.clone(),
             },
             tokens: Tokens {
@@ -186,7 +195,9 @@ impl App {
                 vault,
                 agents: Arc::clone(&agents),
                 keys: Arc::clone(&keys),
+                recorder: Arc::clone(&recorder),
             },
+            recorder,
             keys,
             agents,
             organizations,
@@ -210,16 +221,35 @@ impl App {
     ) -> Result<Option<ApiKey>, E> {
         // All keys have one name: whoever guesses, guesses any of them.
         let now = self.clock.now();
-        let attempt = self.limits.attempt(address, api_keys::PREFIX, text, now)?;
+        let count = |action| self.count_stranger(action, address, "api_key", None, None);
+        let attempt = self.limits.attempt(address, api_keys::PREFIX, text, now);
+        let attempt = attempt.inspect_err(|_| count(Action::LimitLockedOut))?;
         let key = self.api_keys.authenticate(text).await?;
-        if let (None, Some(attempt)) = (&key, attempt) {
-            attempt.failed();
+        if key.is_none() {
+            count(Action::AuthenticationFailed);
+            if let Some(attempt) = attempt {
+                attempt.failed();
+            }
         }
         Ok(key)
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the maintenance of the store, the
-    /// watch on the TLS certificate.
+    /// Counts for the audit trail what somebody caused that nobody knows: see [`Recorder::count_stranger`].
+    pub fn count_stranger(
+        &self,
+        action: Action,
+        address: IpAddr,
+        method: &'static str,
+        name: Option<&str>,
+        agent: Option<&Agent>,
+    ) {
+        let block = address_block(address);
+        self.recorder
+            .count_stranger(action, block, method, name, agent);
+    }
+
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the sums of the audit trail, the
+    /// maintenance of the store, the watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();
@@ -228,10 +258,12 @@ impl App {
             let clock = Arc::clone(&self.clock);
             tokio::spawn(async move { certificates.follow(&*clock).await })
         });
+        let recorder = Arc::clone(&self.recorder);
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
             keys: tokio::spawn(async move { keys.run().await }),
+            recorder: tokio::spawn(async move { recorder.run().await }),
             maintenance: tokio::spawn(async move {
                 maintenance::run(&*app.store, &*app.clock, &app.organizations).await
             }),
@@ -266,6 +298,7 @@ pub struct Background {
     app: App,
     feed: JoinHandle<()>,
     keys: JoinHandle<()>,
+    recorder: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
 }
@@ -287,8 +320,10 @@ impl Background {
         if let Some(certificates) = &self.certificates {
             certificates.abort();
         }
+        self.recorder.abort();
         // All ways of ending are fine: the feed returns, the others are cut off between two steps.
-        let _ = tokio::join!(self.feed, self.maintenance, self.keys);
+        let _ = tokio::join!(self.feed, self.maintenance, self.keys, self.recorder);
+        self.app.recorder.flush().await?;
         self.app.store.close().await
     }
 }

@@ -91,7 +91,8 @@ pub async fn login(
     origin: Origin,
     JsonBody(login): JsonBody<Login>,
 ) -> Response {
-    let proven = by_password(&app, &origin, &login.username, &login.password.into());
+    let (user, password) = (login.username, login.password.into());
+    let proven = by_password(&app, &origin, Action::LoginFailed, &user, &password);
     if let Err(error @ ApiError::TooManyRequests(_)) = proven {
         return error.into_response();
     }

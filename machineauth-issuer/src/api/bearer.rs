@@ -7,7 +7,7 @@ use machineauth_core::bearer::bearer_token;
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::agents::StoredAgent;
-use crate::domain::event::{Actor, By};
+use crate::domain::event::{Action, Actor, By};
 use crate::domain::tokens::{Holder, IssuedAccessToken, IssuedToken, Unrecognized};
 use crate::error::{ApiError, Unavailable};
 
@@ -47,8 +47,13 @@ impl FromRequestParts<App> for SuspendableAgent {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::InvalidToken)?;
-        let (_, holder) = holder(app, text, &app.config.tokens.audience).await?;
+        let held = holder(app, text, &app.config.tokens.audience).await;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
+        if let Err(ApiError::InvalidToken) = &held {
+            let failed = Action::AuthenticationFailed;
+            app.count_stranger(failed, origin.address, "token", None, None);
+        }
+        let (_, holder) = held?;
         let id = holder.agent.value.id;
         Ok(Self {
             stored: holder.agent,

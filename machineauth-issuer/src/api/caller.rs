@@ -14,7 +14,7 @@ use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{ADMIN, ApiKey};
-use crate::domain::event::{Actor, By};
+use crate::domain::event::{Action, Actor, By};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
@@ -140,36 +140,48 @@ impl FromRequestParts<App> for Caller {
         match credential {
             Credential::Basic(basic) => {
                 let password = basic.password.to_string().into();
-                by_password(app, &origin, &basic.user, &password)
+                let failed = Action::AuthenticationFailed;
+                by_password(app, &origin, failed, &basic.user, &password)
             }
             Credential::ApiKey(text) => {
                 let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
                 administered(&key?.ok_or(ApiError::Unauthorized)?, &origin)
             }
-            Credential::Token(text) => by_token(app, &origin, &text).await,
+            Credential::Token(text) => {
+                let caller = by_token(app, &origin, &text).await;
+                if let Err(ApiError::Unauthorized) = &caller {
+                    let failed = Action::AuthenticationFailed;
+                    app.count_stranger(failed, origin.address, "token", None, None);
+                }
+                caller
+            }
         }
     }
 }
 
-/// The administrator, by e-mail address and password.
+/// The administrator, by e-mail address and password; `failed` is what it is to have a wrong one.
 ///
 /// # Errors
 /// [`ApiError::Unauthorized`], or [`ApiError::TooManyRequests`] after too many wrong passwords (I6).
 pub fn by_password(
     app: &App,
     origin: &Origin,
+    failed: Action,
     user: &str,
     password: &SecretText,
 ) -> Result<Caller, ApiError> {
+    let count = |action| app.count_stranger(action, origin.address, "password", Some(user), None);
     let attempt = app
         .limits
-        .attempt(origin.address, user, password, app.clock.now())?;
+        .attempt(origin.address, user, password, app.clock.now())
+        .inspect_err(|_| count(Action::LimitLockedOut))?;
     if app.administrator.recognizes(user, password.reveal()) {
         return Ok(administrator(app, origin));
     }
     if let Some(attempt) = attempt {
         attempt.failed();
     }
+    count(failed);
     Err(ApiError::Unauthorized)
 }
 

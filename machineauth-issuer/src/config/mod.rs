@@ -18,6 +18,7 @@ use std::str::FromStr;
 use reader::Reader;
 use variables::InForce;
 
+use crate::domain::event::AuditSettings;
 use crate::domain::grants::GrantSettings;
 use crate::domain::keys::KeyPolicy;
 use crate::domain::secret::SecretText;
@@ -55,6 +56,8 @@ pub struct Config {
     pub access: Access,
     /// How the server is protected.
     pub protection: ProtectionSettings,
+    /// What is recorded, and for how long.
+    pub audit: AuditSettings,
     /// What is logged.
     pub log: String,
     /// What is in force, for people.

@@ -13,6 +13,7 @@ use super::variables::{self, InForce};
 use super::{
     Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, StoreUrl,
 };
+use crate::domain::event::{AuditSettings, TokenEvents};
 use crate::domain::grants::{GrantSettings, ScopePolicy};
 use crate::domain::keys::KeyPolicy;
 use crate::domain::organization::Origin;
@@ -105,6 +106,7 @@ impl Reader {
             grants: self.grants(),
             access: self.access(production),
             protection: self.protection(production),
+            audit: self.audit(),
             log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
             in_force: std::mem::take(&mut self.in_force),
             warnings: std::mem::take(&mut self.warnings),
@@ -380,6 +382,31 @@ impl Reader {
                     .filter(|count| (1..=1_000_000).contains(count))
             },
         )
+    }
+
+    fn audit(&mut self) -> AuditSettings {
+        let words = [
+            ("aggregate", TokenEvents::Aggregate),
+            ("each", TokenEvents::Each),
+        ];
+        let days: u64 = self.parsed("AUDIT_KEEP_DAYS", "a number from 0 to 36500", 90, |text| {
+            text.parse().ok().filter(|days| *days <= 36_500)
+        });
+        AuditSettings {
+            token_events: self
+                .choice("AUDIT_TOKEN_EVENTS", &words)
+                .unwrap_or(TokenEvents::Aggregate),
+            keep_for: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+            keep_entries: self.parsed(
+                "AUDIT_KEEP_ENTRIES",
+                "a number from 1000 to 100000000",
+                50_000,
+                |text| {
+                    let room = 1_000..=100_000_000;
+                    text.parse().ok().filter(|count| room.contains(count))
+                },
+            ),
+        }
     }
 
     fn count(&mut self, name: &str, default: u32) -> u32 {

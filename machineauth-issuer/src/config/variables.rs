@@ -40,7 +40,7 @@ const fn secret(name: &'static str, default: &'static str, what: &'static str) -
 }
 
 /// All variables, in the order in which people read about them.
-pub const VARIABLES: [Variable; 32] = [
+pub const VARIABLES: [Variable; 35] = [
     plain("ENV", "development", "development or production"),
     plain(
         "HOST",
@@ -182,6 +182,21 @@ pub const VARIABLES: [Variable; 32] = [
         "FAILURE_LIMIT",
         "20",
         "wrong secrets for one name from one address until it is locked out there; 0 for any number",
+    ),
+    plain(
+        "AUDIT_TOKEN_EVENTS",
+        "aggregate",
+        "aggregate: one event for each agent and minute that tokens were issued or introspected; each: one event each",
+    ),
+    plain(
+        "AUDIT_KEEP_DAYS",
+        "90",
+        "how many days the audit trail is kept; 0 for as long as there is room",
+    ),
+    plain(
+        "AUDIT_KEEP_ENTRIES",
+        "50000",
+        "how many of the newest events are kept in each of the store's 33 partitions",
     ),
     plain(
         "LOG",

@@ -15,15 +15,33 @@ use crate::credential::Credential;
 use crate::domain::agent::parse_machine_client_id;
 use crate::domain::agents::{AuthenticationError, Credentials, Presented, StoredAgent};
 use crate::domain::api_keys::ApiKey;
+use crate::domain::event::{Action, Actor};
 use crate::domain::id::ClientId;
 use crate::error::OAuthError;
 use crate::protection::failures::Attempt;
+
+/// How a client authenticates, in the audit trail.
+const METHOD: &str = "client_secret";
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
 /// # Errors
 /// `invalid_request` for two methods at once, `invalid_client` for what can never be right.
-pub fn read(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAuthError> {
+pub fn read(
+    app: &App,
+    origin: &Origin,
+    headers: &HeaderMap,
+    params: &mut Params,
+) -> Result<Presented, OAuthError> {
+    let presented = presented(headers, params);
+    if let Err(OAuthError::InvalidClient(_)) = &presented {
+        let failed = Action::AuthenticationFailed;
+        app.count_stranger(failed, origin.address, METHOD, None, None);
+    }
+    presented
+}
+
+fn presented(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAuthError> {
     let name = params.take("client_id");
     let secret = params.take("client_secret");
     if !headers.contains_key(AUTHORIZATION) {
@@ -78,9 +96,7 @@ pub async fn authenticate(
     let attempt = attempt(app, origin, &credentials)?;
     match app.agents.authenticate(&credentials).await {
         Err(AuthenticationError::Refused) => {
-            if let Some(attempt) = attempt {
-                attempt.failed();
-            }
+            failed(app, origin, &credentials, attempt);
             Err(OAuthError::UNKNOWN_CLIENT)
         }
         authenticated => Ok(Some(authenticated?)),
@@ -98,10 +114,35 @@ pub fn attempt<'a>(
 ) -> Result<Option<Attempt<'a>>, OAuthError> {
     let name = credentials.client_id.to_string();
     let now = app.clock.now();
-    app.limits.admit_client(&name, now)?;
-    Ok(app
-        .limits
-        .attempt(origin.address, &name, &credentials.secret, now)?)
+    let limited = |action| {
+        move |exhausted| {
+            count(app, origin, action, credentials);
+            OAuthError::from(exhausted)
+        }
+    };
+    app.limits
+        .admit_client(&name, now)
+        .map_err(limited(Action::LimitExceeded))?;
+    app.limits
+        .attempt(origin.address, &name, &credentials.secret, now)
+        .map_err(limited(Action::LimitLockedOut))
+}
+
+/// The credentials were wrong.
+pub fn failed(app: &App, origin: &Origin, credentials: &Credentials, attempt: Option<Attempt<'_>>) {
+    if let Some(attempt) = attempt {
+        attempt.failed();
+    }
+    count(app, origin, Action::AuthenticationFailed, credentials);
+}
+
+fn count(app: &App, origin: &Origin, action: Action, credentials: &Credentials) {
+    let client = credentials.client_id;
+    let name = client.to_string();
+    // An unknown client is looked for where a known one is found, in the same time (I3).
+    let agent = app.agents.at_hand(client);
+    let agent = agent.as_deref().map(|stored| &stored.value);
+    app.count_stranger(action, origin.address, METHOD, Some(&name), agent);
 }
 
 /// Who asks about tokens.
@@ -113,6 +154,19 @@ pub enum Asker {
     Client(Arc<StoredAgent>),
     /// A program of an organization.
     ApiKey(ApiKey),
+}
+
+impl Asker {
+    /// Who that is, for what is recorded of it.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Anybody => Actor::Anonymous,
+            Self::Client(client) => Actor::Agent {
+                id: client.value.id,
+            },
+            Self::ApiKey(key) => Actor::ApiKey { id: key.id },
+        }
+    }
 }
 
 /// Who asks about a token: a client with its credentials, or an organization's API key. Wrong credentials are never
@@ -130,7 +184,7 @@ pub async fn asker(
         let key: Result<_, OAuthError> = app.api_key(origin.address, &text).await;
         return key?.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
     }
-    let presented = read(headers, params)?;
+    let presented = read(app, origin, headers, params)?;
     let client = authenticate(app, origin, presented, app.config.access.introspection).await?;
     Ok(client.map_or(Asker::Anybody, Asker::Client))
 }

@@ -10,6 +10,7 @@ use super::client_auth::{self, Asker};
 use super::params::Params;
 use crate::app::App;
 use crate::context::Origin;
+use crate::domain::event::Action;
 use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
 use crate::error::{OAuthError, Unavailable};
 
@@ -128,18 +129,26 @@ pub async fn introspect(
     mut params: Params,
 ) -> Result<Json<Introspection>, OAuthError> {
     let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
+    let unrecognized = |answer| {
+        let failed = Action::TokenValidationFailed;
+        app.count_stranger(failed, origin.address, "introspection", None, None);
+        Ok(Json(answer))
+    };
     let token = match app.tokens.recognize(&params.require("token")?).await {
         Ok(token) => token,
-        Err(Unrecognized::LongExpired) => return Ok(Json(Introspection::expired())),
-        Err(Unrecognized::Unknown) => return Ok(Json(Introspection::unrecognized())),
+        Err(Unrecognized::LongExpired) => return unrecognized(Introspection::expired()),
+        Err(Unrecognized::Unknown) => return unrecognized(Introspection::unrecognized()),
         Err(Unrecognized::KeysUnavailable) => {
             return Err(OAuthError::TemporarilyUnavailable(Unavailable::Store));
         }
     };
     if !may_see(&app, &asker, &token).await? {
-        return Ok(Json(Introspection::unrecognized()));
+        return unrecognized(Introspection::unrecognized());
     }
-    Ok(Json(match app.tokens.state(&token).await? {
+    let state = app.tokens.state(&token).await?;
+    let by = origin.by(asker.actor());
+    app.tokens.introspected(&token, state, &by).await?;
+    Ok(Json(match state {
         TokenState::Active => Introspection::active(&token),
         TokenState::Revoked => Introspection::revoked(),
         TokenState::Expired => Introspection::expired(),

@@ -27,7 +27,7 @@ pub async fn revocations(
     origin: Origin,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OAuthError> {
-    let presented = client_auth::read(&headers, &mut Params::none())?;
+    let presented = client_auth::read(&app, &origin, &headers, &mut Params::none())?;
     let policy = app.config.access.revocations;
     let client = client_auth::authenticate(&app, &origin, presented, policy).await?;
     if client.is_some_and(|client| !client.value.scopes.contains(FEED_SCOPE)) {

@@ -10,7 +10,6 @@ use super::params::Params;
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::api_keys::ADMIN;
-use crate::domain::event::Actor;
 use crate::domain::tokens::Revoker;
 use crate::error::OAuthError;
 
@@ -31,18 +30,12 @@ pub async fn revoke(
     mut params: Params,
 ) -> Result<Json<Revoked>, OAuthError> {
     let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
-    let (revoker, actor) = match &asker {
-        Asker::Anybody => (Revoker::Holder, Actor::Anonymous),
-        Asker::Client(client) => (
-            Revoker::Client(client.value.client_id),
-            Actor::Agent {
-                id: client.value.id,
-            },
-        ),
-        Asker::ApiKey(key) if key.scopes.contains(ADMIN) => (
-            Revoker::Organization(key.organization_id),
-            Actor::ApiKey { id: key.id },
-        ),
+    let revoker = match &asker {
+        Asker::Anybody => Revoker::Holder,
+        Asker::Client(client) => Revoker::Client(client.value.client_id),
+        Asker::ApiKey(key) if key.scopes.contains(ADMIN) => {
+            Revoker::Organization(key.organization_id)
+        }
         Asker::ApiKey(_) => {
             return Err(OAuthError::UnauthorizedClient(
                 "the API key lacks the scope admin",
@@ -50,8 +43,7 @@ pub async fn revoke(
         }
     };
     let token = params.require("token")?;
-    app.tokens
-        .revoke(&token, revoker, &origin.by(actor))
-        .await?;
+    let by = origin.by(asker.actor());
+    app.tokens.revoke(&token, revoker, &by).await?;
     Ok(Json(Revoked { status: "revoked" }))
 }

@@ -17,7 +17,6 @@ use crate::domain::agents::Presented;
 use crate::domain::event::Actor;
 use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::error::OAuthError;
-use crate::protection::failures::Attempt;
 
 /// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
 #[derive(Serialize)]
@@ -78,14 +77,19 @@ async fn client_credentials(
     headers: &HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
-    let credentials = client_auth::require(client_auth::read(headers, &mut params)?)?;
+    let presented = client_auth::read(app, origin, headers, &mut params)?;
+    let credentials = client_auth::require(presented)?;
     let requested = requested(&mut params)?;
     let attempt = client_auth::attempt(app, origin, &credentials)?;
+    let by = origin.by(Actor::Anonymous);
     let granted = app
         .grants
-        .client_credentials(&credentials, &requested)
+        .client_credentials(&credentials, &requested, &by)
         .await;
-    answered(granted, attempt)
+    if let Err(GrantError::InvalidClient) = &granted {
+        client_auth::failed(app, origin, &credentials, attempt);
+    }
+    Ok(granted?)
 }
 
 async fn refresh_token(
@@ -94,7 +98,7 @@ async fn refresh_token(
     headers: &HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
-    let mut client = client_auth::read(headers, &mut params)?;
+    let mut client = client_auth::read(app, origin, headers, &mut params)?;
     if app.config.access.refresh == ClientAuth::Required {
         client = Presented::Credentials(client_auth::require(client)?);
     }
@@ -106,15 +110,10 @@ async fn refresh_token(
     };
     let by = origin.by(Actor::Anonymous);
     let granted = app.grants.refresh(&token, &client, &requested, &by).await;
-    answered(granted, attempt)
-}
-
-fn answered(
-    granted: Result<Granted, GrantError>,
-    attempt: Option<Attempt<'_>>,
-) -> Result<Granted, OAuthError> {
-    if let (Err(GrantError::InvalidClient), Some(attempt)) = (&granted, attempt) {
-        attempt.failed();
+    if let (Err(GrantError::InvalidClient), Presented::Credentials(credentials)) =
+        (&granted, &client)
+    {
+        client_auth::failed(app, origin, credentials, attempt);
     }
     Ok(granted?)
 }

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::context::{Origin, Peer, X_REQUEST_ID};
+use crate::domain::event::Action;
 use crate::error::ApiError;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
@@ -48,7 +49,11 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
             return ApiError::HttpsRequired.into_response();
         }
         match admitted {
-            Err(exhausted) => ApiError::TooManyRequests(exhausted).into_response(),
+            Err(exhausted) => {
+                let exceeded = Action::LimitExceeded;
+                app.count_stranger(exceeded, origin.address, "address", None, None);
+                ApiError::TooManyRequests(exhausted).into_response()
+            }
             Ok(_) => {
                 request.extensions_mut().insert(origin);
                 let response = next.run(request).await;

@@ -124,7 +124,7 @@ fn rate(per_second: u32) -> Option<Buckets> {
 }
 
 /// What is one client's: a whole /64 of IPv6, which one machine can have to itself.
-fn address_block(address: IpAddr) -> IpAddr {
+pub fn address_block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) & (u128::MAX << 64);

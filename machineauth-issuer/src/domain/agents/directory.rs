@@ -155,6 +155,11 @@ impl Agents {
         Ok(agent)
     }
 
+    /// The agent that authenticates as `client_id`, where that is at hand.
+    pub fn at_hand(&self, client_id: ClientId) -> Option<Arc<StoredAgent>> {
+        self.by_client.get(&client_id).map(|(agent, _)| agent)
+    }
+
     /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
     pub fn refuse_unknown(&self, credentials: &Credentials) -> AuthenticationError {
         if let Ok(decoy) = AGENTS.decode(&self.decoy) {

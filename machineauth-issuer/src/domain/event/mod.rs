@@ -8,9 +8,12 @@
 
 mod action;
 mod by;
+mod recorder;
+mod tally;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
@@ -19,12 +22,24 @@ use serde_json::{Map, Value};
 
 pub use self::action::{Action, Outcome};
 pub use self::by::{Actor, By, UserAgent};
+pub use self::recorder::{Demand, Recorder, TokenEvents};
 use super::agent::Agent;
 use super::api_keys::ApiKey;
 use super::id::{AgentId, EventId, OrganizationId, TeamId};
 use super::organization::Organization;
 use super::teams::Team;
 use crate::store::{self, Batch, Log, Partition, Store, StoreError};
+
+/// What is recorded, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// How the use of tokens is recorded.
+    pub token_events: TokenEvents,
+    /// How long an event is kept. `None`: for as long as there is room.
+    pub keep_for: Option<Duration>,
+    /// How many events are kept in each partition.
+    pub keep_entries: u64,
+}
 
 /// The form in which this version writes events.
 const SCHEMA: u8 = 1;

@@ -2,6 +2,7 @@
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
 use crate::domain::agents::{Credentials, Source, issue_to};
+use crate::domain::event::By;
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
 use crate::domain::tokens::refresh::{Issuance, RefreshToken};
@@ -17,6 +18,7 @@ impl Grants {
         &self,
         credentials: &Credentials,
         requested: &Requested,
+        by: &By,
     ) -> Result<Granted, GrantError> {
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
@@ -66,7 +68,9 @@ impl Grants {
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
             let batch = self.agents.secret_used(batch, secret, now);
-            if self.store.commit(&batch).await? == Outcome::Committed {
+            let grant = "client_credentials";
+            let outcome = self.commit(batch, agent, grant, &issuance, by).await?;
+            if outcome == Outcome::Committed {
                 return Ok(self.granted(access, issuance, refresh, now));
             }
         }

@@ -15,12 +15,13 @@ use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found, Source};
+use super::event::{self, Action, Actor, By, Fact, Recorder};
 use super::id::FamilyId;
 use super::keys::{KeyError, KeyRings, RingName};
 use super::tokens::access::{AccessContent, AccessToken, Minter};
 use super::tokens::refresh::{Issuance, RefreshToken};
 use super::vault::Vault;
-use crate::store::{DynStore, StoreError};
+use crate::store::{Batch, DynStore, Outcome, StoreError};
 
 /// How often a judgement is repeated when the record keeps changing underneath.
 const MAX_ATTEMPTS: usize = 16;
@@ -123,11 +124,38 @@ pub struct Grants {
     pub keys: Arc<KeyRings>,
     /// Writes tokens.
     pub minter: Minter,
+    /// Records what is granted.
+    pub recorder: Arc<Recorder>,
     /// How this server grants.
     pub settings: GrantSettings,
 }
 
 impl Grants {
+    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, or in the sum of the minute.
+    async fn commit(
+        &self,
+        batch: Batch,
+        agent: &Agent,
+        grant: &'static str,
+        about: &Issuance,
+        by: &By,
+    ) -> Result<Outcome, StoreError> {
+        if self.recorder.wants_each_token(agent) {
+            let fact = Fact::token(Action::TokenIssued, agent, "token", &about.token_id)
+                .with("grant", grant)
+                .with("scope", about.scope.to_string());
+            let by = by.known_as(Actor::Agent { id: agent.id });
+            let batch = event::record(batch, fact, &by, about.at);
+            return self.store.commit(&batch).await;
+        }
+        let outcome = self.store.commit(&batch).await?;
+        if outcome == Outcome::Committed {
+            let issued = Action::TokenIssued;
+            self.recorder.count_token(issued, agent, about.at);
+        }
+        Ok(outcome)
+    }
+
     fn grantable(
         &self,
         own: &ScopeSet,

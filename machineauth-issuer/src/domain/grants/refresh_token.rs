@@ -69,7 +69,7 @@ impl Grants {
                 scope,
                 audience,
             };
-            if let Some(granted) = self.redeem(&token, &found, issuance).await? {
+            if let Some(granted) = self.redeem(&token, &found, issuance, by).await? {
                 return Ok(granted);
             }
             if revocation::family_is_revoked(&*self.store, agent.home(), token.family).await? {
@@ -111,6 +111,7 @@ impl Grants {
         token: &RefreshToken,
         found: &Found,
         issuance: Issuance,
+        by: &By,
     ) -> Result<Option<Granted>, GrantError> {
         let agent = &found.agent.value;
         let now = issuance.at;
@@ -119,13 +120,12 @@ impl Grants {
         let batch = token.redeem(batch, &issuance);
         let batch = Counter::Refreshes.count(batch, agent.id, now);
         let batch = stats::count(batch, Stat::TokensRefreshed, 1);
-        match self.store.commit(&batch).await? {
-            Outcome::Committed => Ok(Some(self.granted(
-                access,
-                issuance,
-                Some(token.successor()),
-                now,
-            ))),
+        let grant = "refresh_token";
+        match self.commit(batch, agent, grant, &issuance, by).await? {
+            Outcome::Committed => {
+                let successor = Some(token.successor());
+                Ok(Some(self.granted(access, issuance, successor, now)))
+            }
             Outcome::Conflict => Ok(None),
         }
     }

@@ -16,7 +16,7 @@ use refresh::RefreshToken;
 
 use super::agent::{Refusal, TOKEN_PREFIX, home};
 use super::agents::{Agents, Source, StoredAgent};
-use super::event::{self, Action, By, Fact};
+use super::event::{self, Action, By, Fact, Recorder};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::keys::{KeyRings, RingName};
 use super::revocation::{self, token_is_revoked};
@@ -217,6 +217,8 @@ pub struct Tokens {
     pub agents: Arc<Agents>,
     /// Recognise access tokens, for as long as any verifier may accept them.
     pub keys: Arc<KeyRings>,
+    /// Records what is asked about tokens.
+    pub recorder: Arc<Recorder>,
 }
 
 impl Tokens {
@@ -287,6 +289,44 @@ impl Tokens {
         } else {
             TokenState::Revoked
         })
+    }
+
+    /// Records that somebody introspected a token, and what came out.
+    ///
+    /// # Errors
+    /// The store's failure, where each introspection has its event.
+    pub async fn introspected(
+        &self,
+        token: &IssuedToken,
+        state: TokenState,
+        by: &By,
+    ) -> Result<(), StoreError> {
+        // Where the record comes from does not matter: it only says whom the event concerns.
+        let client = token.client_id();
+        let Some(found) = self.agents.by_client(client, Source::Cache).await? else {
+            return Ok(());
+        };
+        let (agent, now) = (&found.agent.value, self.clock.now());
+        let action = match state {
+            TokenState::Active => Action::TokenValidationSuccess,
+            TokenState::Revoked | TokenState::Expired => Action::TokenValidationFailed,
+        };
+        if !self.recorder.wants_each_token(agent) {
+            self.recorder.count_token(action, agent, now);
+            return Ok(());
+        }
+        let fact = match token {
+            IssuedToken::Access(token) => Fact::token(action, agent, "token", &token.token),
+            IssuedToken::Refresh(token) => {
+                Fact::token(action, agent, "refresh_family", &token.family)
+            }
+        };
+        let fact = match state {
+            TokenState::Active => fact,
+            TokenState::Revoked => fact.because("revoked"),
+            TokenState::Expired => fact.because("expired"),
+        };
+        event::record_alone(&*self.store, agent.home(), fact, by, now).await
     }
 
     async fn access_token_is_usable(&self, token: &IssuedAccessToken) -> Result<bool, StoreError> {
