@@ -3,16 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use machineauth_issuer::cli::Cli;
-use machineauth_issuer::telemetry::Chain;
+use machineauth_issuer::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("machineauth-issuer: {}", Chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    cli::exit_code(Cli::parse().run().await)
 }

@@ -7,6 +7,7 @@ mod agents;
 mod calling;
 mod client_authentication;
 mod clients;
+mod command_line;
 mod compatibility;
 mod connections;
 mod document_authentication;

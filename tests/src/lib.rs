@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod audit;
 pub mod certificate;
+pub mod command;
 pub mod document;
 pub mod fault_proxy;
 pub mod http;

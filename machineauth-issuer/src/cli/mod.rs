@@ -1,21 +1,55 @@
 //! The command line.
 
+mod agent;
+mod api_key;
+mod arguments;
+mod client;
 mod config;
+mod connection;
 mod descriptors;
+mod failure;
+mod input;
+mod key;
+mod machine_client;
+mod org;
+mod output;
+mod paging;
 mod serve;
+mod service;
 mod store;
+mod team;
+mod token;
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::agent::AgentCommand;
+use self::api_key::ApiKeyCommand;
+use self::connection::Administration;
+use self::failure::EXIT_CODES;
+pub use self::failure::exit_code;
+use self::key::KeyCommand;
+use self::machine_client::MachineClientCommand;
+use self::org::OrgCommand;
+use self::service::{Health, Stats};
+use self::team::TeamCommand;
+use self::token::Tokens;
 use crate::config::variables;
+
+/// The end of a command's help: a line to try.
+macro_rules! example {
+    ($line:literal) => {
+        concat!("Example:\n  machineauth-issuer ", $line)
+    };
+}
+use example;
 
 /// The OAuth 2.0 token service for machines.
 #[derive(Debug, Parser)]
-#[command(version, after_help = variables::help())]
+#[command(version, after_help = format!("{EXIT_CODES}\n\n{}", variables::help()))]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -39,6 +73,33 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
+    /// Agents: what gets tokens
+    #[command(after_help = EXIT_CODES)]
+    Agent(Administration<AgentCommand>),
+    /// Organizations: tenants
+    #[command(after_help = EXIT_CODES)]
+    Org(Administration<OrgCommand>),
+    /// Teams of an organization
+    #[command(after_help = EXIT_CODES)]
+    Team(Administration<TeamCommand>),
+    /// API keys, by which an organization administers itself
+    #[command(after_help = EXIT_CODES)]
+    ApiKey(Administration<ApiKeyCommand>),
+    /// Machine clients of an organization, in Docyard's form
+    #[command(after_help = EXIT_CODES)]
+    MachineClient(Administration<MachineClientCommand>),
+    /// Signing keys
+    #[command(after_help = EXIT_CODES)]
+    Key(Administration<KeyCommand>),
+    /// Tokens: get them, look at them, end them
+    #[command(after_help = EXIT_CODES)]
+    Token(Tokens),
+    /// Print what the server has done
+    #[command(after_help = example!("stats --json"))]
+    Stats(Stats),
+    /// Succeed when the server is ready, for scripts and health checks of containers
+    #[command(after_help = example!("health -q --timeout 3"))]
+    Health(Health),
 }
 
 impl Cli {
@@ -50,16 +111,23 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::run().await,
             Command::Config { json, reference } => config::print(json, reference),
-            Command::Completions { shell } => {
-                let mut command = Self::command();
-                clap_complete::generate(
-                    shell,
-                    &mut command,
-                    "machineauth-issuer",
-                    &mut io::stdout(),
-                );
-                Ok(())
-            }
+            Command::Completions { shell } => Ok(print_completions(shell)?),
+            Command::Agent(command) => Ok(command.run().await?),
+            Command::Org(command) => Ok(command.run().await?),
+            Command::Team(command) => Ok(command.run().await?),
+            Command::ApiKey(command) => Ok(command.run().await?),
+            Command::MachineClient(command) => Ok(command.run().await?),
+            Command::Key(command) => Ok(command.run().await?),
+            Command::Token(command) => Ok(command.run().await?),
+            Command::Stats(command) => Ok(command.run().await?),
+            Command::Health(command) => Ok(command.run().await?),
         }
     }
+}
+
+fn print_completions(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    clap_complete::generate(shell, &mut command, "machineauth-issuer", &mut script);
+    io::stdout().write_all(&script)
 }

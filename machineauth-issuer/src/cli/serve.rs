@@ -42,7 +42,8 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     if let Some(certificates) = &app.certificates {
         read_again_on_hangup(Arc::clone(certificates))?;
     }
-    print_welcome(&app.config, listener.local_addr()?)?;
+    print_welcome(&app.config, listener.local_addr()?)
+        .map_err(|error| format!("cannot print where the server listens: {error}"))?;
     let stopping = async {
         stop.received().await;
         tracing::info!("stopping: requests in flight finish, new ones are refused");

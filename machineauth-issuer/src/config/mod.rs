@@ -3,19 +3,23 @@
 //! A value that cannot work refuses to start, with the variable's name and what is allowed; all mistakes are reported
 //! together. Secrets can come from files: `ADMIN_PASSWORD_FILE`, `SERVER_KEY_FILE`.
 
+mod commands;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub mod variables;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use commands::CommandVariables;
 use reader::Reader;
+pub use reader::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
 use variables::InForce;
 
 use crate::domain::event::AuditSettings;
@@ -128,6 +132,13 @@ pub enum ClientAuth {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(Vec<String>);
 
+impl ConfigError {
+    /// What is wrong, each with the variable's name.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration cannot work:")?;
@@ -188,14 +199,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the environment"
-        )]
-        let variables = std::env::vars_os();
-        Self::from_variables(
-            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
-        )
+        Reader::new(environment()).finish()
     }
 
     /// Reads the configuration from variables.
@@ -210,4 +214,15 @@ impl Config {
             .map(|(name, value)| (name, value.into()));
         Reader::new(variables.collect()).finish()
     }
+}
+
+fn environment() -> BTreeMap<String, OsString> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    let variables = std::env::vars_os();
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect()
 }

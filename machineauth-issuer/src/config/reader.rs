@@ -24,8 +24,10 @@ use crate::protection::ProtectionSettings;
 use crate::server::DEFAULT_CONNECTIONS;
 use crate::store::KeyName;
 
-const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
-const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
+/// The administrator's address where none is configured.
+pub const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
+/// The administrator's password where none is configured, in development.
+pub const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
 const DEFAULT_STORE: &str = "machineauth.redb";
 const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
 const DEFAULT_ORIGIN: &str = "http://localhost:3000";
@@ -61,6 +63,19 @@ impl Reader {
         match self.config() {
             Some(config) if self.problems.is_empty() => Ok(config),
             _ => Err(ConfigError(self.problems)),
+        }
+    }
+
+    /// Only what is wrong with the variable `name`, or with the one that names its file.
+    pub(super) fn problems_of(&self, name: &str) -> Result<(), ConfigError> {
+        let is_about = |problem: &&String| {
+            let rest = problem.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(": ") || rest.starts_with("_FILE: "))
+        };
+        let problems: Vec<_> = self.problems.iter().filter(is_about).cloned().collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError(problems)),
         }
     }
 
@@ -453,7 +468,7 @@ impl Reader {
     }
 
     /// The value of `name`, or of the file that `{name}_FILE` names.
-    fn secret(&mut self, name: &str) -> Option<String> {
+    pub(super) fn secret(&mut self, name: &str) -> Option<String> {
         let file_variable = format!("{name}_FILE");
         match (self.take(name), self.take(&file_variable)) {
             (Some(_), Some(_)) => {

@@ -206,6 +206,22 @@ fn an_unknown_variable_with_the_programs_name_is_a_warning_that_names_the_neares
     );
 }
 
+#[test]
+fn what_the_commands_read_is_known_to_the_server_and_only_by_its_long_name() {
+    let config = read(&[
+        ("MACHINEAUTH_URL", "http://127.0.0.1:9000"),
+        ("URL", "something else"),
+        ("MACHINEAUTH_API_KEY_FILE", "/nonexistent"),
+        ("MACHINEAUTH_CLIENT_SECRET", "x"),
+        ("MACHINEAUTH_CLIENT_IT", "x"),
+    ])
+    .unwrap();
+    assert_eq!(
+        config.warnings,
+        ["MACHINEAUTH_CLIENT_IT is no variable of this program; MACHINEAUTH_CLIENT_ID is"]
+    );
+}
+
 /// I21
 #[test]
 fn what_is_in_force_says_where_it_comes_from_and_no_secret() {
@@ -235,7 +251,12 @@ fn what_is_in_force_says_where_it_comes_from_and_no_secret() {
 /// What is read and what is written about it must not drift apart.
 #[test]
 fn every_variable_that_is_read_is_described() {
-    let source = [include_str!("reader.rs"), include_str!("../tls.rs")].concat();
+    let source = [
+        include_str!("reader.rs"),
+        include_str!("commands.rs"),
+        include_str!("../tls.rs"),
+    ]
+    .concat();
     for name in source.split('"').filter(|text| {
         text.len() > 2
             && text
