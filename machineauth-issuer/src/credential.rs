@@ -53,7 +53,7 @@ impl Credential {
             return Ok(Self::Basic(basic));
         }
         let token = bearer_token(headers, uri).map_err(|_| NoCredential::Missing)?;
-        Ok(match token.starts_with(api_keys::PREFIX) {
+        Ok(match api_keys::is_text(token) {
             true => Self::ApiKey(token.to_owned().into()),
             false => Self::Token(token.to_owned()),
         })

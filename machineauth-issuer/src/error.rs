@@ -107,6 +107,8 @@ pub enum Unavailable {
     ClockSkew,
     /// Many others were changing the same object; nothing was done.
     Contended,
+    /// Many secrets are being verified that are slow to verify; nothing was done.
+    Overloaded,
 }
 
 impl OAuthError {
@@ -138,6 +140,9 @@ impl Unavailable {
             }
             Self::Contended => {
                 "many are changing the same client at once; nothing was done; try again"
+            }
+            Self::Overloaded => {
+                "too many secrets are being verified at the moment; nothing was done; try again"
             }
         }
     }
@@ -302,6 +307,7 @@ impl From<GrantError> for OAuthError {
                 "the requested audience is not one that this client may have tokens for",
             ),
             GrantError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
+            GrantError::Overloaded(_) => Self::TemporarilyUnavailable(Unavailable::Overloaded),
             GrantError::Keys(error) => error.into(),
             GrantError::NoKey => {
                 tracing::error!("there is no key to sign with");
@@ -320,6 +326,9 @@ impl From<AuthenticationError> for OAuthError {
     fn from(error: AuthenticationError) -> Self {
         match error {
             AuthenticationError::Refused => Self::UNKNOWN_CLIENT,
+            AuthenticationError::Overloaded(_) => {
+                Self::TemporarilyUnavailable(Unavailable::Overloaded)
+            }
             AuthenticationError::Store(error) => error.into(),
         }
     }

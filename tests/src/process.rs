@@ -39,6 +39,54 @@ pub struct Ended {
     pub printed: String,
 }
 
+/// What a command that has ended left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Whether it called that a success.
+    pub is_success: bool,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+/// Runs `program` in `directory` to its end, with nothing in its environment but `variables` and `input` to read.
+///
+/// # Panics
+/// When it cannot be run, or writes no text.
+pub fn run(
+    program: &Path,
+    directory: &Path,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    input: &str,
+) -> Finished {
+    let mut child = std::process::Command::new(program)
+        .current_dir(directory)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
+    // A command that reads nothing may be gone already.
+    let _ = std::io::Write::write_all(
+        &mut child.stdin.take().expect("the input is piped"),
+        input.as_bytes(),
+    );
+    let output = child.wait_with_output().expect("a child can be waited for");
+    let text = |bytes| String::from_utf8(bytes).expect("commands write text");
+    let finished = Finished {
+        is_success: output.status.success(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    };
+    eprintln!("{arguments:?}\n{}{}", finished.stdout, finished.stderr);
+    finished
+}
+
 /// A port that was free a moment ago.
 ///
 /// # Panics

@@ -1,7 +1,8 @@
 use std::fmt;
+use std::num::NonZeroU32;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hkdf, hmac, pbkdf2, rand};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
@@ -97,6 +98,33 @@ pub fn hkdf_sha256(secret: &[u8], info: &[u8]) -> [u8; 32] {
     key
 }
 
+/// What PBKDF2 iterates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pbkdf2 {
+    /// HMAC-SHA-256
+    Sha256,
+    /// HMAC-SHA-512
+    Sha512,
+}
+
+impl Pbkdf2 {
+    /// Whether `derived` is what PBKDF2 makes of `password` (RFC 8018 §5.2). Takes as long as the iterations take, so it
+    /// does not belong on a thread that others wait for.
+    pub fn verify(
+        self,
+        iterations: NonZeroU32,
+        salt: &[u8],
+        password: &[u8],
+        derived: &[u8],
+    ) -> bool {
+        let algorithm = match self {
+            Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Self::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        };
+        pbkdf2::verify(algorithm, iterations, salt, password, derived).is_ok()
+    }
+}
+
 /// `N` random bytes from the operating system's generator.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -152,6 +180,20 @@ mod tests {
             hex(&key),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
         );
+    }
+
+    /// RFC 7914 §11
+    #[test]
+    fn pbkdf2_recognises_what_was_published_and_nothing_else() {
+        let derived = [
+            0x55, 0xac, 0x04, 0x6e, 0x56, 0xe3, 0x08, 0x9f, 0xec, 0x16, 0x91, 0xc2, 0x25, 0x44,
+            0xb6, 0x05, 0xf9, 0x41, 0x85, 0x21, 0x6d, 0xde, 0x04, 0x65, 0xe6, 0x8b, 0x9d, 0x57,
+            0xc2, 0x0d, 0xac, 0xbc,
+        ];
+        let once = NonZeroU32::MIN;
+        assert!(Pbkdf2::Sha256.verify(once, b"salt", b"passwd", &derived));
+        assert!(!Pbkdf2::Sha256.verify(once, b"salt", b"password", &derived));
+        assert!(!Pbkdf2::Sha512.verify(once, b"salt", b"passwd", &derived));
     }
 
     #[test]

@@ -7,10 +7,13 @@ mod client;
 mod config;
 mod connection;
 mod descriptors;
+mod export;
 mod failure;
+mod import;
 mod input;
 mod key;
 mod machine_client;
+mod offline;
 mod org;
 mod output;
 mod paging;
@@ -19,9 +22,11 @@ mod service;
 mod store;
 mod team;
 mod token;
+mod whole_file;
 
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -68,6 +73,17 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         reference: bool,
     },
+    /// Take over what another server has; opens the store itself
+    Import {
+        #[command(subcommand)]
+        source: ImportSource,
+    },
+    /// Write everything that administrators made, without secrets; opens the store itself
+    Export {
+        /// The file to write, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Print what a shell completes commands with
     Completions {
         /// Which shell
@@ -102,6 +118,22 @@ enum Command {
     Health(Health),
 }
 
+/// What is imported.
+#[derive(Debug, Subcommand)]
+enum ImportSource {
+    /// The JSON file in which the Go service keeps its state, or what `export` wrote
+    MachineauthJson {
+        /// The file
+        file: PathBuf,
+        /// Judge everything and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Report as JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 impl Cli {
     /// Does what the command line says.
     ///
@@ -121,6 +153,15 @@ impl Cli {
             Command::Token(command) => Ok(command.run().await?),
             Command::Stats(command) => Ok(command.run().await?),
             Command::Health(command) => Ok(command.run().await?),
+            Command::Import {
+                source:
+                    ImportSource::MachineauthJson {
+                        file,
+                        dry_run,
+                        json,
+                    },
+            } => import::machineauth_json(&file, dry_run, json).await,
+            Command::Export { out } => export::run(out.as_deref()).await,
         }
     }
 }

@@ -27,7 +27,11 @@ pub(super) async fn open(
         .map_err(|error| format!("cannot open the store {url}: {}", Chain(&error)).into())
 }
 
-async fn connect(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<DynStore, StoreError> {
+/// As [`open`], with the store's own error.
+///
+/// # Errors
+/// Why the store cannot be opened.
+pub(super) async fn connect(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<DynStore, StoreError> {
     Ok(match url {
         StoreUrl::Embedded(path) => Arc::new(EmbeddedStore::open(path, clock).await?),
         StoreUrl::Redis(url) => Arc::new(RedisStore::connect(url, clock).await?),

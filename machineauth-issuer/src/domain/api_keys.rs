@@ -1,7 +1,9 @@
 //! API keys: what an organization's own programs administer it with.
 //!
 //! A key is found by a keyed hash of its text, so that the store holds nothing that could be presented. The text is
-//! minted until it falls into the organization's partition: the row that finds a key lives beside the key.
+//! minted until it falls into the organization's partition: the row that finds a key lives beside the key. Of a key that
+//! an import brought along only a plain digest is known, and its text was not minted for us: it is found by that digest,
+//! wherever that falls, until its text is first seen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +28,16 @@ use crate::store::{
 };
 
 const API_KEYS: Table<ApiKey> = Table::new("api_key", 1);
-/// Finds a key by the hash of its text.
+/// Finds a key by the keyed hash of its text.
 const BY_TEXT: Table<Found> = Table::new("api_key_text", 1);
+/// Finds a key that was brought along by the plain digest of its text.
+const BY_DIGEST: Table<Found> = Table::new("api_key_digest", 1);
 const LAST_USED: &str = "api_key_used";
 
-/// How the text of every key begins.
+/// How the text of every key of ours begins.
 pub const PREFIX: &str = "mach_";
+/// How the texts of keys begin that an import brought along.
+const BROUGHT_PREFIX: &str = "sk_";
 /// How much of the text is kept and shown, in characters.
 const SHOWN: usize = 12;
 /// The most keys that one organization can have.
@@ -66,14 +72,17 @@ pub struct ApiKey {
 }
 
 /// Names the row that finds a key: where it is, and under which hash.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct TextDigest {
     /// SHA-256 of the text decides on the partition: it does not depend on the data key.
     partition_of: String,
     hash: String,
+    /// Whether `hash` is another system's, without a key.
+    #[serde(default)]
+    is_plain: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Found {
     organization_id: OrganizationId,
     id: ApiKeyId,
@@ -132,16 +141,68 @@ impl NewApiKey {
         if !text::is_name(&self.name) {
             return Err(InvalidApiKey::Name);
         }
-        let scopes_fit = self.scopes.as_ref().is_none_or(|scopes| {
-            !scopes.is_empty() && scopes.iter().all(|scope| SCOPES.contains(&scope.as_str()))
-        });
-        if !scopes_fit {
+        if !self.scopes.as_ref().is_none_or(are_scopes) {
             return Err(InvalidApiKey::Scopes);
         }
         match self.expires_in.map(|lifetime| lifetime.as_secs()) {
             Some(0) => Err(InvalidApiKey::ExpiresIn),
             Some(seconds) if seconds > MAX_EXPIRES_IN => Err(InvalidApiKey::ExpiresIn),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A key that another server made.
+#[derive(Debug, Clone)]
+pub struct BroughtApiKey {
+    /// Names it in the API.
+    pub id: ApiKeyId,
+    /// The only team that it administers, where it was made for one.
+    pub team: Option<TeamId>,
+    /// For people.
+    pub name: String,
+    /// How its text begins.
+    pub prefix: String,
+    /// What it is good for; `None` for everything.
+    pub scopes: Option<ScopeSet>,
+    /// SHA-256 of its text, which has to be random enough to be looked for by it.
+    pub digest: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Whether a bearer token is the text of an API key, by how it begins.
+pub fn is_text(token: &str) -> bool {
+    token.starts_with(PREFIX) || token.starts_with(BROUGHT_PREFIX)
+}
+
+fn all_scopes() -> ScopeSet {
+    SCOPES
+        .iter()
+        .filter_map(|scope| scope.parse().ok())
+        .collect()
+}
+
+fn are_scopes(scopes: &ScopeSet) -> bool {
+    !scopes.is_empty() && scopes.iter().all(|scope| SCOPES.contains(&scope.as_str()))
+}
+
+impl BroughtApiKey {
+    /// Checks everything that can be wrong with it.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn validate(&self) -> Result<(), InvalidApiKey> {
+        if !text::is_name(&self.name) {
+            Err(InvalidApiKey::Name)
+        } else if !self.scopes.as_ref().is_none_or(are_scopes) {
+            Err(InvalidApiKey::Scopes)
+        } else {
+            Ok(())
         }
     }
 }
@@ -196,13 +257,7 @@ impl ApiKeys {
             team_id: new.team.as_ref().map(|team| team.value.id),
             name: new.name,
             prefix: secret.reveal().chars().take(SHOWN).collect(),
-            scopes: match new.scopes {
-                Some(scopes) => scopes,
-                None => SCOPES
-                    .iter()
-                    .filter_map(|scope| scope.parse().ok())
-                    .collect(),
-            },
+            scopes: new.scopes.unwrap_or_else(all_scopes),
             text_digest,
             created_at: now,
             expires_at: new.expires_in.map(|lifetime| now.saturating_add(lifetime)),
@@ -234,13 +289,96 @@ impl ApiKeys {
         }
     }
 
+    /// Takes over a key that another server made. Its text works as soon as this returns.
+    ///
+    /// # Errors
+    /// [`ApiKeyError::Invalid`] names the field that cannot be accepted; [`ApiKeyError::Contended`] also when another
+    /// key has the same text.
+    pub async fn import(
+        &self,
+        organization: &StoredOrganization,
+        brought: BroughtApiKey,
+        by: &By,
+    ) -> Result<(), ApiKeyError> {
+        brought.validate()?;
+        let home = organization.value.id;
+        if self.list(home).await?.len() >= MAX_KEYS {
+            return Err(ApiKeyError::TooMany);
+        }
+        let key = ApiKey {
+            id: brought.id,
+            organization_id: home,
+            team_id: brought.team,
+            name: brought.name,
+            prefix: brought.prefix,
+            scopes: brought.scopes.unwrap_or_else(all_scopes),
+            text_digest: TextDigest::plain(&brought.digest),
+            created_at: brought.created_at,
+            expires_at: brought.expires_at,
+        };
+        // The row that finds the key comes first: without the key it finds nothing.
+        self.lead_to(&key, &key.text_digest).await?;
+        let record = record_key(home, key.id);
+        let batch = organizations::unchanged(Batch::new(home.partition()), organization)
+            .absent(&record)
+            .put(&record, API_KEYS.encode(&key));
+        let batch = match brought.last_used_at {
+            Some(at) => last_use::record(batch, &last_used_key(home, key.id), at),
+            None => batch,
+        };
+        let fact = Fact::api_key(Action::ApiKeyCreated, &key).imported();
+        let batch = event::record(batch, fact, by, self.clock.now());
+        match self.store.commit(&batch).await? {
+            Outcome::Committed => Ok(()),
+            Outcome::Conflict => Err(ApiKeyError::Contended),
+        }
+    }
+
+    /// Which key has a text with this SHA-256 digest, of those that were brought along and not used since.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn brought_with(&self, digest: &[u8; 32]) -> Result<Option<ApiKeyId>, StoreError> {
+        let row = TextDigest::plain(digest).key();
+        let found = BY_DIGEST.get(&*self.store, &row).await?;
+        Ok(found.map(|found| found.value.id))
+    }
+
+    /// Writes the row that finds `key` by `digest`.
+    async fn lead_to(&self, key: &ApiKey, digest: &TextDigest) -> Result<(), ApiKeyError> {
+        let row = digest.key();
+        let found = BY_TEXT.get(&*self.store, &row).await?;
+        if let Some(found) = found {
+            return match found.value.id == key.id {
+                true => Ok(()),
+                false => Err(ApiKeyError::Contended),
+            };
+        }
+        let found = BY_TEXT.encode(&Found {
+            organization_id: key.organization_id,
+            id: key.id,
+        });
+        let batch = Batch::new(row.partition()).absent(&row).put(&row, found);
+        match self.store.commit(&batch).await? {
+            Outcome::Committed => Ok(()),
+            Outcome::Conflict => Err(ApiKeyError::Contended),
+        }
+    }
+
     /// The key whose text this is, if it works and its organization is there. Says nothing about why not.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn authenticate(&self, text: &SecretText) -> Result<Option<ApiKey>, StoreError> {
-        let by_text = self.digest(text).key();
-        let Some(found) = BY_TEXT.get(&*self.store, &by_text).await? else {
+        let digest = self.digest(text);
+        let found = match BY_TEXT.get(&*self.store, &digest.key()).await? {
+            None => {
+                let plain = TextDigest::plain(&sha256(text.reveal().as_bytes()));
+                BY_DIGEST.get(&*self.store, &plain.key()).await?
+            }
+            found => found,
+        };
+        let Some(found) = found else {
             return Ok(None);
         };
         let Found {
@@ -253,14 +391,45 @@ impl ApiKeys {
             organizations::read(&*self.store, organization_id),
         )?;
         let now = self.clock.now();
-        let Some(key) = key.map(|key| key.value).filter(|key| key.is_active(now)) else {
+        let Some(key) = key.filter(|key| key.value.is_active(now)) else {
             return Ok(None);
         };
         if organization.is_none() {
             return Ok(None);
         }
-        self.remember_use(&key, now).await?;
-        Ok(Some(key))
+        if key.value.text_digest != digest {
+            self.renew(&key, digest).await?;
+        }
+        self.remember_use(&key.value, now).await?;
+        Ok(Some(key.value))
+    }
+
+    /// Lets a key be found by a keyed hash from now on. The steps are in an order in which a crash between them costs
+    /// nothing but doing them again.
+    async fn renew(&self, key: &Versioned<ApiKey>, digest: TextDigest) -> Result<(), StoreError> {
+        match self.lead_to(&key.value, &digest).await {
+            Err(ApiKeyError::Store(error)) => return Err(error),
+            // Others do the same at this moment.
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
+        let before = key.value.text_digest.key();
+        let record = record_key(key.value.organization_id, key.value.id);
+        let renewed = ApiKey {
+            text_digest: digest,
+            ..key.value.clone()
+        };
+        for batch in [
+            Batch::new(before.partition()).delete(&before),
+            Batch::new(record.partition())
+                .at_version(&record, key.version)
+                .put(&record, API_KEYS.encode(&renewed)),
+        ] {
+            match self.store.commit(&batch).await? {
+                Outcome::Committed | Outcome::Conflict => {}
+            }
+        }
+        Ok(())
     }
 
     /// All keys of `organization`, each with the time of its last use.
@@ -353,7 +522,7 @@ impl ApiKeys {
             .delete(&last_used_key(key.organization_id, key.id));
         let fact = Fact::api_key(Action::ApiKeyRevoked, key);
         let batch = event::record(batch, fact, by, self.clock.now());
-        // Only the row of an imported key lies elsewhere. Left behind by a crash it finds nothing.
+        // Only the row of a key that was brought along lies elsewhere. Left behind by a crash it finds nothing.
         let (batch, elsewhere) = match by_text.partition() == home {
             true => (batch.delete(&by_text), None),
             false => (
@@ -383,8 +552,9 @@ impl ApiKeys {
 
     fn digest(&self, text: &SecretText) -> TextDigest {
         TextDigest {
-            partition_of: base64url::encode(&sha256(text.reveal().as_bytes())[..8]),
             hash: base64url::encode(self.vault.api_key_mac(text)),
+            is_plain: false,
+            ..TextDigest::plain(&sha256(text.reveal().as_bytes()))
         }
     }
 
@@ -401,9 +571,18 @@ impl ApiKeys {
 }
 
 impl TextDigest {
+    fn plain(digest: &[u8; 32]) -> Self {
+        Self {
+            partition_of: base64url::encode(&digest[..8]),
+            hash: base64url::encode(digest),
+            is_plain: true,
+        }
+    }
+
     fn key(&self) -> Key {
+        let table = if self.is_plain { &BY_DIGEST } else { &BY_TEXT };
         let hash = KeyName::try_from(self.hash.as_str()).expect("base64url is a valid key name");
-        BY_TEXT.key(Partition::of(&self.partition_of)).with(&hash)
+        table.key(Partition::of(&self.partition_of)).with(&hash)
     }
 }
 

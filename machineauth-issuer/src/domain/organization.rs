@@ -186,7 +186,11 @@ impl Organization {
         Ok(changed)
     }
 
-    fn validate(&self) -> Result<(), InvalidOrganization> {
+    /// Checks everything that its types do not.
+    ///
+    /// # Errors
+    /// Names the field that does not hold what an organization can have.
+    pub fn validate(&self) -> Result<(), InvalidOrganization> {
         if !text::is_name(&self.name) {
             return Err(InvalidOrganization::Name);
         }

@@ -97,18 +97,44 @@ impl Organizations {
         new: NewOrganization,
         by: &By,
     ) -> Result<StoredOrganization, OrganizationError> {
+        let organization = Organization::create(new, self.clock.now())?;
+        let fact = Fact::organization(Action::OrganizationCreated, &organization);
+        self.establish(organization, fact, by).await
+    }
+
+    /// Takes over an organization of another server, with its identifier.
+    ///
+    /// # Errors
+    /// As [`Organizations::create`]; [`OrganizationError::Contended`] also when the identifier is taken.
+    pub async fn import(
+        &self,
+        organization: Organization,
+        by: &By,
+    ) -> Result<StoredOrganization, OrganizationError> {
+        organization.validate()?;
+        let fact = Fact::organization(Action::OrganizationCreated, &organization).imported();
+        self.establish(organization, fact, by).await
+    }
+
+    /// Claims the names of a new organization and writes its record.
+    async fn establish(
+        &self,
+        organization: Organization,
+        fact: Fact,
+        by: &By,
+    ) -> Result<StoredOrganization, OrganizationError> {
         let now = self.clock.now();
-        let organization = Organization::create(new, now)?;
         let id = organization.id;
-        let slug = UniqueName::Slug(organization.slug.clone());
-        self.claim(&slug, id).await?;
+        let names: Vec<_> = UniqueName::of(&organization).collect();
+        for name in &names {
+            self.claim(name, id).await?;
+        }
         let key = record_key(id);
         let batch = Batch::new(id.partition())
             .absent(&key)
             .put(&key, ORGANIZATIONS.encode(&organization));
         let batch = stats::count(batch, Stat::Organizations, 1);
-        let fact = Fact::organization(Action::OrganizationCreated, &organization)
-            .with("slug", organization.slug.as_str());
+        let fact = fact.with("slug", organization.slug.as_str());
         let batch = event::record(batch, fact, by, now);
         if self.store.commit(&batch).await? == Outcome::Conflict {
             return Err(OrganizationError::Contended);
@@ -117,12 +143,15 @@ impl Organizations {
             value: organization,
             version: batch.version(),
         };
-        if slug.is_claimed_by(&*self.store, id).await? {
-            return Ok(stored);
+        for name in &names {
+            if !name.is_claimed_by(&*self.store, id).await? {
+                let erased = self.erase(&stored, &By::SYSTEM, Some(NAME_LOST)).await?;
+                match erased {
+                    Outcome::Committed | Outcome::Conflict => return Err(taken(name)),
+                }
+            }
         }
-        match self.erase(&stored, &By::SYSTEM, Some(NAME_LOST)).await? {
-            Outcome::Committed | Outcome::Conflict => Err(taken(&slug)),
-        }
+        Ok(stored)
     }
 
     /// The organization named `id`.

@@ -1,4 +1,5 @@
-//! Secrets that we mint: a prefix that scanners recognise, 256 random bits, a checksum.
+//! Secrets that we mint: a prefix that scanners recognise, 256 random bits, a checksum. And what is kept of secrets, of
+//! ours and of those that were brought along from elsewhere.
 //!
 //! Only `[A-Za-z0-9_-]` occur, so that HTTP Basic carries a secret unchanged whether or not the client
 //! percent-encodes it (RFC 6749 §2.3.1).
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::id::SecretId;
+use super::password_hash::PasswordHash;
 
 /// The text of a secret. Shown once, to the one who asked for it; `Debug` never prints it.
 #[derive(Clone)]
@@ -54,20 +56,38 @@ fn checksum(text: &str) -> String {
     base64url::encode(&digest[..4])
 }
 
-/// What is kept of a client secret: a keyed hash, and the name of the key that made it.
+/// What is kept of a client secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredSecret {
     /// Names this secret among those of its agent.
     pub id: SecretId,
-    /// The data key under which `mac` was made.
-    pub key: String,
-    /// HMAC-SHA-256 over the owner and the secret.
-    #[serde(with = "mac_as_text")]
-    pub mac: [u8; 32],
+    /// What a presented secret is compared with.
+    #[serde(flatten)]
+    pub hash: SecretHash,
     /// When the secret was made.
     pub created_at: Timestamp,
     /// When the secret stops working: the end of a rotation's grace. `None` while it is the current one.
     pub expires_at: Option<Timestamp>,
+}
+
+/// What a presented secret is compared with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SecretHash {
+    /// Of a secret with 256 random bits, for which a fast hash is enough: a keyed one, so that a copy of the store can
+    /// check nothing.
+    Keyed {
+        /// The data key under which `mac` was made.
+        key: String,
+        /// HMAC-SHA-256 over the owner and the secret.
+        #[serde(with = "mac_as_text")]
+        mac: [u8; 32],
+    },
+    /// Another system's, of a secret that an import brought along. It becomes a keyed one when the secret is first used.
+    Brought {
+        /// The other system's hash.
+        password_hash: PasswordHash,
+    },
 }
 
 impl StoredSecret {

@@ -89,7 +89,11 @@ pub enum TeamError {
 }
 
 impl Team {
-    fn validate(&self) -> Result<(), InvalidTeam> {
+    /// Checks everything that its types do not.
+    ///
+    /// # Errors
+    /// Names the field that does not hold what a team can have.
+    pub fn validate(&self) -> Result<(), InvalidTeam> {
         if !text::is_name(&self.name) {
             Err(InvalidTeam::Name)
         } else if !text::is_description(&self.description) {
@@ -131,6 +135,35 @@ impl Teams {
             created_at: now,
             updated_at: now,
         };
+        let fact = Fact::team(Action::TeamCreated, &team);
+        self.establish(organization, team, fact, by).await
+    }
+
+    /// Takes over a team of another server, with its identifier. It must be one of `organization`.
+    ///
+    /// # Errors
+    /// As [`Teams::create`]; [`TeamError::Contended`] also when the identifier is taken.
+    pub async fn import(
+        &self,
+        organization: &StoredOrganization,
+        team: Team,
+        by: &By,
+    ) -> Result<Versioned<Team>, TeamError> {
+        if team.organization_id != organization.value.id {
+            return Err(TeamError::NoSuchOrganization);
+        }
+        let fact = Fact::team(Action::TeamCreated, &team).imported();
+        self.establish(organization, team, fact, by).await
+    }
+
+    async fn establish(
+        &self,
+        organization: &StoredOrganization,
+        team: Team,
+        fact: Fact,
+        by: &By,
+    ) -> Result<Versioned<Team>, TeamError> {
+        let home = organization.value.id;
         team.validate()?;
         if self.list(home).await?.len() >= MAX_TEAMS {
             return Err(TeamError::TooMany);
@@ -139,7 +172,7 @@ impl Teams {
         let batch = organizations::unchanged(Batch::new(home.partition()), organization)
             .absent(&key)
             .put(&key, TEAMS.encode(&team));
-        let batch = event::record(batch, Fact::team(Action::TeamCreated, &team), by, now);
+        let batch = event::record(batch, fact, by, self.clock.now());
         match self.store.commit(&batch).await? {
             Outcome::Committed => Ok(Versioned {
                 value: team,

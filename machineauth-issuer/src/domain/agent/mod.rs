@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
-use super::secret::{SecretText, StoredSecret};
+use super::password_hash::PasswordHash;
+use super::secret::{SecretHash, SecretText, StoredSecret};
 use super::vault::Vault;
 use crate::store::Partition;
 
@@ -185,6 +186,14 @@ impl Agent {
         (agent, secret)
     }
 
+    /// Checks everything that its types do not, for a record that was not made here.
+    ///
+    /// # Errors
+    /// Names the field that does not hold what an agent can have.
+    pub fn validate(&self) -> Result<(), InvalidAgent> {
+        AgentChange::describing(self).validate()
+    }
+
     /// Applies a change that was validated. Whether the agent is active is not among it.
     pub fn apply(&mut self, change: AgentChange, now: Timestamp) {
         change.apply(self);
@@ -251,13 +260,19 @@ impl Agent {
         });
         self.secrets.push(StoredSecret {
             id: SecretId::random(),
-            key: vault.data_key().to_string(),
-            mac: vault.client_secret_mac(self.client_id, &secret),
+            hash: self.keyed_hash(&secret, vault),
             created_at: now,
             expires_at: None,
         });
         self.updated_at = now;
         secret
+    }
+
+    fn keyed_hash(&self, secret: &SecretText, vault: &Vault) -> SecretHash {
+        SecretHash::Keyed {
+            key: vault.data_key().to_string(),
+            mac: vault.client_secret_mac(self.client_id, secret),
+        }
     }
 
     /// Whether the agent may have tokens at `now`.
@@ -274,7 +289,8 @@ impl Agent {
         }
     }
 
-    /// The secret that `secret` is, when it authenticates the agent, and the agent may act.
+    /// The secret that `secret` is, when it authenticates the agent, and the agent may act. Looks only at keyed hashes:
+    /// see [`Agent::brought_secrets`] for the others.
     ///
     /// # Errors
     /// Why not. The keyed hash is computed and compared whatever the answer, so that time tells nothing (I3).
@@ -286,11 +302,40 @@ impl Agent {
     ) -> Result<SecretId, Refusal> {
         let presented = vault.client_secret_mac(self.client_id, secret);
         let known = self.secrets.iter().fold(None, |known, stored| {
-            let fits = constant_time_eq(&stored.mac, &presented) & stored.is_live(now);
+            let SecretHash::Keyed { mac, .. } = &stored.hash else {
+                return known;
+            };
+            let fits = constant_time_eq(mac, &presented) & stored.is_live(now);
             if fits { Some(stored.id) } else { known }
         });
         let known = known.ok_or(Refusal::WrongSecret)?;
         self.may_act(now).map(|()| known)
+    }
+
+    /// The live secrets that are still kept as another system hashed them.
+    pub fn brought_secrets(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (SecretId, &PasswordHash)> {
+        let live = self
+            .secrets
+            .iter()
+            .filter(move |stored| stored.is_live(now));
+        live.filter_map(|stored| match &stored.hash {
+            SecretHash::Brought { password_hash } => Some((stored.id, password_hash)),
+            SecretHash::Keyed { .. } => None,
+        })
+    }
+
+    /// The agent with its secret `id` kept as a keyed hash, now that its text `secret` is known.
+    #[must_use]
+    pub fn with_keyed_hash(&self, id: SecretId, secret: &SecretText, vault: &Vault) -> Self {
+        let mut agent = self.clone();
+        let hash = self.keyed_hash(secret, vault);
+        if let Some(stored) = agent.secrets.iter_mut().find(|stored| stored.id == id) {
+            stored.hash = hash;
+        }
+        agent
     }
 }
 

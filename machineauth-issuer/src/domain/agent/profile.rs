@@ -168,6 +168,24 @@ impl NewAgent {
 }
 
 impl AgentChange {
+    /// The change that makes any agent be as `agent` is.
+    pub fn describing(agent: &Agent) -> Self {
+        let agent = agent.clone();
+        Self {
+            name: Some(agent.name),
+            description: Some(agent.description),
+            tags: Some(agent.tags),
+            metadata: Some(agent.metadata),
+            scopes: Some(agent.scopes),
+            is_active: Some(agent.is_active),
+            expires_at: Some(agent.expires_at),
+            token_lifetime: Some(agent.token_lifetime),
+            refresh_tokens: Some(agent.refresh_tokens),
+            audiences: Some(agent.audiences),
+            claims: Some(agent.claims),
+        }
+    }
+
     /// Checks everything that is to change.
     ///
     /// # Errors

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{AGENTS, Agents, CLIENTS, DirectoryEntry, directory_key, record_key};
-use crate::domain::agent::{self, Agent};
-use crate::domain::id::{AgentId, ClientId};
+use crate::domain::agent::{self, Agent, Refusal};
+use crate::domain::id::{AgentId, ClientId, SecretId};
 use crate::domain::organizations::{self, StoredOrganization};
 use crate::domain::secret::SecretText;
-use crate::store::{StoreError, Versioned};
+use crate::domain::verifications::Overloaded;
+use crate::store::{Batch, Outcome, StoreError, Versioned};
 
 /// An agent's record with the version that a batch can insist on.
 pub type StoredAgent = Versioned<Agent>;
@@ -67,12 +68,31 @@ impl Presented {
     }
 }
 
+/// A client that has proved who it is.
+#[derive(Debug)]
+pub struct Proven {
+    /// The secret that it presented.
+    pub secret: SecretId,
+    /// Its record with that secret kept as a keyed hash, where it is not yet.
+    renewed: Option<Agent>,
+}
+
+impl Proven {
+    /// Whether the batch that [`renew`] adds to changes the client's record.
+    pub fn changes_the_record(&self) -> bool {
+        self.renewed.is_some()
+    }
+}
+
 /// Why a client was not authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
     /// Unknown, wrong secret, inactive or expired: which one is nobody's business (I3).
     #[error("invalid client credentials")]
     Refused,
+    /// Nothing is known: too many others are being verified.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -139,7 +159,7 @@ impl Agents {
     /// The agent that `credentials` belong to, by its record as it stands now.
     ///
     /// # Errors
-    /// [`AuthenticationError::Refused`] whatever was wrong with them, or the store's failure.
+    /// [`AuthenticationError::Refused`] whatever was wrong with them, or what failed on our side.
     pub async fn authenticate(
         &self,
         credentials: &Credentials,
@@ -148,16 +168,72 @@ impl Agents {
         let Some(Found { agent, .. }) = found else {
             return Err(self.refuse_unknown(credentials));
         };
-        agent
-            .value
-            .authenticate(&credentials.secret, &self.vault, self.clock.now())
-            .map_err(|_| AuthenticationError::Refused)?;
+        let proven = self.prove(&agent, &credentials.secret).await?;
+        if proven.changes_the_record() {
+            let home = agent.value.home();
+            let record = record_key(home, agent.value.id);
+            let batch = Batch::new(home).at_version(&record, agent.version);
+            match self.store.commit(&renew(batch, &proven)).await? {
+                // A conflict means that the record was changed, by a request like this one for example.
+                Outcome::Committed | Outcome::Conflict => self.forget(credentials.client_id),
+            }
+        }
         Ok(agent)
     }
 
     /// The agent that authenticates as `client_id`, where that is at hand.
     pub fn at_hand(&self, client_id: ClientId) -> Option<Arc<StoredAgent>> {
         self.by_client.get(&client_id).map(|(agent, _)| agent)
+    }
+
+    /// Checks the secret that somebody presents as `agent`: at once against keyed hashes, and then, in a queue with
+    /// others, against those that an import brought along.
+    ///
+    /// # Errors
+    /// [`AuthenticationError::Refused`] when it is none of the agent's live secrets, or the agent may not act;
+    /// [`AuthenticationError::Overloaded`].
+    pub async fn prove(
+        &self,
+        agent: &StoredAgent,
+        secret: &SecretText,
+    ) -> Result<Proven, AuthenticationError> {
+        let now = self.clock.now();
+        match agent.value.authenticate(secret, &self.vault, now) {
+            Ok(secret) => Ok(Proven {
+                secret,
+                renewed: None,
+            }),
+            Err(Refusal::WrongSecret) => self.prove_by_brought(agent, secret).await,
+            Err(Refusal::Inactive | Refusal::Expired) => Err(AuthenticationError::Refused),
+        }
+    }
+
+    async fn prove_by_brought(
+        &self,
+        agent: &StoredAgent,
+        secret: &SecretText,
+    ) -> Result<Proven, AuthenticationError> {
+        let now = self.clock.now();
+        for (id, hash) in agent.value.brought_secrets(now) {
+            let fits = self.verifications.verify(hash, agent.version, secret);
+            if !fits.await? {
+                continue;
+            }
+            // Only now, so that a wrong secret takes as long whether or not the agent may act (I3).
+            return match agent.value.may_act(now) {
+                Ok(()) => Ok(Proven {
+                    secret: id,
+                    renewed: Some(agent.value.with_keyed_hash(id, secret, &self.vault)),
+                }),
+                Err(_) => Err(AuthenticationError::Refused),
+            };
+        }
+        Err(AuthenticationError::Refused)
+    }
+
+    /// Forgets what the cache knows of a client, whose record has changed.
+    pub fn forget(&self, client_id: ClientId) {
+        self.by_client.invalidate(&client_id);
     }
 
     /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
@@ -168,4 +244,14 @@ impl Agents {
         }
         AuthenticationError::Refused
     }
+}
+
+/// Adds to `batch`, which insists on the agent's record as it was judged: the secret that was presented is kept as a
+/// keyed hash from now on.
+pub fn renew(batch: Batch, proven: &Proven) -> Batch {
+    let Some(agent) = &proven.renewed else {
+        return batch;
+    };
+    let record = record_key(batch.partition(), agent.id);
+    batch.put(&record, AGENTS.encode(agent))
 }

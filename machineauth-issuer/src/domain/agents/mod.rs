@@ -1,6 +1,7 @@
 //! The agents of this server: creating, finding, changing and deleting them.
 
 mod directory;
+mod import;
 mod index;
 mod list;
 
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-pub use directory::{AuthenticationError, Credentials, Found, Presented, Source, StoredAgent};
+pub use directory::{
+    AuthenticationError, Credentials, Found, Presented, Proven, Source, StoredAgent, renew,
+};
 pub use index::{Order, Place, SORTED_NAME, Shelf};
 pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
@@ -16,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled};
 use super::event::{self, Action, By, Fact};
-use super::id::{AgentId, ClientId, OrganizationId, SecretId};
+use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
 use super::last_use::{self, LastUses};
 use super::organizations::{self, StoredOrganization};
 use super::revocation;
@@ -25,6 +28,7 @@ use super::stats::{self, Stat};
 use super::teams::{self, Team};
 use super::usage::Counter;
 use super::vault::Vault;
+use super::verifications::Verifications;
 use crate::store::{
     Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Version, Versioned,
 };
@@ -97,6 +101,7 @@ pub struct Agents {
     vault: Arc<Vault>,
     by_client: moka::sync::Cache<ClientId, directory::Member>,
     secret_uses: LastUses<SecretId>,
+    verifications: Verifications,
     /// The record of an agent that does not exist.
     decoy: Bytes,
 }
@@ -111,6 +116,7 @@ impl Agents {
             vault,
             by_client: moka::sync::Cache::new(CACHED_CLIENTS),
             secret_uses: LastUses::new(),
+            verifications: Verifications::new(),
             decoy,
         }
     }
@@ -120,7 +126,7 @@ impl Agents {
     /// # Errors
     /// [`AgentError::Invalid`] names the field that cannot be accepted.
     pub async fn create(&self, new: NewAgent, by: &By) -> Result<(Agent, SecretText), AgentError> {
-        let (organization, team) = self.belonging(&new).await?;
+        let (organization, team) = self.belonging(new.organization_id, new.team_id).await?;
         let now = self.clock.now();
         let (agent, secret) = Agent::create(new, &self.vault, now)?;
         let record = record_key(agent.home(), agent.id);
@@ -155,17 +161,18 @@ impl Agents {
     /// The organization and the team that a new agent will belong to.
     async fn belonging(
         &self,
-        new: &NewAgent,
+        organization: Option<OrganizationId>,
+        team: Option<TeamId>,
     ) -> Result<(Option<StoredOrganization>, Option<Versioned<Team>>), AgentError> {
-        let Some(id) = new.organization_id else {
-            return match new.team_id {
+        let Some(id) = organization else {
+            return match team {
                 Some(_) => Err(AgentError::NoSuchTeam),
                 None => Ok((None, None)),
             };
         };
         let organization = organizations::read(&*self.store, id).await?;
         let organization = organization.ok_or(AgentError::NoSuchOrganization)?;
-        let team = match new.team_id {
+        let team = match team {
             Some(team) => {
                 let team = teams::read(&*self.store, id, team).await?;
                 Some(team.ok_or(AgentError::NoSuchTeam)?)

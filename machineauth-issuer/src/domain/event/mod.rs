@@ -217,6 +217,11 @@ impl Fact {
         self
     }
 
+    /// Says that it was taken over from another server.
+    pub fn imported(self) -> Self {
+        self.with("imported", true)
+    }
+
     /// Says which of its fields differ from `before`.
     pub fn changed<T: Serialize>(self, before: &T, after: &T) -> Self {
         self.with("changed", changed_members(before, after))

@@ -1,7 +1,7 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
-use crate::domain::agents::{Credentials, Source, issue_to};
+use crate::domain::agents::{AuthenticationError, Credentials, Source, issue_to, renew};
 use crate::domain::event::By;
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
@@ -28,15 +28,17 @@ impl Grants {
             source = Source::Store;
             let agent = &found.agent.value;
             let now = self.clock.now();
-            let judged = agent
-                .authenticate(&credentials.secret, &self.vault, now)
-                .map_err(|_| GrantError::InvalidClient)
-                .and_then(|secret| {
-                    let scope = self.grantable(&agent.scopes, requested.scope.as_ref())?;
-                    let audience = self.audience(agent, requested.audience.as_ref())?;
-                    Ok((secret, scope, audience))
-                });
-            let Some((secret, scope, audience)) = final_word(judged, &found)? else {
+            let proven = match self.agents.prove(&found.agent, &credentials.secret).await {
+                Ok(proven) => Ok(proven),
+                Err(AuthenticationError::Refused) => Err(GrantError::InvalidClient),
+                Err(failed) => return Err(failed.into()),
+            };
+            let judged = proven.and_then(|proven| {
+                let scope = self.grantable(&agent.scopes, requested.scope.as_ref())?;
+                let audience = self.audience(agent, requested.audience.as_ref())?;
+                Ok((proven, scope, audience))
+            });
+            let Some((proven, scope, audience)) = final_word(judged, &found)? else {
                 continue;
             };
             let refresh_lifetime = self
@@ -67,10 +69,14 @@ impl Grants {
                 .await?;
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
-            let batch = self.agents.secret_used(batch, secret, now);
+            let batch = self.agents.secret_used(batch, proven.secret, now);
+            let batch = renew(batch, &proven);
             let grant = "client_credentials";
             let outcome = self.commit(batch, agent, grant, &issuance, by).await?;
             if outcome == Outcome::Committed {
+                if proven.changes_the_record() {
+                    self.agents.forget(credentials.client_id);
+                }
                 return Ok(self.granted(access, issuance, refresh, now));
             }
         }

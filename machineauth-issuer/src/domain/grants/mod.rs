@@ -21,6 +21,7 @@ use super::keys::{KeyError, KeyRings, RingName};
 use super::tokens::access::{AccessContent, AccessToken, Minter};
 use super::tokens::refresh::{Issuance, RefreshToken};
 use super::vault::Vault;
+use super::verifications::Overloaded;
 use crate::store::{Batch, DynStore, Outcome, StoreError};
 
 /// How often a judgement is repeated when the record keeps changing underneath.
@@ -83,6 +84,9 @@ pub enum GrantError {
     /// The client may not have tokens for that audience (RFC 8707 §2).
     #[error("the requested audience is not one of this client's")]
     InvalidTarget,
+    /// Too many secrets are being verified.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// The record kept changing while it was judged.
     #[error("the client is being changed by many at once; try again")]
     Contended,
@@ -104,6 +108,7 @@ impl From<AuthenticationError> for GrantError {
     fn from(error: AuthenticationError) -> Self {
         match error {
             AuthenticationError::Refused => Self::InvalidClient,
+            AuthenticationError::Overloaded(error) => Self::Overloaded(error),
             AuthenticationError::Store(error) => Self::Store(error),
         }
     }

@@ -1,0 +1,120 @@
+//! An issuer as an operator has it: a directory, a store, the real binary and its commands.
+
+use std::path::Path;
+
+use machineauth_core::crypto::random;
+use tempfile::TempDir;
+
+use crate::process::{Finished, Process, free_port, run};
+use crate::redis_server::RedisServer;
+
+/// The administrator of every installation.
+pub const ADMIN: (&str, &str) = ("admin@example.com", "correct-horse-battery");
+
+/// A directory with an issuer in it, or one on Redis.
+#[derive(Debug)]
+pub struct Installation {
+    program: &'static Path,
+    directory: TempDir,
+    redis: Option<RedisServer>,
+    server_key: String,
+}
+
+impl Installation {
+    /// One on the embedded store.
+    ///
+    /// # Panics
+    /// When no directory can be made.
+    pub fn embedded(program: &'static str) -> Self {
+        let server_key = random::<32>().into_iter().map(|byte| format!("{byte:02x}"));
+        Self {
+            program: Path::new(program),
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            redis: None,
+            server_key: server_key.collect(),
+        }
+    }
+
+    /// One on a Redis server of its own.
+    pub async fn on_redis(program: &'static str) -> Self {
+        Self {
+            redis: Some(RedisServer::start().await),
+            ..Self::embedded(program)
+        }
+    }
+
+    /// One like this, on an embedded store that is empty, with the same server key.
+    pub fn successor(&self) -> Self {
+        Self {
+            server_key: self.server_key.clone(),
+            ..Self::embedded(self.program.to_str().expect("the program has a plain name"))
+        }
+    }
+
+    /// One like this, on an empty Redis, with the same server key.
+    pub async fn successor_on_redis(&self) -> Self {
+        Self {
+            redis: Some(RedisServer::start().await),
+            ..self.successor()
+        }
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Everything but the port that its processes have in their environment.
+    pub fn variables(&self) -> Vec<(&str, String)> {
+        let store = match &self.redis {
+            Some(redis) => redis.url(),
+            None => "embedded:machineauth.redb".to_owned(),
+        };
+        vec![
+            ("HOST", "127.0.0.1".to_owned()),
+            ("DATABASE_URL", store),
+            ("SERVER_KEY", self.server_key.clone()),
+            ("ADMIN_EMAIL", ADMIN.0.to_owned()),
+            ("ADMIN_PASSWORD", ADMIN.1.to_owned()),
+            ("JWT_ISSUER", "https://auth.example.com".to_owned()),
+        ]
+    }
+
+    /// Writes a file into its directory.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.directory().join(name), content).expect("the file can be written");
+    }
+
+    /// Runs a command to its end.
+    pub fn command(&self, arguments: &[&str]) -> Finished {
+        self.command_with(arguments, &[], "")
+    }
+
+    /// Runs a command to its end, with more variables and with something to read.
+    pub fn command_with(&self, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Finished {
+        let variables = self.variables();
+        let mut variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        variables.extend_from_slice(more);
+        run(self.program, self.directory(), &variables, arguments, input)
+    }
+
+    /// Starts the server.
+    pub async fn start(&self) -> Process {
+        let port = free_port();
+        let text = port.to_string();
+        let variables = self.variables();
+        let mut variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        variables.push(("PORT", &text));
+        variables.push(("FAILURE_LIMIT", "0"));
+        Process::start(self.program, self.directory(), port, &variables, &["serve"]).await
+    }
+}
