@@ -97,6 +97,12 @@ pub(super) struct Answer {
     pub(super) etag: Option<String>,
 }
 
+/// What is remembered of a request, to explain what became of it.
+struct Asked {
+    place: String,
+    is_change: bool,
+}
+
 impl Answer {
     /// The body as JSON.
     ///
@@ -236,15 +242,19 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        let request = request.build().map_err(|_| {
+            Failure::Usage("a credential has characters that no HTTP header can carry".to_owned())
+        })?;
+        let asked = Asked {
+            place: request.url().origin().ascii_serialization(),
+            is_change: !request.method().is_safe(),
+        };
+        let unreachable = |error| self.unreachable(&asked, error);
+        let response = self.http.execute(request).await.map_err(unreachable)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await;
-        let text = text.map_err(|error| self.unreachable(error))?;
+        let text = response.text().await.map_err(unreachable)?;
         if !status.is_success() {
-            return Err(self.refusal(status, &headers, &text));
+            return Err(self.refusal(&asked.place, status, &headers, &text));
         }
         Ok(Answer {
             text,
@@ -252,12 +262,16 @@ impl Client {
         })
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> Failure {
-        let base = self.base();
-        if error.is_timeout() {
-            let seconds = self.timeout.as_secs();
+    fn unreachable(&self, asked: &Asked, error: reqwest::Error) -> Failure {
+        let place = &asked.place;
+        if error.is_timeout() && !error.is_connect() {
+            let limit = self.timeout.as_secs();
+            let outcome = match asked.is_change {
+                true => "; whether it did what it was asked is unknown",
+                false => ": --timeout lets it take longer",
+            };
             return Failure::Unreachable(format!(
-                "the server at {base} did not answer within {seconds} seconds; whether the request took effect is unknown"
+                "the server at {place} did not answer within {limit} s{outcome}"
             ));
         }
         let error = error.without_url();
@@ -265,20 +279,19 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        let advice = match self.base.scheme() {
-            "https" => {
+        let advice = match place.starts_with("https:") {
+            true => {
                 "check --url or MACHINEAUTH_URL, and --cacert for a certificate authority of your own"
             }
-            _ => "start it, or say where it is with --url or MACHINEAUTH_URL",
+            false => "start it, or say where it is with --url or MACHINEAUTH_URL",
         };
         Failure::Unreachable(format!(
-            "the server at {base} cannot be reached ({}): {advice}",
+            "the server at {place} cannot be reached ({}): {advice}",
             printable(&cause.to_string())
         ))
     }
 
-    fn refusal(&self, status: StatusCode, headers: &HeaderMap, text: &str) -> Failure {
-        let base = self.base();
+    fn refusal(&self, place: &str, status: StatusCode, headers: &HeaderMap, text: &str) -> Failure {
         let body: Value = serde_json::from_str(text).unwrap_or_default();
         let said = ["message", "error_description"].map(|name| body[name].as_str());
         let said = said.into_iter().flatten().next().map(printable);
@@ -286,16 +299,16 @@ impl Client {
         let Some(said) = said else {
             return Failure::Refused(match location {
                 Some(location) => format!(
-                    "the server at {base} redirects to {location}: use that address as --url"
+                    "the server at {place} redirects to {location}: use that address as --url"
                 ),
                 None => format!(
-                    "the server at {base} answered {status} without a word of machineauth: check --url"
+                    "the server at {place} answered {status} without a word of machineauth: check --url"
                 ),
             });
         };
         Failure::Refused(match status {
             StatusCode::UNAUTHORIZED => {
-                format!("the server at {base} {}", self.credential.advice())
+                format!("the server at {place} {}", self.credential.advice())
             }
             StatusCode::FORBIDDEN => {
                 format!("not allowed: {said}; use credentials that may do this")
@@ -309,7 +322,7 @@ impl Client {
             }
             StatusCode::TOO_MANY_REQUESTS => match header(headers, &RETRY_AFTER) {
                 Some(seconds) => format!(
-                    "too many requests, or too many wrong secrets: try again in {} seconds",
+                    "too many requests, or too many wrong secrets: try again in {} s",
                     printable(seconds)
                 ),
                 None => "too many requests, or too many wrong secrets: try again later".to_owned(),
