@@ -14,6 +14,7 @@ use machineauth_core::crypto::random;
 
 use crate::app::App;
 use crate::domain::event::{Actor, By, UserAgent};
+use crate::openapi::DescribeRequest;
 
 /// Names a request, in logs and in its answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -159,6 +160,8 @@ impl FromRequestParts<App> for Origin {
         ))
     }
 }
+
+impl DescribeRequest for Origin {}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use machineauth_core::quota::Exhausted;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::body::BodyError;
 use crate::credential::NoCredential;
@@ -22,6 +23,7 @@ use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
+use crate::openapi::{self, DescribeAnswer, Description};
 use crate::store::StoreError;
 use crate::telemetry::Chain;
 
@@ -148,15 +150,21 @@ impl Unavailable {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// Why a request was refused.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody<'a> {
+    /// For programs.
+    #[schema(example = "invalid_request")]
     error: &'a str,
+    /// For people.
     error_description: &'a str,
+    /// The same as `error_description`.
     message: &'a str,
 }
 
 fn answer(status: StatusCode, error: &str, description: &str) -> Response {
-    let body = Body {
+    let body = ErrorBody {
         error,
         error_description: description,
         message: description,
@@ -289,6 +297,22 @@ impl IntoResponse for ApiError {
                 SERVER_ERROR,
             ),
         }
+    }
+}
+
+impl DescribeAnswer for OAuthError {
+    fn describe(operation: &mut Description<'_>) {
+        operation
+            .refuses::<openapi::ServerError>()
+            .refuses::<openapi::Unavailable>();
+    }
+}
+
+impl DescribeAnswer for ApiError {
+    fn describe(operation: &mut Description<'_>) {
+        operation
+            .refuses::<openapi::ServerError>()
+            .refuses::<openapi::Unavailable>();
     }
 }
 

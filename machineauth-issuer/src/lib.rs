@@ -20,6 +20,7 @@ pub mod events;
 pub mod maintenance;
 pub mod metrics;
 pub mod oauth;
+pub mod openapi;
 pub mod paths;
 pub mod protection;
 pub mod routes;

@@ -18,6 +18,8 @@ pub const JWKS: &str = "/.well-known/jwks.json";
 pub const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
 /// The metadata where OpenID Connect clients look for it.
 pub const OPENID_METADATA: &str = "/.well-known/openid-configuration";
+/// The description of this API.
+pub const OPENAPI: &str = "/openapi.json";
 /// The agents.
 pub const AGENTS: &str = "/api/agents";
 

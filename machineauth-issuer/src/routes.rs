@@ -1,4 +1,4 @@
-//! Every path of the HTTP API with its handlers, in one table.
+//! Every path of the HTTP API with its handlers, in one table. What is in it is also in the API's description.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use utoipa::openapi::OpenApi;
 
 use crate::api::{
     agents, api_keys, auth, keys, machine_clients, me, organizations, service, teams, verify,
@@ -14,9 +14,10 @@ use crate::api::{
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
+use crate::openapi::{self, Document, Table, handlers, reader};
 use crate::paths::{
-    AGENTS, INTROSPECT, JWKS, MACHINE_TOKEN, OAUTH_METADATA, OPENID_METADATA, REFRESH, REVOCATIONS,
-    REVOKE, TOKEN,
+    AGENTS, INTROSPECT, JWKS, MACHINE_TOKEN, OAUTH_METADATA, OPENAPI, OPENID_METADATA, REFRESH,
+    REVOCATIONS, REVOKE, TOKEN,
 };
 use crate::protection::gate::gate;
 use crate::protection::origins;
@@ -26,121 +27,156 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The HTTP API of `app`.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/", get(service::about))
-        .route("/health", get(service::health))
-        .route("/health/ready", get(service::ready))
-        .route("/metrics", get(service::metrics))
-        .route(JWKS, get(metadata::jwks))
-        .route("/{segment}/.well-known/jwks.json", get(metadata::jwks_at))
-        .route(
-            "/.well-known/oauth-authorization-server/{segment}",
-            get(metadata::metadata_at),
-        )
-        .route(
-            "/{segment}/.well-known/openid-configuration",
-            get(metadata::metadata_at),
-        )
-        .route(OAUTH_METADATA, get(metadata::metadata))
-        .route(OPENID_METADATA, get(metadata::metadata))
-        .route(TOKEN, post(token::token))
-        .route(MACHINE_TOKEN, post(token::token))
-        .route(REFRESH, post(token::refresh))
-        .route(INTROSPECT, post(introspect::introspect))
-        .route(REVOKE, post(revoke::revoke))
-        .route(REVOCATIONS, get(revocations::revocations))
-        .route(AGENTS, get(agents::list).post(agents::create))
-        .route(
-            "/api/agents/{id}",
-            get(agents::get)
-                .put(agents::update)
-                .patch(agents::update)
-                .delete(agents::delete)
-                .post(agents::act),
-        )
-        .route("/api/agents/me", get(me::get).delete(me::delete))
-        .route("/api/agents/me/usage", get(me::usage))
-        .route("/api/agents/me/rotate", post(me::rotate))
-        .route("/api/agents/me/deactivate", post(me::deactivate))
-        .route("/api/agents/me/reactivate", post(me::reactivate))
-        .route("/api/agents/me/delete", post(me::delete).delete(me::delete))
-        .route("/api/verify", get(verify::verify))
-        .route("/api/agents/{id}/secrets", get(agents::secrets))
-        .route(
-            "/api/agents/{id}/secrets/{secret_id}",
-            delete(agents::cancel_secret),
-        )
-        .route("/api/agents/{id}/rotate", post(agents::rotate))
-        .route("/api/agents/{id}/deactivate", post(agents::deactivate))
-        .route("/api/agents/{id}/reactivate", post(agents::reactivate))
-        .route(
-            "/api/organizations",
-            get(organizations::list).post(organizations::create),
-        )
-        .route(
-            "/api/organizations/{organization_id}",
-            get(organizations::get)
-                .put(organizations::update)
-                .patch(organizations::update)
-                .delete(organizations::delete),
-        )
-        .route(
-            "/api/organizations/{organization_id}/agents",
-            get(agents::list_in).post(agents::create_in),
-        )
-        .route(
-            "/api/organizations/{organization_id}/teams",
-            get(teams::list).post(teams::create),
-        )
-        .route(
-            "/api/organizations/{organization_id}/teams/{team_id}",
-            get(teams::get)
-                .put(teams::update)
-                .patch(teams::update)
-                .delete(teams::delete),
-        )
-        .route(
-            "/api/organizations/{organization_id}/api-keys",
-            get(api_keys::list).post(api_keys::create),
-        )
-        .route(
-            "/api/organizations/{organization_id}/api-keys/{key_id}",
-            delete(api_keys::delete),
-        )
-        .route(
-            "/v1/organizations/{organization_id}/machine-clients",
-            get(machine_clients::list).post(machine_clients::create),
-        )
-        .route(
-            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
-            get(machine_clients::get)
-                .put(machine_clients::update)
-                .patch(machine_clients::update)
-                .delete(machine_clients::delete),
-        )
-        .route(
-            "/v1/organizations/{organization_id}/machine-clients/{client_id}/rotate",
-            post(machine_clients::rotate),
-        )
-        .route(
-            "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
-            delete(machine_clients::cancel_secret),
-        )
-        .route("/api/stats", get(service::stats))
-        .route("/api/auth/login", post(auth::login))
-        .route("/api/auth/me", get(auth::me))
-        .route("/api/keys", get(keys::list))
-        .route("/api/keys/rotate", post(keys::rotate))
-        .route("/api/keys/import", post(keys::import))
-        .route("/api/keys/{kid}", delete(keys::revoke))
-        .route("/api/keys/{kid}/pem", get(keys::public_pem))
-        .route("/api/keys/{kid}/retire", post(keys::retire))
+    let (api, description) = api().split();
+    let (reader, description) = reader(description).split();
+    api.with_state(app.clone())
+        .merge(reader.with_state(Document::new(&description)))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
         .layer(from_fn(within_time))
         .layer(origins::layer(&app))
-        .layer(from_fn_with_state(app.clone(), gate))
-        .with_state(app)
+        .layer(from_fn_with_state(app, gate))
+}
+
+/// What is to be said about the HTTP API.
+pub fn description() -> OpenApi {
+    let (_, description) = api().split();
+    let (_, description) = reader(description).split();
+    description
+}
+
+fn api() -> Table<App> {
+    Table::new(openapi::beginning())
+        .section("Tokens", "Getting tokens, asking about them, ending them.")
+        .at(TOKEN, handlers!(token::token))
+        .at(REFRESH, handlers!(token::refresh))
+        .at(INTROSPECT, handlers!(introspect::introspect))
+        .at(REVOKE, handlers!(revoke::revoke))
+        .at(REVOCATIONS, handlers!(revocations::revocations))
+        .at("/api/verify", handlers!(verify::verify))
+        .section("Discovery", "What clients and verifiers read first.")
+        .at(OAUTH_METADATA, handlers!(metadata::metadata))
+        .at(OPENID_METADATA, handlers!(metadata::metadata))
+        .at(JWKS, handlers!(metadata::jwks))
+        .at(
+            "/.well-known/oauth-authorization-server/{segment}",
+            handlers!(metadata::metadata_at),
+        )
+        .at(
+            "/{segment}/.well-known/openid-configuration",
+            handlers!(metadata::metadata_at),
+        )
+        .at(
+            "/{segment}/.well-known/jwks.json",
+            handlers!(metadata::jwks_at),
+        )
+        .section("Agents", "What administrators do to agents.")
+        .at(AGENTS, handlers!(agents::list, agents::create))
+        .at(
+            "/api/agents/{id}",
+            handlers!(agents::get, agents::update, agents::delete, agents::act),
+        )
+        .at("/api/agents/{id}/secrets", handlers!(agents::secrets))
+        .at(
+            "/api/agents/{id}/secrets/{secret_id}",
+            handlers!(agents::cancel_secret),
+        )
+        .at("/api/agents/{id}/rotate", handlers!(agents::rotate))
+        .at("/api/agents/{id}/deactivate", handlers!(agents::deactivate))
+        .at("/api/agents/{id}/reactivate", handlers!(agents::reactivate))
+        .section("Self-service", "What agents do to themselves.")
+        .at("/api/agents/me", handlers!(me::get, me::delete))
+        .at("/api/agents/me/usage", handlers!(me::usage))
+        .at("/api/agents/me/rotate", handlers!(me::rotate))
+        .at("/api/agents/me/deactivate", handlers!(me::deactivate))
+        .at("/api/agents/me/reactivate", handlers!(me::reactivate))
+        .at(
+            "/api/agents/me/delete",
+            handlers!(me::delete, me::delete_by_post),
+        )
+        .section("Organizations", "Tenants, with teams and API keys.")
+        .at(
+            "/api/organizations",
+            handlers!(organizations::list, organizations::create),
+        )
+        .at(
+            "/api/organizations/{organization_id}",
+            handlers!(
+                organizations::get,
+                organizations::update,
+                organizations::delete
+            ),
+        )
+        .at(
+            "/api/organizations/{organization_id}/agents",
+            handlers!(agents::list_in, agents::create_in),
+        )
+        .at(
+            "/api/organizations/{organization_id}/teams",
+            handlers!(teams::list, teams::create),
+        )
+        .at(
+            "/api/organizations/{organization_id}/teams/{team_id}",
+            handlers!(teams::get, teams::update, teams::delete),
+        )
+        .at(
+            "/api/organizations/{organization_id}/api-keys",
+            handlers!(api_keys::list, api_keys::create),
+        )
+        .at(
+            "/api/organizations/{organization_id}/api-keys/{key_id}",
+            handlers!(api_keys::delete),
+        )
+        .section(
+            "Machine clients",
+            "Agents in the form that Docyard's documents have.",
+        )
+        .at(MACHINE_TOKEN, handlers!(token::token))
+        .at(
+            "/v1/organizations/{organization_id}/machine-clients",
+            handlers!(machine_clients::list, machine_clients::create),
+        )
+        .at(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}",
+            handlers!(
+                machine_clients::get,
+                machine_clients::update,
+                machine_clients::delete
+            ),
+        )
+        .at(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/rotate",
+            handlers!(machine_clients::rotate),
+        )
+        .at(
+            "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
+            handlers!(machine_clients::cancel_secret),
+        )
+        .section("Signing keys", "For the administrator of the server.")
+        .at("/api/keys", handlers!(keys::list))
+        .at("/api/keys/rotate", handlers!(keys::rotate))
+        .at("/api/keys/import", handlers!(keys::import))
+        .at("/api/keys/{kid}", handlers!(keys::revoke))
+        .at("/api/keys/{kid}/pem", handlers!(keys::public_pem))
+        .at("/api/keys/{kid}/retire", handlers!(keys::retire))
+        .section("Service", "What the service says about itself.")
+        .at("/api/auth/login", handlers!(auth::login))
+        .at("/api/auth/me", handlers!(auth::me))
+        .at("/api/stats", handlers!(service::stats))
+        .at("/", handlers!(service::about))
+        .at("/health", handlers!(service::health))
+        .at("/health/ready", handlers!(service::ready))
+        .at("/metrics", handlers!(service::metrics))
+}
+
+/// What is about the description of all the other paths.
+fn reader(description: OpenApi) -> Table<Document> {
+    Table::new(description)
+        .section("Description", "What you are reading.")
+        .at(OPENAPI, handlers!(reader::document))
+        .at("/docs", handlers!(reader::to_index))
+        .at("/docs/", handlers!(reader::index))
+        .at("/docs/{file}", handlers!(reader::file))
 }
 
 /// A client that sends its body a byte at a time does not hold a request forever.

@@ -8,6 +8,7 @@ use machineauth_core::clock::SystemClock;
 use machineauth_issuer::domain::event::{Action, Actor, Demand, Event};
 use machineauth_issuer::store::EmbeddedStore;
 use machineauth_tests::audit::events;
+use machineauth_tests::description::operations;
 use machineauth_tests::http::{self, Answer};
 use machineauth_tests::issuer::{ADMIN, Issuer, SERVER_KEY};
 use machineauth_tests::process::{Process, free_port};
@@ -334,40 +335,12 @@ fn routes() -> Vec<Case> {
 /// RFC 8410 §10.3
 const ED25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 
-/// The paths of the table with their methods, `GET` aside.
+/// All that is described, `GET` aside.
 fn table() -> BTreeSet<(String, String)> {
-    let source = |file: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machineauth-issuer/src");
-        std::fs::read_to_string(path.join(file)).unwrap()
-    };
-    let (routes, paths) = (source("routes.rs"), source("paths.rs"));
-    let mut table = BTreeSet::new();
-    for route in routes.split(".route(").skip(1) {
-        let route = route.split(".layer(").next().unwrap();
-        let (path, handlers) = route.split_once(',').unwrap();
-        let path = match path.trim().strip_prefix('"') {
-            Some(text) => text.trim_end_matches('"').to_owned(),
-            None => {
-                let constant = format!("const {}: &str = \"", path.trim());
-                let text = paths
-                    .split_once(&constant)
-                    .expect("the constant is there")
-                    .1;
-                text.split('"').next().unwrap().to_owned()
-            }
-        };
-        for method in ["post", "put", "patch", "delete"] {
-            let is_called = handlers
-                .split(&format!("{method}("))
-                .zip(handlers.split(&format!("{method}(")).skip(1))
-                .any(|(before, _)| !before.ends_with([':', '_']));
-            if is_called {
-                table.insert((method.to_uppercase(), path.clone()));
-            }
-        }
-    }
-    assert!(table.len() > 30, "{table:?}");
-    table
+    operations()
+        .map(|(path, method, _)| (method.to_uppercase(), path.to_owned()))
+        .filter(|(method, _)| method != "GET")
+        .collect()
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod machine_clients;
 mod metadata;
 mod offline;
 mod opaque_tokens;
+mod openapi;
 mod organizations;
 mod outage;
 mod protection;

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
 use crate::certificate::{Pair, TlsFiles};
+use crate::description::Watch;
 use crate::http::{self, Answer};
 
 /// The administrator of every issuer here.
@@ -36,6 +37,7 @@ pub struct Issuer {
     pub app: App,
     client: reqwest::Client,
     running: Running,
+    _watch: Watch,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,9 @@ impl Builder {
             .expect("the issuer starts");
         let background = app.start_background();
         let (stop, stopped) = oneshot::channel();
-        let (router, certificates) = (routes::router(app.clone()), app.certificates.clone());
+        let watch = Watch::default();
+        let router = watch.over(routes::router(app.clone()));
+        let certificates = app.certificates.clone();
         let stopped = async {
             let _ = stopped.await;
         };
@@ -155,6 +159,7 @@ impl Builder {
                 server,
                 background,
             },
+            _watch: watch,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod audit;
 pub mod certificate;
 pub mod command;
+pub mod description;
 pub mod document;
 pub mod fault_proxy;
 pub mod go_store;

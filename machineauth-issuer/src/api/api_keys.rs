@@ -4,21 +4,25 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use http::StatusCode;
+use axum::response::NoContent;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::JsonBody;
+use super::created::Created;
 use super::date::Date;
 use super::organizations::OrganizationPath;
 use crate::app::App;
 use crate::domain::api_keys::{ApiKey, ApiKeyError, InvalidApiKey, NewApiKey};
 use crate::domain::id::{ApiKeyId, OrganizationId, TeamId};
 use crate::error::ApiError;
+use crate::openapi::{Conflict, Scopes};
 
 /// An API key as the API shows it. Never its text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub struct ApiKeyView {
     id: ApiKeyId,
     organization_id: OrganizationId,
@@ -27,6 +31,7 @@ pub struct ApiKeyView {
     name: String,
     /// How its text begins.
     prefix: String,
+    #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Date>,
@@ -54,37 +59,46 @@ impl ApiKeyView {
 }
 
 /// All API keys of an organization.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKeyList {
     api_keys: Vec<ApiKeyView>,
 }
 
 /// A new API key. Its text is shown here and never again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedApiKey {
     api_key: ApiKeyView,
+    /// Goes into `X-API-Key` or `Authorization: Bearer`.
     key: String,
 }
 
 /// The body of a creation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApiKey)]
 pub struct CreateApiKey {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// The only team that the key will administer.
     team_id: Option<String>,
     /// Seconds until the key expires; it never does without.
+    #[schema(minimum = 1)]
     expires_in: Option<u64>,
     /// What the key will be good for; everything without.
+    #[schema(value_type = Option<Scopes>)]
     scopes: Option<Vec<String>>,
 }
 
 /// The path's `key_id`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub struct ApiKeyParameter {
+    /// The API key.
+    #[param(format = Uuid)]
     key_id: String,
 }
 
-/// `GET …/api-keys`
+/// List the API keys of an organization
+#[utoipa::path(get, path = "")]
 pub async fn list(
     path: OrganizationPath,
     State(app): State<App>,
@@ -99,12 +113,15 @@ pub async fn list(
     }))
 }
 
-/// `POST …/api-keys`
+/// Create an API key
+///
+/// Its text is in this answer and never shown again.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create(
     path: OrganizationPath,
     State(app): State<App>,
     JsonBody(request): JsonBody<CreateApiKey>,
-) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
+) -> Result<Created<Json<CreatedApiKey>>, ApiError> {
     path.caller.whole_tenant()?;
     let team = match request.team_id.filter(|id| !id.is_empty()) {
         None => None,
@@ -139,18 +156,19 @@ pub async fn create(
         api_key: ApiKeyView::new(key, None, app.clock.now()),
         key: text.reveal().to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok(Created(Json(created)))
 }
 
-/// `DELETE …/api-keys/{key_id}`
+/// Revoke an API key
+#[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn delete(
     path: OrganizationPath,
     State(app): State<App>,
     Path(ApiKeyParameter { key_id }): Path<ApiKeyParameter>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     path.caller.whole_tenant()?;
     let id: ApiKeyId = key_id.parse().map_err(|_| ApiError::NO_SUCH_API_KEY)?;
     app.api_keys.delete(path.id(), id, &path.caller.by).await?;
     tracing::info!(api_key.id = %id, organization.id = %path.id(), "revoked an API key");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

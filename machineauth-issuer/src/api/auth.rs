@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::body::JsonBody;
@@ -16,6 +17,7 @@ use crate::domain::event::{self, Action, Fact};
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;
 use crate::error::ApiError;
+use crate::openapi::TooManyRequests;
 use crate::store::Partition;
 
 /// What the one administrator is.
@@ -25,16 +27,17 @@ const MAX_MEMBERSHIPS: usize = 1000;
 const REFUSED: &str = "the e-mail address or the password is wrong";
 
 /// The body of a login.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Login {
-    /// The administrator's address.
+    /// The administrator's address. `email` means the same.
     #[serde(alias = "email")]
+    #[schema(required = false)]
     username: String,
     password: String,
 }
 
 /// The answer to a login. What is refused has the same members, empty, and says why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LoginAnswer {
     success: bool,
     /// Goes into `Authorization: Bearer`.
@@ -51,14 +54,15 @@ pub struct LoginAnswer {
 }
 
 /// Who is logged in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
     user: User,
+    /// What the administrator administers.
     memberships: Vec<Membership>,
 }
 
 /// An administrator.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct User {
     id: Uuid,
     email: String,
@@ -66,7 +70,7 @@ pub struct User {
 }
 
 /// An organization that the administrator administers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Membership {
     organization_id: OrganizationId,
     organization_name: String,
@@ -85,7 +89,14 @@ impl From<Organization> for Membership {
     }
 }
 
-/// `POST /api/auth/login`
+/// Log in as the administrator of the server
+///
+/// The token works eight hours, at every issuer on the store, until the password changes.
+#[utoipa::path(post, path = "", responses(
+    (status = 200, body = LoginAnswer, description = "Logged in."),
+    (status = 401, body = LoginAnswer, description = "The e-mail address or the password is wrong."),
+    TooManyRequests,
+))]
 pub async fn login(
     State(app): State<App>,
     origin: Origin,
@@ -129,7 +140,8 @@ pub async fn login(
     (StatusCode::UNAUTHORIZED, Json(refused)).into_response()
 }
 
-/// `GET /api/auth/me`
+/// Say who is logged in
+#[utoipa::path(get, path = "")]
 pub async fn me(caller: Caller, State(app): State<App>) -> Result<Json<Me>, ApiError> {
     caller.global()?;
     let organizations = app.organizations.list(None, MAX_MEMBERSHIPS).await?;

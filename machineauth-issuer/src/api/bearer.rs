@@ -10,6 +10,8 @@ use crate::domain::agents::StoredAgent;
 use crate::domain::event::{Action, Actor, By};
 use crate::domain::tokens::{Holder, IssuedAccessToken, IssuedToken, Unrecognized};
 use crate::error::{ApiError, Unavailable};
+use crate::openapi::security::AGENT;
+use crate::openapi::{DescribeAnswer as _, DescribeRequest, Description, InvalidToken};
 
 /// An agent that proved by its access token who it is. It is active, and the token is meant for this server.
 #[derive(Debug)]
@@ -59,6 +61,19 @@ impl FromRequestParts<App> for SuspendableAgent {
             stored: holder.agent,
             by: origin.by(Actor::Agent { id }),
         })
+    }
+}
+
+impl DescribeRequest for AuthenticatedAgent {
+    fn describe(operation: &mut Description<'_>) {
+        SuspendableAgent::describe(operation);
+    }
+}
+
+impl DescribeRequest for SuspendableAgent {
+    fn describe(operation: &mut Description<'_>) {
+        operation.credentials(&[AGENT]).refuses::<InvalidToken>();
+        ApiError::describe(operation);
     }
 }
 

@@ -3,9 +3,12 @@
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+use utoipa::openapi::Required;
 
 use crate::body::{self, MediaType};
 use crate::error::ApiError;
+use crate::openapi::{BadRequest, DescribeRequest, Description, TooLarge};
 
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -36,6 +39,24 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody
             true => Ok(Self(T::default())),
             false => parse(media_type, &body).map(Self),
         }
+    }
+}
+
+impl<T: ToSchema> DescribeRequest for JsonBody<T> {
+    fn describe(operation: &mut Description<'_>) {
+        operation
+            .json_body::<T>(Required::True)
+            .refuses::<BadRequest>()
+            .refuses::<TooLarge>();
+    }
+}
+
+impl<T: ToSchema> DescribeRequest for OptionalJsonBody<T> {
+    fn describe(operation: &mut Description<'_>) {
+        operation
+            .json_body::<T>(Required::False)
+            .refuses::<BadRequest>()
+            .refuses::<TooLarge>();
     }
 }
 

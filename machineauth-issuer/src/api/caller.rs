@@ -18,6 +18,8 @@ use crate::domain::event::{Action, Actor, By};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
+use crate::openapi::security::{ADMINISTRATOR, API_KEY, BEARER};
+use crate::openapi::{BadRequest, DescribeAnswer as _, DescribeRequest, Description, Unauthorized};
 
 /// Who makes an administrative request. Extracting it is the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +158,16 @@ impl FromRequestParts<App> for Caller {
                 caller
             }
         }
+    }
+}
+
+impl DescribeRequest for Caller {
+    fn describe(operation: &mut Description<'_>) {
+        operation
+            .credentials(&[ADMINISTRATOR, BEARER, API_KEY])
+            .refuses::<BadRequest>()
+            .refuses::<Unauthorized>();
+        ApiError::describe(operation);
     }
 }
 

@@ -6,9 +6,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use machineauth_core::clock::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
-/// A time on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A time (RFC 3339).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
 pub struct Date(pub Timestamp);
 
 impl fmt::Display for Date {

@@ -5,28 +5,33 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::{IntoResponse, NoContent, Response};
 use http::header::CONTENT_TYPE;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::crypto::Algorithm;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::{JsonBody, OptionalJsonBody};
 use super::caller::Caller;
+use super::created::Created;
 use super::date::Date;
 use crate::app::App;
 use crate::domain::id::OrganizationId;
 use crate::domain::keys::{self, KeyError, KeyRing, KeyState, RingKey, RingName, State as Keys};
 use crate::error::ApiError;
+use crate::openapi::{Conflict, NotFound};
 use crate::store::KeyName;
 
 /// A signing key as the API shows it. Never its private half.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SigningKey)]
 pub struct KeyView {
+    /// Names it in the key set and in the header of tokens.
     kid: String,
     algorithm: &'static str,
     /// `published`: it will sign; `signing`; `retiring`: its tokens may still be good.
+    #[schema(pattern = "^(published|signing|retiring)$")]
     state: &'static str,
     created_at: Date,
     /// From when on it signs, unless a later key does.
@@ -54,35 +59,39 @@ impl KeyView {
 }
 
 /// The signing keys of one issuer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeyList {
     keys: Vec<KeyView>,
 }
 
 /// A key that was made or imported.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct NewKey {
     key: KeyView,
 }
 
 /// Whose keys are meant: an organization's that issues under its own name, or without it the server's.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub struct KeyQuery {
+    /// Whose keys; without it the server's.
+    #[param(format = Uuid)]
     organization_id: Option<String>,
 }
 
 /// The body of a rotation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = KeyRotation)]
 pub struct RotateBody {
     /// Whose keys; without it the server's.
     organization_id: Option<String>,
     /// Signs at once instead of after the time that caches may need: for a key that is not to be trusted any more.
+    #[serde(default)]
     immediately: bool,
 }
 
 /// The body of an import.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = KeyImport)]
 pub struct ImportBody {
     /// An unencrypted PKCS #8 private key.
     pem: String,
@@ -95,6 +104,13 @@ pub struct ImportBody {
     /// Signs at once instead of after the time that caches may need.
     #[serde(default)]
     immediately: bool,
+}
+
+/// Which key.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct KeyParameter {
+    /// The key.
+    kid: String,
 }
 
 type QueryResult = Result<Query<KeyQuery>, axum::extract::rejection::QueryRejection>;
@@ -126,7 +142,10 @@ async fn asked(app: &App, caller: &Caller, query: QueryResult) -> Result<Arc<Key
     ring(app, caller, query.organization_id.as_deref()).await
 }
 
-/// `GET /api/keys`
+/// List signing keys
+///
+/// Those of the server, or of an organization that issues under its own name.
+#[utoipa::path(get, path = "", responses(NotFound, Conflict))]
 pub async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -140,23 +159,27 @@ pub async fn list(
     }))
 }
 
-/// `POST /api/keys/rotate`
+/// Make a new signing key
+///
+/// It is published at once and signs when every cache of the key set can have it.
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn rotate(
     caller: Caller,
     State(app): State<App>,
     OptionalJsonBody(body): OptionalJsonBody<RotateBody>,
-) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+) -> Result<Created<Json<NewKey>>, ApiError> {
     let ring = ring(&app, &caller, body.organization_id.as_deref()).await?;
     let kid = ring.rotate(body.immediately, &caller.by).await?;
     made(&app, &ring, kid.as_str())
 }
 
-/// `POST /api/keys/import`
+/// Import a signing key
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn import(
     caller: Caller,
     State(app): State<App>,
     JsonBody(body): JsonBody<ImportBody>,
-) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+) -> Result<Created<Json<NewKey>>, ApiError> {
     let ring = ring(&app, &caller, body.organization_id.as_deref()).await?;
     let algorithm = body
         .algorithm
@@ -174,11 +197,11 @@ pub async fn import(
     made(&app, &ring, kid.as_str())
 }
 
-fn made(app: &App, ring: &KeyRing, kid: &str) -> Result<(StatusCode, Json<NewKey>), ApiError> {
+fn made(app: &App, ring: &KeyRing, kid: &str) -> Result<Created<Json<NewKey>>, ApiError> {
     let keys = ring.state();
     let key = found(&keys, kid)?;
     let key = KeyView::new(&keys, key, app.clock.now());
-    Ok((StatusCode::CREATED, Json(NewKey { key })))
+    Ok(Created(Json(NewKey { key })))
 }
 
 fn found<'a>(keys: &'a Keys, kid: &str) -> Result<&'a RingKey, KeyError> {
@@ -187,11 +210,18 @@ fn found<'a>(keys: &'a Keys, kid: &str) -> Result<&'a RingKey, KeyError> {
         .ok_or(KeyError::NotFound)
 }
 
-/// `GET /api/keys/{kid}/pem`: the public half, for verifiers that know no key sets.
+/// Get the public half of a signing key
+///
+/// For verifiers that know no key sets.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, body = String, content_type = "application/x-pem-file", description = "PEM (RFC 7468)."),
+    NotFound,
+    Conflict,
+))]
 pub async fn public_pem(
     caller: Caller,
     State(app): State<App>,
-    Path(kid): Path<String>,
+    Path(KeyParameter { kid }): Path<KeyParameter>,
     query: QueryResult,
 ) -> Result<Response, ApiError> {
     let keys = asked(&app, &caller, query).await?.state();
@@ -199,28 +229,34 @@ pub async fn public_pem(
     Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }
 
-/// `POST /api/keys/{kid}/retire`: a key that does not sign leaves the key set when its last token can be good.
+/// Retire a signing key
+///
+/// One that does not sign; it leaves the key set when its last token can be good.
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn retire(
     caller: Caller,
     State(app): State<App>,
-    Path(kid): Path<String>,
+    Path(KeyParameter { kid }): Path<KeyParameter>,
     query: QueryResult,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let ring = asked(&app, &caller, query).await?;
     ring.retire(&kid, &caller.by).await?;
     tracing::info!(%kid, "a signing key retires");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `DELETE /api/keys/{kid}`: revokes a key; from now on no verifier takes its tokens.
+/// Revoke a signing key
+///
+/// From now on no verifier takes its tokens.
+#[utoipa::path(delete, path = "", responses(NotFound, Conflict))]
 pub async fn revoke(
     caller: Caller,
     State(app): State<App>,
-    Path(kid): Path<String>,
+    Path(KeyParameter { kid }): Path<KeyParameter>,
     query: QueryResult,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let ring = asked(&app, &caller, query).await?;
     ring.revoke(&kid, &caller.by).await?;
     tracing::warn!(%kid, "revoked a signing key");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::response::NoContent;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::agents::scopes;
 use super::body::{JsonBody, OptionalJsonBody};
+use super::created::Created;
 use super::date::Date;
-use super::etag::{Tagged, if_match};
+use super::etag::{IfMatch, Tagged};
 use super::organizations::OrganizationPath;
 use crate::app::App;
 use crate::domain::agent::{
@@ -25,6 +27,7 @@ use crate::domain::event::By;
 use crate::domain::id::{OrganizationId, SecretId};
 use crate::domain::secret::StoredSecret;
 use crate::error::ApiError;
+use crate::openapi::{Conflict, DescribeRequest, Description, Scopes};
 
 const NO_SUCH_CLIENT: ApiError = ApiError::NotFound("there is no such machine client");
 const DEFAULT_PAGE_SIZE: usize = 20;
@@ -33,16 +36,22 @@ const MAX_PAGE_SIZE: usize = 100;
 const DEEPEST: usize = 10_000;
 
 /// A machine client.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MachineClient)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineClientView {
+    /// `mc_…`
     id: String,
+    /// Names it in OAuth: `dyc_…`
     client_id: String,
     name: String,
+    /// The most that its tokens can carry.
+    #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     /// The only dock that its tokens are good for.
     #[serde(skip_serializing_if = "Option::is_none")]
     dock_id: Option<ForeignId>,
+    #[schema(value_type = OrganizationId)]
     organization_id: Option<OrganizationId>,
     /// Whom its acts are ascribed to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +90,7 @@ impl From<Agent> for MachineClientView {
 }
 
 /// A new machine client. Its secret is shown here and never again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedMachineClient {
     #[serde(flatten)]
@@ -90,7 +99,7 @@ pub struct CreatedMachineClient {
 }
 
 /// A machine client with its live secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineClientDetail {
     #[serde(flatten)]
@@ -99,7 +108,8 @@ pub struct MachineClientDetail {
 }
 
 /// What is shown of a live secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MachineClientSecret)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineSecretView {
     id: SecretId,
@@ -123,14 +133,14 @@ impl MachineSecretView {
 }
 
 /// A page of machine clients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MachineClientList {
     data: Vec<MachineClientView>,
     meta: PageMeta,
 }
 
 /// Where a page stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PageMeta {
     total: i64,
@@ -139,7 +149,7 @@ pub struct PageMeta {
 }
 
 /// A new secret. Shown here and never again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RotatedMachineClient {
     client_id: String,
@@ -149,41 +159,62 @@ pub struct RotatedMachineClient {
 }
 
 /// The body of a creation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewMachineClient)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateMachineClient {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    /// The only dock that its tokens will be good for; all of the organization's without.
+    #[schema(value_type = Option<ForeignId>)]
     dock_id: Option<String>,
+    /// The most that its tokens can carry; `artifacts:write artifacts:read policies:read` without.
+    #[schema(value_type = Option<Scopes>)]
     scopes: Option<Vec<String>>,
+    /// Whom its acts are ascribed to.
+    #[schema(value_type = Option<ForeignId>)]
     party_id: Option<String>,
     #[serde(default)]
     token_format: TokenFormat,
     /// Seconds until the client gets no more tokens.
+    #[schema(minimum = 1)]
     expires_in: Option<u64>,
 }
 
 /// The body of a change. What is absent stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = MachineClientChange)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateMachineClient {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    /// The most that its tokens can carry.
+    #[schema(value_type = Option<Scopes>)]
     scopes: Option<Vec<String>>,
+    /// An inactive client gets no tokens, and those that it has are refused.
     is_active: Option<bool>,
 }
 
 /// The body of a rotation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = MachineClientRotation)]
+#[serde(rename_all = "camelCase")]
 pub struct RotateMachineClient {
     /// How long the secret before goes on working, in seconds; a day without.
     grace_period: Option<u64>,
 }
 
 /// Which page of a list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachinePage {
+    /// The number of the page, from 1.
+    #[param(minimum = 1)]
     page: Option<usize>,
+    /// How many clients a page has; 20 without.
+    #[param(minimum = 1, maximum = 100)]
     page_size: Option<usize>,
 }
 
@@ -227,6 +258,16 @@ impl FromRequestParts<App> for MachinePath {
     }
 }
 
+impl DescribeRequest for MachinePath {
+    fn describe(operation: &mut Description<'_>) {
+        OrganizationPath::describe(operation);
+        operation.path::<String>(
+            "client_id",
+            "The machine client: its `id` or its `clientId`.",
+        );
+    }
+}
+
 fn missing(error: crate::domain::agents::AgentError) -> ApiError {
     match error {
         crate::domain::agents::AgentError::NotFound => NO_SUCH_CLIENT,
@@ -246,12 +287,15 @@ fn foreign_id(field: &str, text: Option<String>) -> Result<Option<ForeignId>, Ap
     .transpose()
 }
 
-/// `POST …/machine-clients`
+/// Create a machine client
+///
+/// Its secret is in this answer and never shown again.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create(
     path: OrganizationPath,
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateMachineClient>,
-) -> Result<(StatusCode, Json<CreatedMachineClient>), ApiError> {
+) -> Result<Created<Json<CreatedMachineClient>>, ApiError> {
     path.caller.whole_tenant()?;
     let all = || DEFAULT_SCOPES.map(str::to_owned).to_vec();
     let new = NewAgent {
@@ -276,10 +320,13 @@ pub async fn create(
         client: agent.into(),
         client_secret: secret.reveal().to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok(Created(Json(created)))
 }
 
-/// `GET …/machine-clients`
+/// List the machine clients of an organization
+///
+/// The latest first.
+#[utoipa::path(get, path = "")]
 pub async fn list(
     path: OrganizationPath,
     State(app): State<App>,
@@ -313,7 +360,8 @@ pub async fn list(
     }))
 }
 
-/// `GET …/machine-clients/{client_id}`
+/// Get a machine client
+#[utoipa::path(get, path = "")]
 pub async fn get(
     MachinePath { stored, .. }: MachinePath,
     State(app): State<App>,
@@ -335,14 +383,17 @@ async fn detail(app: &App, stored: StoredAgent) -> Result<Tagged<MachineClientDe
     })
 }
 
-/// `PUT …/machine-clients/{client_id}` and `PATCH …/machine-clients/{client_id}`
+/// Change a machine client
+///
+/// What is absent stays as it is.
+#[utoipa::path(method(put, patch), path = "", responses(Conflict))]
 pub async fn update(
     MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     JsonBody(body): JsonBody<UpdateMachineClient>,
 ) -> Result<Tagged<MachineClientDetail>, ApiError> {
-    let expected = if_match(&headers, stored.version)?;
+    let expected = if_match.version(stored.version)?;
     let change = AgentChange {
         name: body.name,
         scopes: body.scopes.as_deref().map(scopes).transpose()?,
@@ -357,17 +408,23 @@ pub async fn update(
     detail(&app, stored).await
 }
 
-/// `DELETE …/machine-clients/{client_id}`
+/// Delete a machine client
+///
+/// Its tokens are refused from now on.
+#[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn delete(
     MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     app.agents.delete(stored.value.id, &by).await?;
     tracing::info!(agent.id = %stored.value.id, "deleted a machine client");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST …/machine-clients/{client_id}/rotate`
+/// Give a machine client a new secret
+///
+/// The secret is in this answer and never shown again.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn rotate(
     MachinePath { by, stored }: MachinePath,
     State(app): State<App>,
@@ -389,21 +446,25 @@ pub async fn rotate(
 }
 
 /// The path's `secret_id`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(rename_all = "snake_case")]
 pub struct SecretParameter {
+    /// The secret.
+    #[param(format = Uuid)]
     secret_id: String,
 }
 
-/// `DELETE …/machine-clients/{client_id}/secrets/{secret_id}`
+/// Revoke the secret that a rotation left alive
+#[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn cancel_secret(
     MachinePath { by, stored }: MachinePath,
     Path(SecretParameter { secret_id }): Path<SecretParameter>,
     State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let missing = ApiError::NotFound("there is no such secret");
     let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
     app.agents
         .cancel_secret(stored.value.id, secret, &by)
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::NoContent;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::agents::{self, ActionBody, AgentView, Done, OneAgent, RotatedSecret, deleted, rotated};
 use super::bearer::{AuthenticatedAgent, SuspendableAgent};
@@ -15,9 +16,11 @@ use crate::domain::agents::Suspension;
 use crate::domain::id::TeamId;
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
+use crate::openapi::{Conflict, NotFound};
 
 /// What an agent has done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Usage)]
 pub struct UsageView {
     agent: AgentView,
     organization_id: String,
@@ -34,14 +37,16 @@ pub struct UsageView {
 }
 
 /// One rotation of an agent's secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rotation)]
 pub struct RotationView {
     rotated_at: Date,
     /// The address that asked for it; empty where it is not known.
     rotated_by_ip: String,
 }
 
-/// `GET /api/agents/me`
+/// Get oneself
+#[utoipa::path(get, path = "")]
 pub async fn get(
     AuthenticatedAgent { stored, .. }: AuthenticatedAgent,
     State(app): State<App>,
@@ -49,7 +54,8 @@ pub async fn get(
     agents::shown(&app, stored).await
 }
 
-/// `GET /api/agents/me/usage`
+/// Get what one has done
+#[utoipa::path(get, path = "")]
 pub async fn usage(
     AuthenticatedAgent { stored, .. }: AuthenticatedAgent,
     State(app): State<App>,
@@ -78,7 +84,10 @@ pub async fn usage(
     }))
 }
 
-/// `POST /api/agents/me/rotate`
+/// Get a new secret
+///
+/// The secret is in this answer and never shown again. The one before it works for `grace` seconds more.
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn rotate(
     AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
@@ -87,7 +96,10 @@ pub async fn rotate(
     rotated(&app, &stored.value, &body, &by).await
 }
 
-/// `POST /api/agents/me/deactivate`
+/// Suspend oneself
+///
+/// One gets no tokens, and those that one has are good for nothing but to end the suspension.
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn deactivate(
     AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
@@ -106,11 +118,15 @@ pub async fn deactivate(
     }))
 }
 
-/// `POST /api/agents/me/reactivate`: only of an agent that deactivated itself (I11).
+/// End the suspension of oneself
+///
+/// Only an agent that suspended itself can do it.
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
 pub async fn reactivate(
     SuspendableAgent { stored, by }: SuspendableAgent,
     State(app): State<App>,
 ) -> Result<Json<Done>, ApiError> {
+    // Not of an agent that an administrator suspended (I11).
     app.agents.reactivate(stored.value.id, true, &by).await?;
     tracing::info!(agent.id = %stored.value.id, "an agent reactivated itself");
     Ok(Json(Done {
@@ -118,10 +134,20 @@ pub async fn reactivate(
     }))
 }
 
-/// `DELETE /api/agents/me`, `DELETE /api/agents/me/delete` and `POST /api/agents/me/delete`
+/// Delete oneself
+#[utoipa::path(delete, path = "", responses(NotFound, Conflict))]
 pub async fn delete(
     AuthenticatedAgent { stored, by }: AuthenticatedAgent,
     State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     deleted(&app, stored.value.id, &by).await
+}
+
+/// Delete oneself, as the documented clients do
+#[utoipa::path(post, path = "", responses(NotFound, Conflict))]
+pub async fn delete_by_post(
+    agent: AuthenticatedAgent,
+    app: State<App>,
+) -> Result<NoContent, ApiError> {
+    delete(agent, app).await
 }

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod bearer;
 pub mod body;
 pub mod caller;
+pub mod created;
 pub mod date;
 pub mod etag;
 pub mod keys;

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::NoContent;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::caller::{Caller, Reach};
+use super::created::Created;
 use super::date::Date;
-use super::etag::{Tagged, if_match};
+use super::etag::{IfMatch, Tagged};
 use super::page::{PageQuery, Pagination};
 use crate::app::App;
 use crate::domain::id::OrganizationId;
@@ -23,13 +24,17 @@ use crate::domain::organization::{
 use crate::domain::organizations::StoredOrganization;
 use crate::domain::stats::Stats;
 use crate::error::ApiError;
+use crate::openapi::{Conflict, DescribeRequest, Description, NotFound};
 
 /// An organization as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Organization)]
 pub struct OrganizationView {
     id: OrganizationId,
     name: String,
+    #[schema(value_type = Slug)]
     slug: String,
+    /// Whom to write to. May be empty.
     owner_email: String,
     /// The `iss` of its tokens; empty for the server's.
     jwt_issuer: String,
@@ -37,6 +42,7 @@ pub struct OrganizationView {
     jwt_expiry_secs: u64,
     /// Comma-separated.
     allowed_origins: String,
+    #[schema(value_type = Plan)]
     plan: &'static str,
     created_at: Date,
     updated_at: Date,
@@ -69,7 +75,7 @@ impl From<Organization> for OrganizationView {
 }
 
 /// A list of organizations.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrganizationList {
     organizations: Vec<OrganizationView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,28 +86,43 @@ pub struct OrganizationList {
 }
 
 /// The body of a creation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewOrganization)]
 pub struct CreateOrganization {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    #[schema(value_type = Slug)]
     slug: String,
+    /// Whom to write to. May be empty.
     #[serde(default)]
     owner_email: String,
 }
 
 /// The body of a change. What is absent stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OrganizationChange)]
 pub struct UpdateOrganization {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    #[schema(value_type = Option<Slug>)]
     slug: Option<String>,
+    /// Whom to write to; empty for nobody.
     owner_email: Option<String>,
+    /// The `iss` of its tokens, which then have keys of their own; empty for the server's.
     jwt_issuer: Option<String>,
+    /// How long its access tokens live, in seconds; 0 for as long as the server's.
+    #[schema(maximum = 604_800)]
     jwt_expiry_secs: Option<u64>,
+    /// Whose pages may call the API for it (CORS).
     allowed_origins: Option<OriginList>,
+    #[schema(value_type = Option<Plan>)]
     plan: Option<String>,
 }
 
 /// Origins, as one text separated by commas or as a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "origins, separated by commas or in a list")]
 pub enum OriginList {
     /// Separated by commas.
@@ -182,6 +203,15 @@ impl FromRequestParts<App> for OrganizationPath {
     }
 }
 
+impl DescribeRequest for OrganizationPath {
+    fn describe(operation: &mut Description<'_>) {
+        Caller::describe(operation);
+        operation
+            .path::<OrganizationId>("organization_id", "The organization.")
+            .refuses::<NotFound>();
+    }
+}
+
 impl OrganizationPath {
     /// The organization's identifier.
     pub fn id(&self) -> OrganizationId {
@@ -196,7 +226,10 @@ fn tagged(stored: StoredOrganization) -> Tagged<OrganizationView> {
     }
 }
 
-/// `GET /api/organizations`
+/// List organizations
+///
+/// An organization's credentials see that organization only.
+#[utoipa::path(get, path = "")]
 pub async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -228,12 +261,15 @@ pub async fn list(
     }))
 }
 
-/// `POST /api/organizations`
+/// Create an organization
+///
+/// Only the administrator of the server can.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create(
     caller: Caller,
     State(app): State<App>,
     JsonBody(request): JsonBody<CreateOrganization>,
-) -> Result<Response, ApiError> {
+) -> Result<Created<Tagged<OrganizationView>>, ApiError> {
     caller.global()?;
     let stored = app
         .organizations
@@ -247,19 +283,23 @@ pub async fn create(
         )
         .await?;
     tracing::info!(organization.id = %stored.value.id, "created an organization");
-    Ok((StatusCode::CREATED, tagged(stored)).into_response())
+    Ok(Created(tagged(stored)))
 }
 
-/// `GET /api/organizations/{id}`
+/// Get an organization
+#[utoipa::path(get, path = "")]
 pub async fn get(path: OrganizationPath) -> Tagged<OrganizationView> {
     tagged(path.organization)
 }
 
-/// `PUT /api/organizations/{id}` and `PATCH /api/organizations/{id}`
+/// Change an organization
+///
+/// What is absent stays as it is. Only the administrator of the server sets `jwt_issuer`, `jwt_expiry_secs` and `plan`.
+#[utoipa::path(method(put, patch), path = "", responses(Conflict))]
 pub async fn update(
     path: OrganizationPath,
     State(app): State<App>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     JsonBody(request): JsonBody<UpdateOrganization>,
 ) -> Result<Tagged<OrganizationView>, ApiError> {
     let change = OrganizationChange::try_from(request)?;
@@ -267,7 +307,7 @@ pub async fn update(
         path.caller.global()?;
     }
     path.caller.whole_tenant()?;
-    let expected = if_match(&headers, path.organization.version)?;
+    let expected = if_match.version(path.organization.version)?;
     let stored = app
         .organizations
         .update(path.id(), &change, expected, &path.caller.by)
@@ -276,13 +316,13 @@ pub async fn update(
     Ok(tagged(stored))
 }
 
-/// `DELETE /api/organizations/{id}`
-pub async fn delete(
-    path: OrganizationPath,
-    State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+/// Delete an organization
+///
+/// Its agents, teams and keys go with it, and its tokens are refused at once. Only the administrator of the server can.
+#[utoipa::path(delete, path = "", responses(Conflict))]
+pub async fn delete(path: OrganizationPath, State(app): State<App>) -> Result<NoContent, ApiError> {
     path.caller.global()?;
     app.organizations.delete(path.id(), &path.caller.by).await?;
     tracing::info!(organization.id = %path.id(), "deleted an organization");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -5,8 +5,10 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
+use crate::openapi::{BadRequest, DescribeRequest, Description};
 
 /// The most objects in one answer.
 pub const MAX_LIMIT: usize = 1000;
@@ -17,10 +19,15 @@ const DEFAULT_LIMIT: usize = 20;
 pub const DEEPEST: usize = 10_000;
 
 /// What a request says about paging. Without any of it the list begins at its start, with up to [`MAX_LIMIT`] objects.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 pub struct PageQuery {
+    /// The number of a page, from 1. Numbered pages reach 10,000 objects deep.
+    #[param(minimum = 1)]
     page: Option<usize>,
+    /// How many objects at most. 20 for a numbered page, otherwise 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Where the list goes on: `next_cursor` of the last answer.
     cursor: Option<String>,
 }
 
@@ -32,7 +39,7 @@ pub struct Page {
 }
 
 /// Where a numbered page stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Pagination {
     /// How many objects there are.
     total: u64,
@@ -55,6 +62,12 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
             )
         })?;
         Ok(query)
+    }
+}
+
+impl DescribeRequest for PageQuery {
+    fn describe(operation: &mut Description<'_>) {
+        operation.query::<Self>().refuses::<BadRequest>();
     }
 }
 

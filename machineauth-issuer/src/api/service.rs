@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::date::Date;
@@ -17,35 +17,76 @@ use crate::maintenance::clocks_disagree;
 use crate::metrics::Exposition;
 use crate::paths;
 
-/// `GET /`
-pub async fn about() -> Json<Value> {
-    Json(json!({
-        "service": "MachineAuth",
-        "status": "running",
-        "version": env!("CARGO_PKG_VERSION"),
-        "endpoints": paths::ENDPOINTS.join(", "),
-    }))
+/// What the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct About {
+    service: &'static str,
+    status: &'static str,
+    version: &'static str,
+    /// The paths that programs need most, separated by commas.
+    endpoints: String,
 }
 
-/// `GET /health`: the process runs.
-pub async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// How the process is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    status: &'static str,
 }
 
-/// `GET /health/ready`: the store answers, and its clock agrees with ours.
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    status: &'static str,
+    /// What time it is, to this machine.
+    timestamp: Date,
+    agents_count: i64,
+}
+
+/// Say what this is
+#[utoipa::path(get, path = "")]
+pub async fn about() -> Json<About> {
+    Json(About {
+        service: "MachineAuth",
+        status: "running",
+        version: env!("CARGO_PKG_VERSION"),
+        endpoints: paths::ENDPOINTS.join(", "),
+    })
+}
+
+/// Say whether the process runs
+#[utoipa::path(get, path = "")]
+pub async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Say whether requests can be answered
+///
+/// The store answers, and its clock agrees with this machine's.
+#[utoipa::path(get, path = "")]
+pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> {
     let now = app.clock.now();
     let (store_now, stats) = futures_util::try_join!(app.store.now(), Stats::read(&*app.store))?;
     if clocks_disagree(now, store_now) {
         tracing::error!("this machine's clock and the store's disagree; synchronise them");
         return Err(ApiError::TemporarilyUnavailable(Unavailable::ClockSkew));
     }
-    Ok(Json(
-        json!({ "status": "ok", "timestamp": Date(now), "agents_count": stats.agents }),
-    ))
+    Ok(Json(Readiness {
+        status: "ok",
+        timestamp: Date(now),
+        agents_count: stats.agents,
+    }))
 }
 
-/// `GET /metrics`: the documented JSON, or text for a scraper.
+/// Say what the server has done
+///
+/// JSON, or text for a scraper where `Accept` asks for that.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "Counts.", content(
+        (StatsView = "application/json"),
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    ))
+))]
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let stats = Stats::read(&*app.store).await?;
     Ok(match exposition(&headers) {
@@ -58,7 +99,8 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
     })
 }
 
-/// `GET /api/stats`: the same as JSON, where the documented console looks for it.
+/// Say what the server has done, to its administrator
+#[utoipa::path(get, path = "")]
 pub async fn stats(caller: Caller, State(app): State<App>) -> Result<Json<StatsView>, ApiError> {
     caller.global()?;
     let stats = Stats::read(&*app.store).await?;
@@ -66,7 +108,8 @@ pub async fn stats(caller: Caller, State(app): State<App>) -> Result<Json<StatsV
 }
 
 /// What the server has done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Statistics)]
 pub struct StatsView {
     /// Requests that this process answered.
     requests: u64,

@@ -2,23 +2,26 @@
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::NoContent;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
+use super::created::Created;
 use super::date::Date;
-use super::etag::{Tagged, if_match};
+use super::etag::{IfMatch, Tagged};
 use super::organizations::OrganizationPath;
 use crate::app::App;
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::teams::{Team, TeamChange};
 use crate::error::ApiError;
+use crate::openapi::{Conflict, DescribeRequest, Description};
 use crate::store::Versioned;
 
 /// A team as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Team)]
 pub struct TeamView {
     id: TeamId,
     organization_id: OrganizationId,
@@ -42,23 +45,33 @@ impl From<Team> for TeamView {
 }
 
 /// All teams of an organization.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TeamList {
     teams: Vec<TeamView>,
 }
 
 /// The body of a creation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewTeam)]
 pub struct CreateTeam {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 2000)]
     description: String,
 }
 
 /// The body of a change. What is absent stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TeamChange)]
 pub struct UpdateTeam {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    /// For people.
+    #[schema(max_length = 2000)]
     description: Option<String>,
 }
 
@@ -91,6 +104,13 @@ impl FromRequestParts<App> for TeamPath {
     }
 }
 
+impl DescribeRequest for TeamPath {
+    fn describe(operation: &mut Description<'_>) {
+        OrganizationPath::describe(operation);
+        operation.path::<TeamId>("team_id", "The team.");
+    }
+}
+
 fn tagged(stored: Versioned<Team>) -> Tagged<TeamView> {
     Tagged {
         version: stored.version,
@@ -98,7 +118,10 @@ fn tagged(stored: Versioned<Team>) -> Tagged<TeamView> {
     }
 }
 
-/// `GET …/teams`
+/// List the teams of an organization
+///
+/// An API key that was made for a team sees that team only.
+#[utoipa::path(get, path = "")]
 pub async fn list(
     path: OrganizationPath,
     State(app): State<App>,
@@ -119,12 +142,13 @@ pub async fn list(
     Ok(Json(TeamList { teams }))
 }
 
-/// `POST …/teams`
+/// Create a team
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create(
     path: OrganizationPath,
     State(app): State<App>,
     JsonBody(request): JsonBody<CreateTeam>,
-) -> Result<Response, ApiError> {
+) -> Result<Created<Tagged<TeamView>>, ApiError> {
     path.caller.whole_tenant()?;
     let team = app
         .teams
@@ -136,19 +160,23 @@ pub async fn create(
         )
         .await?;
     tracing::info!(team.id = %team.value.id, organization.id = %path.id(), "created a team");
-    Ok((StatusCode::CREATED, tagged(team)).into_response())
+    Ok(Created(tagged(team)))
 }
 
-/// `GET …/teams/{team_id}`
+/// Get a team
+#[utoipa::path(get, path = "")]
 pub async fn get(path: TeamPath) -> Tagged<TeamView> {
     tagged(path.team)
 }
 
-/// `PUT …/teams/{team_id}` and `PATCH …/teams/{team_id}`
+/// Change a team
+///
+/// What is absent stays as it is.
+#[utoipa::path(method(put, patch), path = "", responses(Conflict))]
 pub async fn update(
     TeamPath { path, team }: TeamPath,
     State(app): State<App>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     JsonBody(request): JsonBody<UpdateTeam>,
 ) -> Result<Tagged<TeamView>, ApiError> {
     path.caller.whole_tenant()?;
@@ -156,7 +184,7 @@ pub async fn update(
         name: request.name,
         description: request.description,
     };
-    let expected = if_match(&headers, team.version)?;
+    let expected = if_match.version(team.version)?;
     let stored = app
         .teams
         .update(path.id(), team.value.id, change, expected, &path.caller.by)
@@ -165,15 +193,18 @@ pub async fn update(
     Ok(tagged(stored))
 }
 
-/// `DELETE …/teams/{team_id}`
+/// Delete a team
+///
+/// Refused while agents belong to it.
+#[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn delete(
     TeamPath { path, team }: TeamPath,
     State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     path.caller.whole_tenant()?;
     app.teams
         .delete(path.id(), team.value.id, &path.caller.by)
         .await?;
     tracing::info!(team.id = %team.value.id, "deleted a team");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

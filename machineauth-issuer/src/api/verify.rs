@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::bearer;
 use crate::app::App;
@@ -16,17 +17,30 @@ use crate::domain::api_keys::ApiKey;
 use crate::domain::id::{AgentId, ClientId, OrganizationId, TeamId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
+use crate::openapi::{InvalidToken, Scopes};
 
 /// Whom the token must be meant for; without it, this server.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub struct VerifyQuery {
+    /// Whom the token must be meant for; without it, this server.
     audience: Option<String>,
 }
 
+/// A bearer that was verified.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Verified {
+    /// By an access token.
+    Agent(VerifiedAgent),
+    /// By an API key.
+    Key(VerifiedKey),
+}
+
 /// An agent that was verified.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VerifiedAgent {
     valid: bool,
+    #[schema(pattern = "^access_token$")]
     auth_method: &'static str,
     agent_id: AgentId,
     client_id: ClientId,
@@ -36,6 +50,7 @@ pub struct VerifiedAgent {
     team_id: Option<TeamId>,
     name: String,
     /// What the token carries, which may be less than the agent could have.
+    #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     is_active: bool,
     token_count: i64,
@@ -44,17 +59,33 @@ pub struct VerifiedAgent {
 }
 
 /// An API key that was verified.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VerifiedKey {
     valid: bool,
+    #[schema(pattern = "^api_key$")]
     auth_method: &'static str,
     organization_id: OrganizationId,
     #[serde(skip_serializing_if = "Option::is_none")]
     team_id: Option<TeamId>,
+    #[schema(value_type = Scopes)]
     scopes: ScopeSet,
 }
 
-/// `GET /api/verify`
+/// Say who a bearer is
+///
+/// In the body and in headers, so that a proxy can ask for every request.
+#[utoipa::path(get, path = "", security(("agent" = []), ("api_key" = [])), responses(
+    (status = 200, body = Verified, description = "The bearer.", headers(
+        ("X-Auth-Method", description = "`access_token` or `api_key`."),
+        ("X-Agent-Id", description = "The agent."),
+        ("X-Client-Id", description = "The agent in OAuth."),
+        ("X-Org-Id", description = "Its organization."),
+        ("X-Team-Id", description = "Its team."),
+        ("X-Agent-Scopes", description = "What it may, separated by spaces."),
+        ("X-Token-Expires", description = "When the token expires, in Unix seconds."),
+    )),
+    InvalidToken,
+))]
 pub async fn verify(
     State(app): State<App>,
     origin: Origin,
@@ -113,7 +144,10 @@ async fn verified_agent(
         ("x-agent-scopes", Some(body.scopes.to_string())),
         ("x-token-expires", Some(body.exp.to_string())),
     ];
-    Ok(with_headers(Json(body).into_response(), headers))
+    Ok(with_headers(
+        Json(Verified::Agent(body)).into_response(),
+        headers,
+    ))
 }
 
 fn verified_key(key: ApiKey) -> Response {
@@ -130,7 +164,7 @@ fn verified_key(key: ApiKey) -> Response {
         team_id: key.team_id,
         scopes: key.scopes,
     };
-    with_headers(Json(body).into_response(), headers)
+    with_headers(Json(Verified::Key(body)).into_response(), headers)
 }
 
 fn with_headers<const N: usize>(

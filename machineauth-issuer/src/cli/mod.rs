@@ -14,6 +14,7 @@ mod input;
 mod key;
 mod machine_client;
 mod offline;
+mod openapi;
 mod org;
 mod output;
 mod paging;
@@ -84,6 +85,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Openapi,
     /// Print what a shell completes commands with
     Completions {
         /// Which shell
@@ -143,6 +146,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::run().await,
             Command::Config { json, reference } => config::print(json, reference),
+            Command::Openapi => openapi::print(),
             Command::Completions { shell } => Ok(print_completions(shell)?),
             Command::Agent(command) => Ok(command.run().await?),
             Command::Org(command) => Ok(command.run().await?),

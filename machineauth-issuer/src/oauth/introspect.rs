@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::client_auth::{self, Asker};
 use super::params::Params;
@@ -13,12 +14,13 @@ use crate::context::Origin;
 use crate::domain::event::Action;
 use crate::domain::tokens::{IssuedToken, TokenState, Unrecognized};
 use crate::error::{OAuthError, Unavailable};
+use crate::openapi::InvalidClient;
 
 /// Lets a client or an API key introspect the tokens of others.
 const INTROSPECT_SCOPE: &str = "tokens:introspect";
 
 /// What is said about a token (RFC 7662 §2.2), with the documented `revoked` and `reason` for one that is not active.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Introspection {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,14 +55,29 @@ pub struct Introspection {
     fid: Option<String>,
     /// The only dock that the token is good for.
     #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     dock_id: Option<Value>,
     /// Whom the client's acts are ascribed to.
     #[serde(rename = "partyId", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     party_id: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+}
+
+/// The parameters of an introspection.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IntrospectionRequest {
+    /// An access token or a refresh token.
+    pub token: String,
+    /// Not needed.
+    pub token_type_hint: Option<String>,
+    /// The client, where it is not in the header.
+    pub client_id: Option<String>,
+    /// Its secret, where it is not in the header.
+    pub client_secret: Option<String>,
 }
 
 impl Introspection {
@@ -121,7 +138,18 @@ impl Introspection {
     }
 }
 
-/// `POST /oauth/introspect`
+/// Say whether a token is good (RFC 7662)
+///
+/// A caller that authenticates sees what concerns it; other tokens are inactive to it.
+#[utoipa::path(
+    post, path = "",
+    request_body(content(
+        (IntrospectionRequest = "application/x-www-form-urlencoded"),
+        (IntrospectionRequest = "application/json"),
+    )),
+    security(("client" = []), ("bearer" = []), ("api_key" = []), ()),
+    responses(InvalidClient),
+)]
 pub async fn introspect(
     State(app): State<App>,
     origin: Origin,

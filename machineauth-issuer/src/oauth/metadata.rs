@@ -11,12 +11,15 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::documents;
+use crate::documents::{self, Metadata};
 use crate::domain::keys::{KeyRing, RingName};
 use crate::domain::organization::{Organization, location_at};
 use crate::error::{ApiError, OAuthError};
+use crate::openapi::NotFound;
 
 /// How long the documents may be cached: [`crate::domain::keys::PUBLIC_CACHE`]. A verifier that meets an unknown key asks
 /// again at once.
@@ -24,6 +27,44 @@ const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// How old the published keys are at most.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// Which issuer.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct IssuerParameter {
+    /// The path of the issuer.
+    segment: String,
+}
+
+/// The keys that verify tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeySet {
+    /// All that some token can be signed with.
+    pub keys: Vec<PublicKey>,
+}
+
+/// A public key (RFC 7517 §4).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicKey {
+    /// `RSA`, `EC` or `OKP`
+    pub kty: String,
+    /// Names it in the header of tokens.
+    pub kid: String,
+    /// `sig`
+    #[serde(rename = "use")]
+    pub usage: String,
+    /// The only algorithm that it is for.
+    pub alg: String,
+    /// The modulus of an RSA key.
+    pub n: Option<String>,
+    /// The exponent of an RSA key.
+    pub e: Option<String>,
+    /// The curve of another key.
+    pub crv: Option<String>,
+    /// A coordinate, or the whole key on an Edwards curve.
+    pub x: Option<String>,
+    /// The other coordinate.
+    pub y: Option<String>,
+}
 
 fn document(body: Bytes) -> Response {
     let headers = [
@@ -51,7 +92,10 @@ async fn asked_about(
     Ok(organization.map(|stored| stored.value))
 }
 
-/// `GET /.well-known/oauth-authorization-server` and `GET /.well-known/openid-configuration`
+/// Get the metadata of the issuer (RFC 8414, OpenID Connect Discovery 1.0)
+///
+/// Of the server, or of the organization that issues at this host.
+#[utoipa::path(get, path = "", responses((status = 200, body = Metadata, description = "The metadata.")))]
 pub async fn metadata(
     State(app): State<App>,
     uri: Uri,
@@ -63,11 +107,11 @@ pub async fn metadata(
     }
 }
 
-/// The same of an organization whose issuer has a path: `GET /.well-known/oauth-authorization-server/{segment}` (RFC 8414
-/// §3.1) and `GET /{segment}/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4.1)
+/// Get the metadata of an organization that issues below a path
+#[utoipa::path(get, path = "", responses((status = 200, body = Metadata, description = "The metadata."), NotFound))]
 pub async fn metadata_at(
     State(app): State<App>,
-    Path(segment): Path<String>,
+    Path(IssuerParameter { segment }): Path<IssuerParameter>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -91,7 +135,10 @@ fn metadata_of(app: &App, organization: &Organization) -> Response {
     ))
 }
 
-/// `GET /.well-known/jwks.json` (RFC 7517 §5)
+/// Get the public signing keys (RFC 7517 §5)
+///
+/// Of the server, or of the organization that issues at this host.
+#[utoipa::path(get, path = "", responses((status = 200, body = KeySet, description = "The keys.")))]
 pub async fn jwks(
     State(app): State<App>,
     uri: Uri,
@@ -103,10 +150,11 @@ pub async fn jwks(
     }
 }
 
-/// The same of an organization whose issuer has a path: `GET /{segment}/.well-known/jwks.json`
+/// Get the public signing keys of an organization that issues below a path
+#[utoipa::path(get, path = "", responses((status = 200, body = KeySet, description = "The keys."), NotFound))]
 pub async fn jwks_at(
     State(app): State<App>,
-    Path(segment): Path<String>,
+    Path(IssuerParameter { segment }): Path<IssuerParameter>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

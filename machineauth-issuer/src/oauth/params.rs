@@ -7,6 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::body::{self, MediaType};
 use crate::error::OAuthError;
+use crate::openapi::{BadRequest, DescribeRequest, Description, TooLarge};
 
 const MAX_BODY: usize = 64 * 1024;
 const MAX_PARAMETERS: usize = 32;
@@ -76,6 +77,13 @@ impl<S: Sync> FromRequest<S> for Params {
         }
         let media_type = MediaType::of(request.headers());
         Self::parse(media_type, &body::read(request, MAX_BODY).await?)
+    }
+}
+
+/// Which parameters there are, each handler says itself.
+impl DescribeRequest for Params {
+    fn describe(operation: &mut Description<'_>) {
+        operation.refuses::<BadRequest>().refuses::<TooLarge>();
     }
 }
 

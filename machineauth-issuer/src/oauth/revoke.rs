@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client_auth::{self, Asker};
 use super::params::Params;
@@ -12,17 +13,41 @@ use crate::context::Origin;
 use crate::domain::api_keys::ADMIN;
 use crate::domain::tokens::Revoker;
 use crate::error::OAuthError;
+use crate::openapi::InvalidClient;
 
 /// The documented answer; RFC 7009 §2.2 asks only for the status.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Revoked {
+    /// `revoked`
     status: &'static str,
 }
 
-/// `POST /oauth/revoke`
+/// The parameters of a revocation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevocationRequest {
+    /// An access token, or a refresh token with all that came of it.
+    pub token: String,
+    /// Not needed.
+    pub token_type_hint: Option<String>,
+    /// The client, where it is not in the header.
+    pub client_id: Option<String>,
+    /// Its secret, where it is not in the header.
+    pub client_secret: Option<String>,
+}
+
+/// End a token (RFC 7009)
 ///
-/// Who holds the token may end it; a client that authenticates ends only its own, an organization's API key those of the
+/// Who holds a token may end it. A client that authenticates ends only its own, an organization's API key those of the
 /// organization.
+#[utoipa::path(
+    post, path = "",
+    request_body(content(
+        (RevocationRequest = "application/x-www-form-urlencoded"),
+        (RevocationRequest = "application/json"),
+    )),
+    security(("client" = []), ("bearer" = []), ("api_key" = []), ()),
+    responses(InvalidClient),
+)]
 pub async fn revoke(
     State(app): State<App>,
     origin: Origin,

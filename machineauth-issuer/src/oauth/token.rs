@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client_auth;
 use super::params::Params;
@@ -17,17 +18,62 @@ use crate::domain::agents::Presented;
 use crate::domain::event::Actor;
 use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::error::OAuthError;
+use crate::openapi::{DescribeAnswer, Description, InvalidClient};
 
 /// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenResponse {
     access_token: String,
+    /// `Bearer`
     token_type: &'static str,
+    /// Seconds.
     expires_in: u64,
+    /// What was granted, separated by spaces.
     scope: String,
+    /// Unix seconds.
     issued_at: u64,
+    /// Good for one more access token, once.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+}
+
+/// The parameters of a request for a token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenRequest {
+    /// `client_credentials` or `refresh_token`
+    #[schema(pattern = "^(client_credentials|refresh_token)$")]
+    pub grant_type: String,
+    /// What is asked for, separated by spaces; without it, everything that the client may have.
+    pub scope: Option<String>,
+    /// Whom the token is to be for (RFC 8707 §2); without it, the server's own audience.
+    pub resource: Option<String>,
+    /// The same as `resource`; need be no URI.
+    pub audience: Option<String>,
+    /// For the grant `refresh_token`.
+    pub refresh_token: Option<String>,
+    /// The client, where it is not in the header.
+    pub client_id: Option<String>,
+    /// Its secret, where it is not in the header.
+    pub client_secret: Option<String>,
+}
+
+/// The parameters of a request to redeem a refresh token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefreshRequest {
+    /// `refresh_token`, if anything.
+    pub grant_type: Option<String>,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// What is asked for, separated by spaces; without it, as much as before.
+    pub scope: Option<String>,
+    /// Whom the token is to be for (RFC 8707 §2).
+    pub resource: Option<String>,
+    /// The same as `resource`; need be no URI.
+    pub audience: Option<String>,
+    /// The client, where it is not in the header.
+    pub client_id: Option<String>,
+    /// Its secret, where it is not in the header.
+    pub client_secret: Option<String>,
 }
 
 impl IntoResponse for Granted {
@@ -44,7 +90,24 @@ impl IntoResponse for Granted {
     }
 }
 
-/// `POST /oauth/token`
+impl DescribeAnswer for Granted {
+    fn describe(operation: &mut Description<'_>) {
+        operation.json_answer::<TokenResponse>();
+    }
+}
+
+/// Get an access token (RFC 6749 §3.2)
+///
+/// For client credentials (§4.4), or for a refresh token (§6).
+#[utoipa::path(
+    post, path = "",
+    request_body(content(
+        (TokenRequest = "application/x-www-form-urlencoded"),
+        (TokenRequest = "application/json"),
+    )),
+    security(("client" = []), ()),
+    responses(InvalidClient),
+)]
 pub async fn token(
     State(app): State<App>,
     origin: Origin,
@@ -58,7 +121,18 @@ pub async fn token(
     }
 }
 
-/// `POST /oauth/refresh`
+/// Redeem a refresh token
+///
+/// The documented short form of one of the grants.
+#[utoipa::path(
+    post, path = "",
+    request_body(content(
+        (RefreshRequest = "application/x-www-form-urlencoded"),
+        (RefreshRequest = "application/json"),
+    )),
+    security(("client" = []), ()),
+    responses(InvalidClient),
+)]
 pub async fn refresh(
     State(app): State<App>,
     origin: Origin,

@@ -5,47 +5,65 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::api::date::Date;
 use crate::domain::agent::{AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent};
 use crate::domain::agents::AgentError;
 use crate::error::ApiError;
+use crate::openapi::Scopes;
 
 /// The body of a creation or a change. What is absent is as it was, or as usual.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = AgentChange)]
 pub struct AgentBody {
+    /// Whom it belongs to; only at creation.
     organization_id: Option<String>,
+    /// Its team there; only at creation.
     team_id: Option<String>,
+    /// For people. A new agent needs one.
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    /// For people.
+    #[schema(max_length = 2000)]
     description: Option<String>,
+    /// For people and their programs.
+    #[schema(max_items = 50)]
     tags: Option<Vec<String>>,
     /// Any JSON object; not interpreted.
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
+    /// The most that its tokens can carry.
+    #[schema(value_type = Option<Scopes>)]
     scopes: Option<Vec<String>>,
     /// `active` or `inactive`; the same as `is_active`.
     status: Option<Status>,
     is_active: Option<bool>,
     /// Seconds from now until the agent gets no more tokens.
+    #[schema(minimum = 1)]
     expires_in: Option<u64>,
     /// When the agent gets no more tokens; null for never.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Date>)]
     expires_at: Option<Option<Date>>,
     /// How long its access tokens live, in seconds; null for as long as usual.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 604_800)]
     token_lifetime: Option<Option<u64>>,
     /// Whether it gets refresh tokens, where the server issues them.
     refresh_tokens: Option<bool>,
     /// For whom it can ask tokens, beside the server's own audience.
+    #[schema(max_items = 20)]
     audiences: Option<Vec<String>>,
     /// Claims that its tokens carry as they are.
+    #[schema(value_type = Option<Object>)]
     claims: Option<Map<String, Value>>,
 }
 
 /// Whether an agent is active, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It gets tokens.
@@ -55,6 +73,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for that.
+    pub fn of(is_active: bool) -> Self {
+        match is_active {
+            true => Self::Active,
+            false => Self::Inactive,
+        }
+    }
+
     /// Whether that is active.
     pub fn is_active(self) -> bool {
         self == Self::Active
@@ -158,13 +184,15 @@ fn invalid(what: &'static str) -> ApiError {
 }
 
 /// The body of an action on an agent.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Action)]
 pub struct ActionBody {
     /// Only `rotate`, and only where the path names no action.
     pub action: Option<String>,
     /// Whether all of the agent's tokens end for good.
+    #[serde(default)]
     pub revoke_tokens: bool,
     /// How long the replaced secret goes on working, in seconds.
+    #[serde(default)]
     pub grace: u64,
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::response::NoContent;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 pub use self::body::{ActionBody, AgentBody, Status, scopes};
 pub use self::view::{
@@ -17,7 +18,8 @@ pub use self::view::{
 };
 use super::body::{JsonBody, OptionalJsonBody};
 use super::caller::{Caller, Reach, Tenant};
-use super::etag::{Tagged, if_match};
+use super::created::Created;
+use super::etag::{IfMatch, Tagged};
 use super::organizations::OrganizationPath;
 use super::page::PageQuery;
 use crate::app::App;
@@ -29,6 +31,7 @@ use crate::domain::event::By;
 use crate::domain::id::{AgentId, OrganizationId, SecretId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
+use crate::openapi::{BadRequest, Conflict, DescribeRequest, Description, NotFound};
 
 /// The agent that the path names, when it is the caller's to see.
 #[derive(Debug)]
@@ -64,6 +67,15 @@ impl FromRequestParts<App> for AgentPath {
     }
 }
 
+impl DescribeRequest for AgentPath {
+    fn describe(operation: &mut Description<'_>) {
+        Caller::describe(operation);
+        operation
+            .path::<AgentId>("id", "The agent.")
+            .refuses::<NotFound>();
+    }
+}
+
 impl AgentPath {
     fn id(&self) -> AgentId {
         self.stored.value.id
@@ -71,16 +83,19 @@ impl AgentPath {
 }
 
 /// Which agents a list is to have.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
 pub struct AgentFilter {
     /// Only those whose names begin so, whatever their case.
+    #[param(max_length = 60)]
     q: String,
     /// Only those that are active, or those that are not.
+    #[param(inline)]
     status: Option<Status>,
     /// Only those of this organization.
     org_id: String,
     /// `name`, `-name`, `created_at` or `-created_at`.
+    #[param(pattern = "^(-?(name|created_at))?$")]
     sort: String,
 }
 
@@ -95,6 +110,12 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentFilter {
             )
         })?;
         Ok(filter)
+    }
+}
+
+impl DescribeRequest for AgentFilter {
+    fn describe(operation: &mut Description<'_>) {
+        operation.query::<Self>().refuses::<BadRequest>();
     }
 }
 
@@ -137,7 +158,11 @@ impl AgentFilter {
     }
 }
 
-/// `GET /api/agents`
+/// List agents
+///
+/// The latest first, with `q` by their names; up to 1000 of them, and `next_cursor` where there are more. An organization's
+/// credentials see the agents of the organization only.
+#[utoipa::path(get, path = "", responses(NotFound))]
 pub async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -156,7 +181,8 @@ pub async fn list(
     listed(&app, &page, &query).await
 }
 
-/// `GET /api/organizations/{organization_id}/agents`
+/// List the agents of an organization
+#[utoipa::path(get, path = "")]
 pub async fn list_in(
     path: OrganizationPath,
     State(app): State<App>,
@@ -221,22 +247,28 @@ async fn listed(
     }))
 }
 
-/// `POST /api/agents`
+/// Create an agent
+///
+/// Its secret is in this answer and never shown again.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create(
     caller: Caller,
     State(app): State<App>,
     JsonBody(body): JsonBody<AgentBody>,
-) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+) -> Result<Created<Json<CreatedAgent>>, ApiError> {
     let new = caller.creates(body.into_agent()?)?;
     created(&app, new, &caller.by).await
 }
 
-/// `POST /api/organizations/{organization_id}/agents`
+/// Create an agent in an organization
+///
+/// Its secret is in this answer and never shown again.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn create_in(
     path: OrganizationPath,
     State(app): State<App>,
     JsonBody(body): JsonBody<AgentBody>,
-) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+) -> Result<Created<Json<CreatedAgent>>, ApiError> {
     let new = NewAgent {
         organization_id: Some(path.id()),
         ..body.into_agent()?
@@ -248,7 +280,7 @@ async fn created(
     app: &App,
     new: NewAgent,
     by: &By,
-) -> Result<(StatusCode, Json<CreatedAgent>), ApiError> {
+) -> Result<Created<Json<CreatedAgent>>, ApiError> {
     let (agent, secret) = app.agents.create(new, by).await?;
     tracing::info!(agent.id = %agent.id, "created an agent");
     let created = CreatedAgent {
@@ -256,7 +288,7 @@ async fn created(
         agent: AgentView::new(agent, Usage::default()),
         client_secret: secret.reveal().to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok(Created(Json(created)))
 }
 
 /// The answer about one agent.
@@ -273,19 +305,23 @@ pub async fn shown(app: &App, stored: StoredAgent) -> Result<Tagged<OneAgent>, A
     })
 }
 
-/// `GET /api/agents/{id}`
+/// Get an agent
+#[utoipa::path(get, path = "")]
 pub async fn get(path: AgentPath, State(app): State<App>) -> Result<Tagged<OneAgent>, ApiError> {
     shown(&app, path.stored).await
 }
 
-/// `PUT /api/agents/{id}` and `PATCH /api/agents/{id}`
+/// Change an agent
+///
+/// What is absent stays as it is.
+#[utoipa::path(method(put, patch), path = "", responses(Conflict))]
 pub async fn update(
     path: AgentPath,
     State(app): State<App>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     JsonBody(body): JsonBody<AgentBody>,
 ) -> Result<Tagged<OneAgent>, ApiError> {
-    let expected = if_match(&headers, path.stored.version)?;
+    let expected = if_match.version(path.stored.version)?;
     let change = body.into_change(app.clock.now())?;
     let stored = app
         .agents
@@ -295,8 +331,11 @@ pub async fn update(
     shown(&app, stored).await
 }
 
-/// `DELETE /api/agents/{id}`
-pub async fn delete(path: AgentPath, State(app): State<App>) -> Result<StatusCode, ApiError> {
+/// Delete an agent
+///
+/// Its tokens are refused from now on.
+#[utoipa::path(delete, path = "", responses(Conflict))]
+pub async fn delete(path: AgentPath, State(app): State<App>) -> Result<NoContent, ApiError> {
     deleted(&app, path.id(), &path.by).await
 }
 
@@ -304,13 +343,16 @@ pub async fn delete(path: AgentPath, State(app): State<App>) -> Result<StatusCod
 ///
 /// # Errors
 /// The store's failure.
-pub async fn deleted(app: &App, id: AgentId, by: &By) -> Result<StatusCode, ApiError> {
+pub async fn deleted(app: &App, id: AgentId, by: &By) -> Result<NoContent, ApiError> {
     app.agents.delete(id, by).await?;
     tracing::info!(agent.id = %id, "deleted an agent");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST /api/agents/{id}` with an `action`.
+/// Do what `action` says to an agent
+///
+/// There is only `rotate`.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn act(
     path: AgentPath,
     State(app): State<App>,
@@ -322,7 +364,10 @@ pub async fn act(
     }
 }
 
-/// `POST /api/agents/{id}/rotate`
+/// Give an agent a new secret
+///
+/// The secret is in this answer and never shown again. The one before it works for `grace` seconds more.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn rotate(
     path: AgentPath,
     State(app): State<App>,
@@ -352,7 +397,10 @@ pub async fn rotated(
     }))
 }
 
-/// `GET /api/agents/{id}/secrets`
+/// List the live secrets of an agent
+///
+/// Never what they are: when they were made, and when they were last used.
+#[utoipa::path(get, path = "")]
 pub async fn secrets(
     path: AgentPath,
     State(app): State<App>,
@@ -367,27 +415,33 @@ pub async fn secrets(
 }
 
 /// The path's `secret_id`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub struct SecretParameter {
+    /// The secret.
+    #[param(format = Uuid)]
     secret_id: String,
 }
 
-/// `DELETE /api/agents/{id}/secrets/{secret_id}`
+/// Cancel the secret that a rotation left alive
+#[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn cancel_secret(
     path: AgentPath,
     Path(SecretParameter { secret_id }): Path<SecretParameter>,
     State(app): State<App>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let missing = ApiError::NotFound("there is no such secret");
     let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
     app.agents
         .cancel_secret(path.id(), secret, &path.by)
         .await?;
     tracing::info!(agent.id = %path.id(), secret.id = %secret, "cancelled an agent's secret");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST /api/agents/{id}/deactivate`
+/// Suspend an agent
+///
+/// It gets no tokens, and those that it has are refused, until it is reactivated.
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn deactivate(
     path: AgentPath,
     State(app): State<App>,
@@ -406,7 +460,8 @@ pub async fn deactivate(
     }))
 }
 
-/// `POST /api/agents/{id}/reactivate`
+/// End the suspension of an agent
+#[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn reactivate(path: AgentPath, State(app): State<App>) -> Result<Json<Done>, ApiError> {
     app.agents.reactivate(path.id(), false, &path.by).await?;
     tracing::info!(agent.id = %path.id(), "reactivated an agent");

@@ -4,16 +4,20 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use super::body::Status;
 use crate::api::date::Date;
 use crate::api::page::Pagination;
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, ClientId, SecretId, TeamId};
 use crate::domain::secret::StoredSecret;
 use crate::domain::usage::Usage;
+use crate::openapi::Scopes;
 
 /// An agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Agent)]
 pub struct AgentView {
     id: AgentId,
     /// Empty while the agent belongs to no organization, as the documented clients expect.
@@ -23,11 +27,14 @@ pub struct AgentView {
     name: String,
     description: String,
     tags: Vec<String>,
+    #[schema(value_type = Object)]
     metadata: Map<String, Value>,
     client_id: ClientId,
+    /// The most that its tokens can carry.
+    #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     /// The same as `is_active`, in a word.
-    status: &'static str,
+    status: Status,
     is_active: bool,
     /// How long its access tokens live, in seconds, where that is its own affair.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +44,7 @@ pub struct AgentView {
     /// For whom it can ask tokens, beside the server's own audience.
     audiences: Vec<String>,
     /// Claims that its tokens carry.
+    #[schema(value_type = Object)]
     claims: Map<String, Value>,
     created_at: Date,
     updated_at: Date,
@@ -65,11 +73,7 @@ impl AgentView {
             metadata: agent.metadata,
             client_id: agent.client_id,
             scopes: agent.scopes,
-            status: if agent.is_active {
-                "active"
-            } else {
-                "inactive"
-            },
+            status: Status::of(agent.is_active),
             is_active: agent.is_active,
             token_lifetime: agent.token_lifetime.map(|lifetime| lifetime.as_secs()),
             refresh_tokens: agent.refresh_tokens,
@@ -87,14 +91,14 @@ impl AgentView {
 }
 
 /// One agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OneAgent {
     /// The agent.
     pub agent: AgentView,
 }
 
 /// A list of agents, and where it goes on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AgentList {
     /// The agents.
     pub agents: Vec<AgentView>,
@@ -107,7 +111,7 @@ pub struct AgentList {
 }
 
 /// A new agent with its credentials. The secret is shown here and never again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedAgent {
     /// The agent.
     pub agent: AgentView,
@@ -118,14 +122,15 @@ pub struct CreatedAgent {
 }
 
 /// A new secret. Shown here and never again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RotatedSecret {
     /// Proves that the agent is itself.
     pub client_secret: String,
 }
 
 /// What is shown of a live secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClientSecret)]
 pub struct SecretView {
     id: SecretId,
     created_at: Date,
@@ -149,14 +154,14 @@ impl SecretView {
 }
 
 /// The live secrets of an agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SecretList {
     /// The current one, and the one before it during the grace of a rotation.
     pub secrets: Vec<SecretView>,
 }
 
 /// What happened, for people.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Done {
     /// In a sentence.
     pub message: &'static str,
