@@ -26,7 +26,10 @@ use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
+use crate::domain::webhooks::Webhooks;
 use crate::events::feed::Feed;
+use crate::events::webhooks::Delivering;
+use crate::events::webhooks::guard::SystemLookup;
 use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::protection::{Limits, address_block};
@@ -68,6 +71,10 @@ pub struct Inner {
     pub recorder: Arc<Recorder>,
     /// Who may call how often.
     pub limits: Limits,
+    /// Who is told what happens.
+    pub webhooks: Arc<Webhooks>,
+    /// Tells them.
+    pub delivering: Arc<Delivering>,
     /// The revocation feed.
     pub feed: Feed,
     /// What this process counts about itself.
@@ -91,6 +98,9 @@ pub enum StartError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no TLS to send with.
+    #[error("webhooks cannot be sent: {0}")]
+    Sender(#[from] reqwest::Error),
 }
 
 impl Deref for App {
@@ -146,12 +156,19 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&vault),
         ));
+        let webhooks = Arc::new(Webhooks {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            vault: Arc::clone(&vault),
+            policy: config.webhooks.policy,
+        });
         let organizations = Organizations {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             agents: Arc::clone(&agents),
             teams: Arc::clone(&teams),
             api_keys: Arc::clone(&api_keys),
+            webhooks: Arc::clone(&webhooks),
             keys: Arc::clone(&keys),
             server_location: location(&config.tokens.issuer),
         };
@@ -164,6 +181,14 @@ impl App {
             Arc::clone(&clock),
             config.audit.token_events,
         ));
+        let delivering = Delivering::new(
+            &webhooks,
+            &recorder,
+            &config.webhooks,
+            Arc::new(SystemLookup),
+            &config.tokens.issuer,
+            metrics.deliveries.clone(),
+        )?;
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -178,6 +203,8 @@ impl App {
             ),
             feed,
             certificates,
+            webhooks,
+            delivering: Arc::new(delivering),
             limits,
             grants: Grants {
                 store: Arc::clone(&store),
@@ -248,8 +275,8 @@ impl App {
             .count_stranger(action, block, method, name, agent);
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the sums of the audit trail, the
-    /// maintenance of the store, the watch on the TLS certificate.
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the sums of the audit trail, deliveries
+    /// to webhooks, the maintenance of the store, the watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();
@@ -259,13 +286,16 @@ impl App {
             tokio::spawn(async move { certificates.follow(&*clock).await })
         });
         let recorder = Arc::clone(&self.recorder);
+        let delivering = Arc::clone(&self.delivering);
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
             keys: tokio::spawn(async move { keys.run().await }),
             recorder: tokio::spawn(async move { recorder.run().await }),
+            delivering: tokio::spawn(async move { delivering.run().await }),
             maintenance: tokio::spawn(async move {
-                maintenance::run(&*app.store, &*app.clock, &app.organizations).await
+                let (store, clock) = (&*app.store, &*app.clock);
+                maintenance::run(store, clock, &app.organizations, &app.webhooks).await
             }),
             certificates,
         }
@@ -299,6 +329,7 @@ pub struct Background {
     feed: JoinHandle<()>,
     keys: JoinHandle<()>,
     recorder: JoinHandle<()>,
+    delivering: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
 }
@@ -315,14 +346,21 @@ impl Background {
     /// When the store cannot be closed cleanly.
     pub async fn stop(self) -> Result<(), StoreError> {
         self.app.feed.stop();
+        self.app.delivering.stop();
         self.maintenance.abort();
         self.keys.abort();
         if let Some(certificates) = &self.certificates {
             certificates.abort();
         }
         self.recorder.abort();
-        // All ways of ending are fine: the feed returns, the others are cut off between two steps.
-        let _ = tokio::join!(self.feed, self.maintenance, self.keys, self.recorder);
+        // All ways of ending are fine: the feed and the deliveries return, the others are cut off between two steps.
+        let _ = tokio::join!(
+            self.feed,
+            self.delivering,
+            self.maintenance,
+            self.keys,
+            self.recorder
+        );
         self.app.recorder.flush().await?;
         self.app.store.close().await
     }

@@ -23,6 +23,7 @@ use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
+use crate::domain::webhooks::WebhookError;
 use crate::openapi::{self, DescribeAnswer, Description};
 use crate::store::StoreError;
 use crate::telemetry::Chain;
@@ -127,6 +128,10 @@ impl ApiError {
     pub const NO_SUCH_ORGANIZATION: Self = Self::NotFound("there is no such organization");
     /// There is no team of that name in the organization.
     pub const NO_SUCH_TEAM: Self = Self::NotFound("there is no such team");
+    /// There is no webhook of that name, or it is another tenant's.
+    pub const NO_SUCH_WEBHOOK: Self = Self::NotFound("there is no such webhook");
+    /// There is no delivery of that name to the webhook, or it was long ago.
+    pub const NO_SUCH_DELIVERY: Self = Self::NotFound("there is no such delivery");
     /// There is no API key of that name in the organization.
     pub const NO_SUCH_API_KEY: Self = Self::NotFound("there is no such API key");
 }
@@ -450,6 +455,27 @@ impl From<ApiKeyError> for ApiError {
                 Self::Conflict("the organization is being changed by many at once; try again")
             }
             ApiKeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for ApiError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::NotFound => Self::NO_SUCH_WEBHOOK,
+            WebhookError::NoSuchDelivery => Self::NO_SUCH_DELIVERY,
+            WebhookError::Invalid(what) => Self::InvalidRequest(what.to_string().into()),
+            WebhookError::NoSuchOrganization | WebhookError::NoSuchTeam | WebhookError::Grace => {
+                Self::InvalidRequest(error.to_string().into())
+            }
+            WebhookError::TooMany => {
+                Self::Conflict("there are as many webhooks as there can be: delete some first")
+            }
+            WebhookError::Outdated => Self::PreconditionFailed,
+            WebhookError::Contended => {
+                Self::Conflict("the webhook is being changed by many at once; try again")
+            }
+            WebhookError::Store(error) => error.into(),
         }
     }
 }

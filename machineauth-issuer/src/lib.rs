@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod context;
 pub mod credential;
+pub mod date;
 pub mod documents;
 pub mod domain;
 pub mod error;

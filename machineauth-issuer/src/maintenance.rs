@@ -9,6 +9,7 @@ use machineauth_core::clock::{Clock, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::domain::organizations::Organizations;
+use crate::domain::webhooks::Webhooks;
 use crate::store::{Log, Partition, Store, StoreError};
 use crate::telemetry::Chain;
 
@@ -24,15 +25,23 @@ pub const GREATEST_SKEW: Duration = Duration::from_secs(5);
 const DISTRUST: Duration = Duration::from_secs(3600);
 
 /// Maintains the store, forever.
-pub async fn run(store: &dyn Store, clock: &dyn Clock, organizations: &Organizations) {
+pub async fn run(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    organizations: &Organizations,
+    webhooks: &Webhooks,
+) {
     let mut steps = interval(STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = ClockWatch::new(clock.now(), Instant::now());
-    for partition in Partition::data().cycle() {
+    for partition in Partition::all().cycle() {
         steps.tick().await;
         let trusted = watch.look(clock.now(), Instant::now());
         if let Err(error) = organizations.clean_up(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "deleting what is left of an organization failed; it is tried again");
+        }
+        if let Err(error) = webhooks.clean_up(partition).await {
+            tracing::warn!(error = %Chain(&error), %partition, "deleting what was on its way to a deleted webhook failed; it is tried again");
         }
         if let Err(error) = maintain(store, clock, partition, trusted).await {
             tracing::warn!(error = %Chain(&error), %partition, "maintenance of the store failed; it is tried again");

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::stats::Stats;
+use crate::domain::webhooks::Status;
 use crate::protection::Limits;
 use crate::tls::Certificates;
 
@@ -41,6 +42,25 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     all_requests: Counter,
+    /// What became of attempts to deliver to webhooks.
+    pub deliveries: DeliveryCounts,
+}
+
+/// What became of attempts to deliver to webhooks.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryCounts(Family<DeliveryLabels, Counter>);
+
+impl DeliveryCounts {
+    /// Counts an attempt after which a delivery stands at `status`.
+    pub fn count(&self, status: Status) {
+        let status = status.as_str();
+        self.0.get_or_create(&DeliveryLabels { status }).inc();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,9 +119,16 @@ impl Metrics {
                 certificates.expiry.clone(),
             );
         }
+        let deliveries = DeliveryCounts::default();
+        registry.register(
+            "webhook_attempts",
+            "Attempts of this process to deliver to webhooks, by where the delivery stood after it",
+            deliveries.0.clone(),
+        );
         Self {
             registry,
             requests,
+            deliveries,
             durations,
             all_requests: Counter::default(),
         }

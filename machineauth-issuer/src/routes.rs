@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::api::{
     agents, api_keys, auth, keys, machine_clients, me, organizations, service, teams, verify,
+    webhooks,
 };
 use crate::app::App;
 use crate::error::ApiError;
@@ -152,6 +153,37 @@ fn api() -> Table<App> {
             "/v1/organizations/{organization_id}/machine-clients/{client_id}/secrets/{secret_id}",
             handlers!(machine_clients::cancel_secret),
         )
+        .section(
+            "Webhooks",
+            "Who is told what happens, and what became of it.",
+        )
+        .at("/api/webhooks", handlers!(webhooks::list, webhooks::create))
+        .at(
+            "/api/webhooks/{webhook_id}",
+            handlers!(webhooks::get, webhooks::update, webhooks::delete),
+        )
+        .at("/api/webhooks/{webhook_id}/test", handlers!(webhooks::test))
+        .at(
+            "/api/webhooks/{webhook_id}/rotate-secret",
+            handlers!(webhooks::rotate_secret),
+        )
+        .at(
+            "/api/webhooks/{webhook_id}/replay",
+            handlers!(webhooks::replay),
+        )
+        .at(
+            "/api/webhooks/{webhook_id}/deliveries",
+            handlers!(webhooks::deliveries),
+        )
+        .at(
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}",
+            handlers!(webhooks::delivery),
+        )
+        .at(
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
+            handlers!(webhooks::replay_one),
+        )
+        .at("/api/webhook-events", handlers!(webhooks::events))
         .section("Signing keys", "For the administrator of the server.")
         .at("/api/keys", handlers!(keys::list))
         .at("/api/keys/rotate", handlers!(keys::rotate))

@@ -213,6 +213,7 @@ fn routes() -> Vec<Case> {
                 "agent.deleted",
                 "agent.deleted",
                 "agent.deleted",
+                "webhook.deleted",
             ],
         ),
         (
@@ -271,8 +272,20 @@ fn routes() -> Vec<Case> {
             ADMINISTRATORS,
             &["agent.created"],
         ),
-        (put, machine, named(), ADMINISTRATORS, &["agent.updated"]),
-        (patch, machine, named(), ADMINISTRATORS, &["agent.updated"]),
+        (
+            put.clone(),
+            machine,
+            named(),
+            ADMINISTRATORS,
+            &["agent.updated"],
+        ),
+        (
+            patch.clone(),
+            machine,
+            named(),
+            ADMINISTRATORS,
+            &["agent.updated"],
+        ),
         (
             delete.clone(),
             machine,
@@ -316,11 +329,67 @@ fn routes() -> Vec<Case> {
             &["signing_key.imported"],
         ),
         (
-            delete,
+            delete.clone(),
             "/api/keys/{kid}",
             None,
             &[Administrator],
             &["signing_key.revoked", "signing_key.removed"],
+        ),
+        (
+            post.clone(),
+            "/api/webhooks",
+            Some(json!({ "name": "n", "url": "http://127.0.0.1:9/", "events": ["login.failed"] })),
+            ADMINISTRATORS,
+            &["webhook.created"],
+        ),
+        (
+            put,
+            "/api/webhooks/{webhook_id}",
+            named(),
+            ADMINISTRATORS,
+            &["webhook.updated"],
+        ),
+        (
+            patch,
+            "/api/webhooks/{webhook_id}",
+            named(),
+            ADMINISTRATORS,
+            &["webhook.updated"],
+        ),
+        (
+            delete,
+            "/api/webhooks/{webhook_id}",
+            None,
+            ADMINISTRATORS,
+            &["webhook.deleted"],
+        ),
+        (
+            post.clone(),
+            "/api/webhooks/{webhook_id}/test",
+            None,
+            ADMINISTRATORS,
+            &["webhook.test"],
+        ),
+        (
+            post.clone(),
+            "/api/webhooks/{webhook_id}/rotate-secret",
+            None,
+            ADMINISTRATORS,
+            &["webhook.updated"],
+        ),
+        (
+            post.clone(),
+            "/api/webhooks/{webhook_id}/replay",
+            Some(json!({ "status": "dead" })),
+            ADMINISTRATORS,
+            &[],
+        ),
+        (
+            post.clone(),
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
+            None,
+            ADMINISTRATORS,
+            &[],
         ),
         (
             post,
@@ -765,8 +834,11 @@ async fn whoever_wants_each_token_of_an_organization_gets_them() {
         issuer.agent(&["read"]).await,
         issuer.agent_in(&organization, &[]).await,
     ];
-    let demand = Demand::Of([organization.parse().unwrap()].into());
-    issuer.app.recorder.demand_each_token(demand);
+    let demand = Demand {
+        each_of: [organization.parse().unwrap()].into(),
+        ..Demand::default()
+    };
+    issuer.app.recorder.demand(demand);
     let before = events(&*issuer.app.store).await;
     for agent in &agents {
         issuer.tokens(agent).await;

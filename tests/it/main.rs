@@ -40,3 +40,4 @@ mod store;
 mod tenancy;
 mod tls;
 mod token;
+mod webhooks;

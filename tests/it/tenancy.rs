@@ -17,6 +17,8 @@ pub(super) struct Tenant {
     secret: String,
     machine: String,
     machine_secret: String,
+    webhook: String,
+    delivery: String,
     /// An API key, and the token of an agent with the scope `admin`.
     pub(super) credentials: [String; 2],
 }
@@ -74,7 +76,10 @@ impl Tenant {
         let machine_secret = secrets
             .iter()
             .find(|secret| secret["expiresAt"].is_string());
+        let (webhook, delivery) = webhook_of(issuer, &organization).await;
         Self {
+            webhook,
+            delivery,
             machine,
             machine_secret: machine_secret.unwrap()["id"].as_str().unwrap().to_owned(),
             agent,
@@ -97,8 +102,36 @@ impl Tenant {
             .replace("{team_id}", &self.team)
             .replace("{key_id}", &self.key)
             .replace("{secret_id}", secret)
+            .replace("{webhook_id}", &self.webhook)
+            .replace("{delivery_id}", &self.delivery)
             .replace("{id}", &self.agent)
     }
+}
+
+/// A webhook of an organization, and a delivery to it.
+async fn webhook_of(issuer: &Issuer, organization: &str) -> (String, String) {
+    let body = json!({
+        "name": "w",
+        "url": "http://127.0.0.1:9/",
+        "events": ["webhook.test"],
+        "is_active": false,
+        "organization_id": organization,
+    });
+    let created = issuer
+        .admin(Method::POST, "/api/webhooks", Some(body))
+        .await
+        .json();
+    let webhook = created["webhook"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/webhooks/{webhook}");
+    issuer
+        .admin(Method::POST, &format!("{path}/test"), None)
+        .await;
+    let deliveries = issuer
+        .admin(Method::GET, &format!("{path}/deliveries"), None)
+        .await
+        .json();
+    let delivery = deliveries["deliveries"][0]["id"].as_str().unwrap();
+    (webhook, delivery.to_owned())
 }
 
 /// Whom a route is for.
@@ -272,6 +305,61 @@ fn routes() -> Vec<(Method, &'static str, Option<Value>, For)> {
         (
             Method::GET,
             "/api/organizations/{organization_id}/api-keys",
+            None,
+            For::Tenant,
+        ),
+        (Method::GET, "/api/webhooks/{webhook_id}", None, For::Tenant),
+        (
+            Method::PUT,
+            "/api/webhooks/{webhook_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::PATCH,
+            "/api/webhooks/{webhook_id}",
+            named.clone(),
+            For::Tenant,
+        ),
+        (
+            Method::DELETE,
+            "/api/webhooks/{webhook_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/webhooks/{webhook_id}/test",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/webhooks/{webhook_id}/rotate-secret",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/webhooks/{webhook_id}/replay",
+            Some(json!({ "status": "dead" })),
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/webhooks/{webhook_id}/deliveries",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::GET,
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}",
+            None,
+            For::Tenant,
+        ),
+        (
+            Method::POST,
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
             None,
             For::Tenant,
         ),

@@ -13,6 +13,7 @@ pub mod installation;
 pub mod issuer;
 pub mod process;
 pub mod program;
+pub mod receiver;
 pub mod redis_server;
 pub mod store_writer;
 pub mod token;

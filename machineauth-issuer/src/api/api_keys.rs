@@ -12,9 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::JsonBody;
 use super::created::Created;
-use super::date::Date;
 use super::organizations::OrganizationPath;
 use crate::app::App;
+use crate::date::Date;
 use crate::domain::api_keys::{ApiKey, ApiKeyError, InvalidApiKey, NewApiKey};
 use crate::domain::id::{ApiKeyId, OrganizationId, TeamId};
 use crate::error::ApiError;

@@ -1,8 +1,10 @@
 //! JSON request bodies of the API.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use utoipa::ToSchema;
 use utoipa::openapi::Required;
 
@@ -92,6 +94,30 @@ fn expectation(error: &serde_json::Error) -> String {
     match text.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),
         None => text,
+    }
+}
+
+/// Tells null from nothing at all, for a field that can be unset.
+///
+/// # Errors
+/// As for the type itself.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The object that a field of a body names; none when the field is absent or empty.
+///
+/// # Errors
+/// `missing`, when what the field holds can name nothing.
+pub fn named<T: FromStr>(
+    text: Option<String>,
+    missing: impl Into<ApiError>,
+) -> Result<Option<T>, ApiError> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => text.parse().map(Some).map_err(|_| missing.into()),
+        None => Ok(None),
     }
 }
 

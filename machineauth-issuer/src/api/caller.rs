@@ -110,26 +110,42 @@ impl Caller {
 }
 
 impl Caller {
-    /// The agent as this caller may create it: an organization's credentials create in their organization, and in their
-    /// team, whether or not the request says so.
+    /// Where this caller creates something: an organization's credentials create in their organization, and in their team,
+    /// whether or not the request says so.
+    ///
+    /// # Errors
+    /// `no_such_organization` and `no_such_team`, as for one that does not exist, when the request names another.
+    pub fn places(
+        &self,
+        organization: Option<OrganizationId>,
+        team: Option<TeamId>,
+        no_such_organization: impl Into<ApiError>,
+        no_such_team: impl Into<ApiError>,
+    ) -> Result<(Option<OrganizationId>, Option<TeamId>), ApiError> {
+        let Reach::Tenant(tenant) = self.reach else {
+            return Ok((organization, team));
+        };
+        let organization = organization.or(Some(tenant.organization));
+        let team = team.or(tenant.team);
+        if organization != Some(tenant.organization) {
+            return Err(no_such_organization.into());
+        }
+        self.reaches(organization, team, no_such_team.into())?;
+        Ok((organization, team))
+    }
+
+    /// The agent as this caller may create it.
     ///
     /// # Errors
     /// As for an organization or a team that does not exist, when the request names another.
-    pub fn creates(&self, new: NewAgent) -> Result<NewAgent, ApiError> {
-        let Reach::Tenant(tenant) = self.reach else {
-            return Ok(new);
-        };
-        let organization_id = new.organization_id.or(Some(tenant.organization));
-        let team_id = new.team_id.or(tenant.team);
-        if organization_id != Some(tenant.organization) {
-            return Err(AgentError::NoSuchOrganization.into());
-        }
-        self.reaches(organization_id, team_id, AgentError::NoSuchTeam.into())?;
-        Ok(NewAgent {
-            organization_id,
-            team_id,
-            ..new
-        })
+    pub fn creates(&self, mut new: NewAgent) -> Result<NewAgent, ApiError> {
+        (new.organization_id, new.team_id) = self.places(
+            new.organization_id,
+            new.team_id,
+            AgentError::NoSuchOrganization,
+            AgentError::NoSuchTeam,
+        )?;
+        Ok(new)
     }
 }
 

@@ -14,10 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::agents::scopes;
 use super::body::{JsonBody, OptionalJsonBody};
 use super::created::Created;
-use super::date::Date;
 use super::etag::{IfMatch, Tagged};
 use super::organizations::OrganizationPath;
 use crate::app::App;
+use crate::date::Date;
 use crate::domain::agent::{
     Agent, AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
     TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id,

@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 use super::body::JsonBody;
 use super::caller::{Caller, Reach};
 use super::created::Created;
-use super::date::Date;
 use super::etag::{IfMatch, Tagged};
 use super::page::{PageQuery, Pagination};
 use crate::app::App;
+use crate::date::Date;
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::{
     InvalidOrganization, IssuerUrl, NewOrganization, Organization, OrganizationChange, Origin,

@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
-use super::date::Date;
 use crate::app::App;
+use crate::date::Date;
 use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
 use crate::maintenance::clocks_disagree;

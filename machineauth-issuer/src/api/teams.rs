@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::created::Created;
-use super::date::Date;
 use super::etag::{IfMatch, Tagged};
 use super::organizations::OrganizationPath;
 use crate::app::App;
+use crate::date::Date;
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::teams::{Team, TeamChange};
 use crate::error::ApiError;

@@ -28,6 +28,7 @@ use crate::domain::keys::KeyPolicy;
 use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
+use crate::events::webhooks::WebhookSettings;
 use crate::protection::ProtectionSettings;
 use crate::tls::TlsFiles;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub protection: ProtectionSettings,
     /// What is recorded, and for how long.
     pub audit: AuditSettings,
+    /// How webhooks are told.
+    pub webhooks: WebhookSettings,
     /// What is logged.
     pub log: String,
     /// What is in force, for people.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,6 +23,8 @@ use crate::domain::organization::Origin;
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::tokens::access::{Profile, TokenSettings};
 use crate::domain::vault::ServerKey;
+use crate::domain::webhooks::{self, MAX_RETRIES, WebhookPolicy};
+use crate::events::webhooks::WebhookSettings;
 use crate::protection::ProtectionSettings;
 use crate::server::DEFAULT_CONNECTIONS;
 use crate::store::KeyName;
@@ -31,14 +36,8 @@ pub const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
 const DEFAULT_STORE: &str = "machineauth.redb";
 const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
 const DEFAULT_ORIGIN: &str = "http://localhost:3000";
+const LOOPBACK: &str = "127.0.0.0/8,::1";
 const DEFAULT_AUDIENCE: &str = "machineauth-api";
-
-/// Documented variables that a later version honours. Setting one refuses to start: none is decoration.
-const NOT_YET: [&str; 3] = [
-    "WEBHOOK_WORKER_COUNT",
-    "WEBHOOK_MAX_RETRIES",
-    "WEBHOOK_TIMEOUT_SECS",
-];
 
 /// Takes variables one by one and remembers what was wrong.
 pub(super) struct Reader {
@@ -80,11 +79,6 @@ impl Reader {
     }
 
     fn config(&mut self) -> Option<Config> {
-        for name in NOT_YET {
-            if self.variables.contains_key(name) {
-                self.problem(name, "this version does not support it yet; unset it");
-            }
-        }
         let environment = self.environment();
         let production = environment == Environment::Production;
         let admin = self.admin(production);
@@ -122,6 +116,7 @@ impl Reader {
             access: self.access(production),
             protection: self.protection(production),
             audit: self.audit(),
+            webhooks: self.webhooks(production),
             log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
             in_force: std::mem::take(&mut self.in_force),
             warnings: std::mem::take(&mut self.warnings),
@@ -362,10 +357,7 @@ impl Reader {
     fn protection(&mut self, production: bool) -> ProtectionSettings {
         let origins = if production { "" } else { DEFAULT_ORIGIN };
         ProtectionSettings {
-            trusted_proxies: self.list("TRUSTED_PROXIES", "", "an address or a network", |text| {
-                let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-                text.parse().ok().or_else(address)
-            }),
+            trusted_proxies: self.list("TRUSTED_PROXIES", "", "an address or a network", network),
             rate_per_address: self
                 .count("RATE_LIMIT_PER_ADDRESS", if production { 1000 } else { 0 }),
             rate_per_client: self.count("RATE_LIMIT_PER_CLIENT", if production { 100 } else { 0 }),
@@ -387,16 +379,47 @@ impl Reader {
     }
 
     fn max_connections(&mut self) -> usize {
-        self.parsed(
-            "MAX_CONNECTIONS",
-            "a number from 1 to 1000000",
-            DEFAULT_CONNECTIONS,
-            |text| {
-                text.parse()
-                    .ok()
-                    .filter(|count| (1..=1_000_000).contains(count))
+        self.within("MAX_CONNECTIONS", 1..=1_000_000, DEFAULT_CONNECTIONS)
+    }
+
+    fn webhooks(&mut self, production: bool) -> WebhookSettings {
+        let token_events = [
+            ("each", webhooks::TokenEvents::Each),
+            ("aggregate", webhooks::TokenEvents::Aggregate),
+            ("off", webhooks::TokenEvents::Off),
+        ];
+        // Whoever tries webhooks out has the receiver beside the server.
+        let networks = if production { "" } else { LOOPBACK };
+        let seconds = self.within("WEBHOOK_TIMEOUT_SECS", 1..=60, 10);
+        let days = self.within("WEBHOOK_KEEP_DAYS", 1..=365, 7);
+        WebhookSettings {
+            policy: WebhookPolicy {
+                max_retries: self.within("WEBHOOK_MAX_RETRIES", 0..=MAX_RETRIES, 10),
+                token_events: self
+                    .choice("WEBHOOK_TOKEN_EVENTS", &token_events)
+                    .unwrap_or(webhooks::TokenEvents::Each),
+                https_only: production,
+                keep: Duration::from_secs(days * 86_400),
             },
-        )
+            workers: self.within("WEBHOOK_WORKER_COUNT", 1..=64, 3),
+            timeout: Duration::from_secs(seconds),
+            allowed_networks: self.list(
+                "WEBHOOK_ALLOWED_NETWORKS",
+                networks,
+                "an address or a network",
+                network,
+            ),
+        }
+    }
+
+    fn within<T>(&mut self, name: &str, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: Display + FromStr + PartialOrd,
+    {
+        let allowed = format!("a number from {} to {}", range.start(), range.end());
+        self.parsed(name, &allowed, default, |text| {
+            text.parse().ok().filter(|number| range.contains(number))
+        })
     }
 
     fn audit(&mut self) -> AuditSettings {
@@ -425,9 +448,7 @@ impl Reader {
     }
 
     fn count(&mut self, name: &str, default: u32) -> u32 {
-        self.parsed(name, "a number from 0 to 1000000", default, |text| {
-            text.parse().ok().filter(|count| *count <= 1_000_000)
-        })
+        self.within(name, 0..=1_000_000, default)
     }
 
     /// Values separated by commas.
@@ -515,6 +536,11 @@ impl Reader {
         }
         found.map(|(_, choice)| *choice)
     }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address)
 }
 
 /// An issuer identifier is an https URL without query and fragment (RFC 8414 §2); http is for development.

@@ -93,7 +93,9 @@ fn every_unusable_value_is_named_with_what_is_allowed() {
         ("DATABASE_URL", "embedded:", "embedded:PATH"),
         ("DATABASE_URL", "mysql://localhost", "embedded:PATH"),
         ("MAX_CONNECTIONS", "0", "1 to 1000000"),
-        ("WEBHOOK_WORKER_COUNT", "3", "does not support it yet"),
+        ("WEBHOOK_WORKER_COUNT", "0", "1 to 64"),
+        ("WEBHOOK_ALLOWED_NETWORKS", "localhost", "a network"),
+        ("WEBHOOK_TOKEN_EVENTS", "some", "each, aggregate, off"),
     ] {
         let error = read(&[(name, value)]).unwrap_err().to_string();
         assert!(

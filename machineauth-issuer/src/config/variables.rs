@@ -40,7 +40,7 @@ const fn secret(name: &'static str, default: &'static str, what: &'static str) -
 }
 
 /// All variables, in the order in which people read about them.
-pub const VARIABLES: [Variable; 35] = [
+pub const VARIABLES: &[Variable] = &[
     plain("ENV", "development", "development or production"),
     plain(
         "HOST",
@@ -204,15 +204,40 @@ pub const VARIABLES: [Variable; 35] = [
         "what is logged: a level, or directives as info,machineauth_issuer=debug",
     ),
     plain(
-        "WEBHOOK_WORKER_COUNT, WEBHOOK_MAX_RETRIES, WEBHOOK_TIMEOUT_SECS",
-        "none",
-        "refused until a later version has webhooks",
+        "WEBHOOK_WORKER_COUNT",
+        "3",
+        "how many deliveries each process sends at the same time, 1 to 64",
+    ),
+    plain(
+        "WEBHOOK_MAX_RETRIES",
+        "10",
+        "how often a delivery is tried again, unless its webhook says otherwise; 0 to 20",
+    ),
+    plain(
+        "WEBHOOK_TIMEOUT_SECS",
+        "10",
+        "how long an attempt to deliver may take in all, 1 to 60 seconds",
+    ),
+    plain(
+        "WEBHOOK_KEEP_DAYS",
+        "7",
+        "how long deliveries that are over are remembered, 1 to 365 days",
+    ),
+    plain(
+        "WEBHOOK_TOKEN_EVENTS",
+        "each",
+        "each, aggregate or off: how webhooks are told of issued and introspected tokens, unless they say otherwise",
+    ),
+    plain(
+        "WEBHOOK_ALLOWED_NETWORKS",
+        "127.0.0.0/8,::1; none in production",
+        "addresses or networks that deliveries may go to although they are not public, separated by commas",
     ),
 ];
 
 /// What the commands that talk to a running server read, beside `ADMIN_EMAIL` and `ADMIN_PASSWORD`. Only with [`PREFIX`]:
 /// without it the names are so common that others mean something else by them.
-pub const COMMAND_VARIABLES: [Variable; 5] = [
+pub const COMMAND_VARIABLES: &[Variable] = &[
     plain(
         "MACHINEAUTH_URL",
         "http://127.0.0.1:8080",
@@ -287,7 +312,7 @@ pub(super) fn in_force(set: &BTreeMap<String, OsString>) -> Vec<InForce> {
             source,
         }
     };
-    VARIABLES.into_iter().map(of).collect()
+    VARIABLES.iter().copied().map(of).collect()
 }
 
 /// The URL of a store may hold a password.
@@ -311,9 +336,9 @@ pub(super) fn named(
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for (name, value) in prefixed {
         let short = &name[PREFIX.len()..];
-        if is_among(&COMMAND_VARIABLES, &name) {
+        if is_among(COMMAND_VARIABLES, &name) {
             named.insert(name, value);
-        } else if !is_among(&VARIABLES, short) {
+        } else if !is_among(VARIABLES, short) {
             warnings.push(match nearest(short) {
                 Some(nearest) => {
                     format!("{name} is no variable of this program; {PREFIX}{nearest} is")
@@ -348,8 +373,8 @@ fn names(variables: &'static [Variable]) -> impl Iterator<Item = (&'static str, 
 
 fn nearest(name: &str) -> Option<&'static str> {
     let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
-    let of_commands = names(&COMMAND_VARIABLES).filter_map(|(known, _)| known.strip_prefix(PREFIX));
-    let all = names(&VARIABLES).map(|(known, _)| known).chain(of_commands);
+    let of_commands = names(COMMAND_VARIABLES).filter_map(|(known, _)| known.strip_prefix(PREFIX));
+    let all = names(VARIABLES).map(|(known, _)| known).chain(of_commands);
     let nearest = all.min_by_key(distance)?;
     (distance(&nearest) <= name.len() / 2).then_some(nearest)
 }
@@ -361,7 +386,7 @@ pub fn help() -> String {
     let commands =
         "For the commands that talk to a running server, beside ADMIN_EMAIL and ADMIN_PASSWORD:";
     let mut text = String::new();
-    for (title, variables) in [(server, &VARIABLES[..]), (commands, &COMMAND_VARIABLES)] {
+    for (title, variables) in [(server, VARIABLES), (commands, COMMAND_VARIABLES)] {
         writeln!(text, "{title}").expect("writing to a text cannot fail");
         for variable in variables {
             let Variable {
@@ -374,7 +399,7 @@ pub fn help() -> String {
                 .expect("writing to a text cannot fail");
         }
     }
-    let files = VARIABLES.iter().chain(&COMMAND_VARIABLES);
+    let files = VARIABLES.iter().chain(COMMAND_VARIABLES);
     let files = files.filter(|variable| variable.is_secret);
     let files: Vec<_> = files
         .map(|variable| format!("{}_FILE", variable.name))
@@ -390,14 +415,14 @@ pub fn reference() -> String {
         Every variable also works with `MACHINEAUTH_` in front. A secret can come from a file instead, which the variable \
         with `_FILE` behind it names. What cannot work refuses to start, with the variable's name and what is allowed.\n\n"
         .to_owned();
-    table(&mut text, &VARIABLES);
+    table(&mut text, VARIABLES);
     text.push_str(
         "\n## Commands that talk to a running server\n\n\
         `machineauth-issuer agent …`, `org …`, `token …` and their like read these, and `ADMIN_EMAIL` and `ADMIN_PASSWORD`. \
         An API key or a token goes before the password; without any of them, a server on a loopback address is tried with \
         the defaults of development.\n\n",
     );
-    table(&mut text, &COMMAND_VARIABLES);
+    table(&mut text, COMMAND_VARIABLES);
     text
 }
 

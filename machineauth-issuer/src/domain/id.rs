@@ -128,6 +128,15 @@ identifier! {
     EventId
 }
 
+identifier! {
+    /// Names a webhook.
+    WebhookId
+}
+identifier! {
+    /// Names one delivery to a webhook, over all of its attempts.
+    DeliveryId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

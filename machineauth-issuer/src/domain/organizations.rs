@@ -17,6 +17,7 @@ use super::revocation;
 use super::stats::{self, Stat};
 use super::teams::Teams;
 use super::unique::UniqueName;
+use super::webhooks::{WebhookError, Webhooks};
 use crate::store::{
     Batch, DynStore, Key, Outcome, Partition, Store, StoreError, Table, Version, Versioned,
 };
@@ -81,6 +82,8 @@ pub struct Organizations {
     pub teams: Arc<Teams>,
     /// Their API keys.
     pub api_keys: Arc<ApiKeys>,
+    /// Their webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// The keys of those that issue under their own names.
     pub keys: Arc<KeyRings>,
     /// Where the server itself issues: no organization can issue there.
@@ -291,6 +294,11 @@ impl Organizations {
         self.keys.delete_all_of(id, by).await?;
         self.api_keys.delete_all_of(id, by).await?;
         self.teams.delete_all_of(id, by).await?;
+        let webhooks = self.webhooks.delete_all_of(id, by).await;
+        webhooks.map_err(|error| match error {
+            WebhookError::Store(error) => OrganizationError::Store(error),
+            _ => OrganizationError::Contended,
+        })?;
         let deleted = self
             .agents
             .delete_some_of(id, AGENTS_PER_STEP, by)

@@ -1,3 +1,4 @@
-//! What follows from the logs that every commit appends to.
+//! What follows from what happened: told to resource servers, and to webhooks.
 
 pub mod feed;
+pub mod webhooks;

@@ -5,8 +5,11 @@ use utoipa::openapi::{Array, KnownFormat, Object, RefOr, Schema, SchemaFormat, T
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::agent::{ForeignId, MAX_FOREIGN_ID, TokenFormat};
-use crate::domain::id::{AgentId, ApiKeyId, ClientId, OrganizationId, SecretId, TeamId};
+use crate::domain::id::{
+    AgentId, ApiKeyId, ClientId, DeliveryId, OrganizationId, SecretId, TeamId, WebhookId,
+};
 use crate::domain::organization::{MAX_SLUG, Plan, Slug};
+use crate::domain::webhooks::{Format, TokenEvents};
 
 /// Scopes, as JSON has them.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ macro_rules! described {
 
 described! {
     AgentId: "Names an agent.", uuid;
+    DeliveryId: "Names a delivery, over all of its attempts.", uuid;
+    WebhookId: "Names a webhook.", uuid;
+    Format: "In which form an event is delivered.", |text| words(text, &["flat", "cloudevents"]);
+    TokenEvents: "How a webhook is told of tokens.", |text| words(text, &["each", "aggregate", "off"]);
     ApiKeyId: "Names an API key.", uuid;
     ClientId: "Names an agent in OAuth (RFC 6749 §2.2).", uuid;
     OrganizationId: "Names an organization.", uuid;

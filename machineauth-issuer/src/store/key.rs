@@ -37,6 +37,11 @@ impl Partition {
         (0..PARTITIONS).map(Partition)
     }
 
+    /// All partitions: those of data, and that of the system.
+    pub fn all() -> impl Iterator<Item = Partition> + Clone {
+        Self::data().chain(std::iter::once(Self::SYSTEM))
+    }
+
     /// The first part of a key in this partition: what kind of row it is.
     ///
     /// # Panics

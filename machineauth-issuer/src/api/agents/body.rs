@@ -1,15 +1,15 @@
 //! What requests say about agents.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::api::date::Date;
+use crate::api::body::{named, nullable};
+use crate::date::Date;
 use crate::domain::agent::{AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent};
 use crate::domain::agents::AgentError;
 use crate::error::ApiError;
@@ -87,13 +87,6 @@ impl Status {
     }
 }
 
-/// Tells null from nothing at all.
-fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl AgentBody {
     /// The agent to create.
     ///
@@ -169,14 +162,6 @@ pub fn scopes(texts: &[String]) -> Result<ScopeSet, ApiError> {
     scopes.map_err(|_| {
         invalid("scopes: each of printable ASCII without spaces, quotes and backslashes")
     })
-}
-
-/// The object that a field of a body names; none when the field is absent or empty.
-fn named<T: FromStr>(text: Option<String>, missing: AgentError) -> Result<Option<T>, ApiError> {
-    match text.filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().map(Some).map_err(|_| missing.into()),
-        None => Ok(None),
-    }
 }
 
 fn invalid(what: &'static str) -> ApiError {

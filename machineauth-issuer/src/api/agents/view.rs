@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::Status;
-use crate::api::date::Date;
 use crate::api::page::Pagination;
+use crate::date::Date;
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, ClientId, SecretId, TeamId};
 use crate::domain::secret::StoredSecret;

@@ -98,6 +98,14 @@ actions! {
 }
 
 impl Action {
+    /// Whether it says that a token was issued or introspected, which happens so often that it is usually summed up.
+    pub const fn is_about_a_token(self) -> bool {
+        matches!(
+            self,
+            Self::TokenIssued | Self::TokenValidationSuccess | Self::TokenValidationFailed
+        )
+    }
+
     /// The action of that name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL

@@ -28,6 +28,7 @@ use super::api_keys::ApiKey;
 use super::id::{AgentId, EventId, OrganizationId, TeamId};
 use super::organization::Organization;
 use super::teams::Team;
+use super::webhooks::Webhook;
 use crate::store::{self, Batch, Log, Partition, Store, StoreError};
 
 /// What is recorded, and for how long.
@@ -41,6 +42,8 @@ pub struct AuditSettings {
     pub keep_entries: u64,
 }
 
+/// What the details of an event say that stands for several.
+const COUNT: &str = "count";
 /// The form in which this version writes events.
 const SCHEMA: u8 = 1;
 
@@ -211,6 +214,16 @@ impl Fact {
         }
     }
 
+    /// What happened to a webhook.
+    pub fn webhook(action: Action, webhook: &Webhook) -> Self {
+        Self {
+            organization: webhook.organization_id,
+            team: webhook.team_id,
+            target: Some(Target::new("webhook", &webhook.id, Some(&webhook.name))),
+            ..Self::new(action)
+        }
+    }
+
     /// Says one thing more about it. Never a secret.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
@@ -278,6 +291,11 @@ impl Event {
         serde_json::from_slice(entry).map_err(|_| StoreError::Corrupt {
             what: "an entry of an audit log that is no event",
         })
+    }
+
+    /// Whether it stands for several, of which it says how many.
+    pub fn is_sum(&self) -> bool {
+        self.details.contains_key(COUNT)
     }
 
     /// The bytes of an entry of an audit log.

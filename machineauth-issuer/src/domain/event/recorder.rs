@@ -40,13 +40,15 @@ pub enum TokenEvents {
     Aggregate,
 }
 
-/// Whose tokens somebody wants an event each for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Demand {
-    /// Only of these organizations.
-    Of(HashSet<OrganizationId>),
-    /// Everybody's.
-    Everybody,
+/// What somebody wants to hear of tokens, beside what the configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// An event each, for everybody's tokens.
+    pub each: bool,
+    /// An event each, for the tokens of these organizations.
+    pub each_of: HashSet<OrganizationId>,
+    /// Sums, also of what is recorded one by one.
+    pub sums: bool,
 }
 
 /// Records the use of tokens, and what strangers cause.
@@ -79,26 +81,30 @@ impl Recorder {
             store,
             clock,
             token_events,
-            demand: ArcSwap::from_pointee(Demand::Of(HashSet::new())),
+            demand: ArcSwap::from_pointee(Demand::default()),
             tokens: Tally::new(MAX_AGENTS),
             strangers: Tally::new(MAX_STRANGERS),
         }
     }
 
-    /// Says for whose tokens there is to be an event each, whatever the configuration says. Replaces what was said before.
-    pub fn demand_each_token(&self, demand: Demand) {
+    /// Says what is wanted, whatever the configuration says. Replaces what was said before.
+    pub fn demand(&self, demand: Demand) {
         self.demand.store(Arc::new(demand));
     }
 
     /// Whether what happens to the agent's tokens is recorded one by one.
     pub fn wants_each_token(&self, agent: &Agent) -> bool {
+        let demand = self.demand.load();
         self.token_events == TokenEvents::Each
-            || match &**self.demand.load() {
-                Demand::Everybody => true,
-                Demand::Of(organizations) => agent
-                    .organization_id
-                    .is_some_and(|organization| organizations.contains(&organization)),
-            }
+            || demand.each
+            || agent
+                .organization_id
+                .is_some_and(|organization| demand.each_of.contains(&organization))
+    }
+
+    /// Whether what happens to the agent's tokens is summed up.
+    pub fn wants_sums(&self, agent: &Agent) -> bool {
+        !self.wants_each_token(agent) || self.demand.load().sums
     }
 
     /// Counts what happened to one of the agent's tokens.

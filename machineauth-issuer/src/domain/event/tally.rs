@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 
-use super::{Action, Actor, By, Fact};
+use super::{Action, Actor, By, COUNT, Fact};
 use crate::domain::agent::Agent;
 use crate::domain::id::{AgentId, OrganizationId, TeamId};
 use crate::store::Partition;
@@ -114,7 +114,7 @@ impl Subject {
     /// What is recorded, and of whom.
     pub(super) fn fact(&self, sum: Sum) -> (Fact, By) {
         let mut fact = Fact::new(self.action)
-            .with("count", sum.count)
+            .with(COUNT, sum.count)
             .with("first_at", sum.first.as_millis())
             .with("last_at", sum.last.as_millis());
         fact.organization = self.organization;

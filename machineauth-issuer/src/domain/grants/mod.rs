@@ -136,7 +136,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, or in the sum of the minute.
+    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, in the sum of the minute, or in both.
     async fn commit(
         &self,
         batch: Batch,
@@ -145,17 +145,19 @@ impl Grants {
         about: &Issuance,
         by: &By,
     ) -> Result<Outcome, StoreError> {
-        if self.recorder.wants_each_token(agent) {
-            let fact = Fact::token(Action::TokenIssued, agent, "token", &about.token_id)
-                .with("grant", grant)
-                .with("scope", about.scope.to_string());
-            let by = by.known_as(Actor::Agent { id: agent.id });
-            let batch = event::record(batch, fact, &by, about.at);
-            return self.store.commit(&batch).await;
-        }
+        let issued = Action::TokenIssued;
+        let batch = match self.recorder.wants_each_token(agent) {
+            false => batch,
+            true => {
+                let fact = Fact::token(issued, agent, "token", &about.token_id)
+                    .with("grant", grant)
+                    .with("scope", about.scope.to_string());
+                let by = by.known_as(Actor::Agent { id: agent.id });
+                event::record(batch, fact, &by, about.at)
+            }
+        };
         let outcome = self.store.commit(&batch).await?;
-        if outcome == Outcome::Committed {
-            let issued = Action::TokenIssued;
+        if outcome == Outcome::Committed && self.recorder.wants_sums(agent) {
             self.recorder.count_token(issued, agent, about.at);
         }
         Ok(outcome)

@@ -311,8 +311,10 @@ impl Tokens {
             TokenState::Active => Action::TokenValidationSuccess,
             TokenState::Revoked | TokenState::Expired => Action::TokenValidationFailed,
         };
-        if !self.recorder.wants_each_token(agent) {
+        if self.recorder.wants_sums(agent) {
             self.recorder.count_token(action, agent, now);
+        }
+        if !self.recorder.wants_each_token(agent) {
             return Ok(());
         }
         let fact = match token {

@@ -1,0 +1,314 @@
+//! From deliveries to receivers.
+//!
+//! A courier has a fixed number of hands. It goes round the webhooks that have something due and gives each a hand in
+//! turn, so that all get their share; a webhook whose receiver is slow or failing holds one hand at most, and all such
+//! webhooks together leave one for the others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use machineauth_core::crypto::random;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::payload;
+use super::sender::Sender;
+use crate::domain::event::{Action, Demand, Recorder};
+use crate::domain::id::WebhookId;
+use crate::domain::webhooks::{
+    Claim, Delivery, Settled, Status, StoredWebhook, TokenEvents, Webhook, WebhookError, Webhooks,
+};
+use crate::metrics::DeliveryCounts;
+use crate::store::StoreError;
+use crate::telemetry::Chain;
+
+/// How often a webhook is looked at when nobody says that there is something new: another issuer may have put it there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How much longer than an attempt a claim lasts.
+const LEASE_MARGIN: Duration = Duration::from_secs(20);
+/// A receiver that takes longer is slow.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long attempts in flight may take once the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Delivers.
+#[derive(Debug)]
+pub struct Courier {
+    /// What is to be delivered.
+    pub webhooks: Arc<Webhooks>,
+    /// Records what webhooks want to hear of tokens.
+    pub recorder: Arc<Recorder>,
+    /// Sends.
+    pub sender: Sender,
+    /// How many deliveries are sent at the same time (`WEBHOOK_WORKER_COUNT`).
+    pub hands: usize,
+    /// Says that there is something new.
+    pub wake: Arc<Notify>,
+    /// What became of attempts.
+    pub counts: DeliveryCounts,
+}
+
+/// What a courier knows from one moment to the next.
+#[derive(Default)]
+struct Round {
+    webhooks: Vec<StoredWebhook>,
+    read_at: Option<Instant>,
+    /// Where the next turn begins.
+    turn: usize,
+    busy: HashMap<WebhookId, usize>,
+    troubled: HashSet<WebhookId>,
+    look_again: HashMap<WebhookId, Instant>,
+}
+
+/// What one attempt showed.
+struct Returned {
+    webhook: WebhookId,
+    is_troubled: bool,
+}
+
+impl Courier {
+    /// Delivers until `stop` says so; attempts in flight then finish, as far as there is time.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut round = Round::default();
+        let mut hands = JoinSet::new();
+        loop {
+            if let Err(error) = self.fill(&mut round, &mut hands).await {
+                tracing::warn!(error = %Chain(&error), "deliveries to webhooks cannot be read; it is tried again");
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stopped| *stopped) => break,
+                Some(returned) = hands.join_next() => {
+                    if let Ok(returned) = returned {
+                        round.returned(&returned);
+                    }
+                }
+                () = self.wake.notified() => round.look_everywhere(),
+                () = tokio::time::sleep_until(round.next_look()) => {}
+            }
+        }
+        // What is cut off comes up again when its lease is over.
+        let finished = async { while hands.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            tracing::info!("some deliveries to webhooks were cut off; they are tried again");
+        }
+    }
+
+    /// The active webhooks. What they want to hear of tokens is recorded from now on.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn read_webhooks(&self) -> Result<Vec<StoredWebhook>, StoreError> {
+        let mut active = self.webhooks.all().await?;
+        active.retain(|stored| stored.value.is_active);
+        let mut demand = Demand::default();
+        for webhook in active.iter().map(|stored| &stored.value) {
+            match (
+                webhook.wants_of_tokens(self.webhooks.policy.token_events),
+                webhook.organization_id,
+            ) {
+                (TokenEvents::Each, None) => demand.each = true,
+                (TokenEvents::Each, Some(organization)) => {
+                    demand.each_of.insert(organization);
+                }
+                (TokenEvents::Aggregate, _) => demand.sums = true,
+                (TokenEvents::Off, _) => {}
+            }
+        }
+        self.recorder.demand(demand);
+        Ok(active)
+    }
+
+    /// Gives free hands something to do, as long as there is something.
+    async fn fill(
+        self: &Arc<Self>,
+        round: &mut Round,
+        hands: &mut JoinSet<Returned>,
+    ) -> Result<(), StoreError> {
+        if round.read_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            round.webhooks = self.read_webhooks().await?;
+            round.read_at = Some(Instant::now());
+        }
+        while hands.len() < self.hands {
+            let Some(webhook) = round.next(self.hands) else {
+                break;
+            };
+            match self.claim(webhook).await? {
+                Found::Claim(claim) => {
+                    round.begun(webhook);
+                    let courier = Arc::clone(self);
+                    hands.spawn(async move { courier.deliver(webhook, *claim).await });
+                }
+                Found::Nothing { look_again } => {
+                    round
+                        .look_again
+                        .insert(webhook, Instant::now() + look_again);
+                }
+                Found::Taken => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims something that is due.
+    async fn claim(&self, webhook: WebhookId) -> Result<Found, StoreError> {
+        let now = self.webhooks.clock.now();
+        let waiting = self.webhooks.due(webhook, self.hands).await?;
+        let due: Vec<_> = waiting.iter().filter(|(at, _)| *at <= now).collect();
+        let Some(at) = pick(due.len()) else {
+            let wait = waiting.first().map(|(at, _)| *at);
+            let wait = wait.map(|at| Duration::from_millis(at.as_millis() - now.as_millis()));
+            return Ok(Found::Nothing {
+                look_again: wait.unwrap_or(LOOK_EVERY).min(LOOK_EVERY),
+            });
+        };
+        let lease = self.sender.timeout() + LEASE_MARGIN;
+        let claim = self.webhooks.claim(webhook, *due[at], lease).await?;
+        Ok(claim.map_or(Found::Taken, |claim| Found::Claim(Box::new(claim))))
+    }
+
+    /// Sends a test at once, whether or not the webhook is active, with `body` or a body of ours.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn test(
+        &self,
+        webhook: &Webhook,
+        event: Action,
+        body: Option<String>,
+    ) -> Result<Delivery, StoreError> {
+        let now = self.webhooks.clock.now();
+        let body = body.unwrap_or_else(|| payload::test_body(webhook, event, now));
+        let mut delivery = payload::test(webhook, event, body, now);
+        let secrets = self.webhooks.signing_secrets(webhook, now)?;
+        let url = webhook.url.as_str();
+        let attempt = self.sender.send(url, &delivery, &secrets, now).await;
+        delivery.settle_for_good(&attempt, self.webhooks.clock.now());
+        self.webhooks.keep(&delivery).await?;
+        Ok(delivery)
+    }
+
+    async fn deliver(&self, id: WebhookId, claim: Claim) -> Returned {
+        let begun = Instant::now();
+        let settled = self.attempt(id, claim).await;
+        let has_failed = match settled {
+            Ok(Some(settled)) => {
+                self.counts.count(settled.status);
+                if settled.disabled {
+                    tracing::warn!(webhook.id = %id, "a webhook was disabled: its receiver is gone or takes nothing");
+                }
+                settled.status != Status::Delivered
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(webhook.id = %id, error = %Chain(&error), "a delivery could not be settled; it is tried again");
+                true
+            }
+        };
+        Returned {
+            webhook: id,
+            is_troubled: has_failed || begun.elapsed() > SLOW,
+        }
+    }
+
+    /// Sends a delivery and notes what became of it. `None` when there was nothing to do.
+    async fn attempt(&self, id: WebhookId, claim: Claim) -> Result<Option<Settled>, WebhookError> {
+        // As the record stands now: a webhook that was deleted or disabled stops at once.
+        let webhook = match self.webhooks.find(id).await {
+            Ok(stored) if stored.value.is_active => stored.value,
+            Ok(_) | Err(WebhookError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let secrets = self
+            .webhooks
+            .signing_secrets(&webhook, self.webhooks.clock.now())?;
+        let attempt = self
+            .sender
+            .send(
+                webhook.url.as_str(),
+                &claim.delivery,
+                &secrets,
+                self.webhooks.clock.now(),
+            )
+            .await;
+        let settled = self.webhooks.settle(&webhook, claim, &attempt, jitter());
+        Ok(settled.await?)
+    }
+}
+
+/// What there is to do for a webhook.
+enum Found {
+    Claim(Box<Claim>),
+    /// Somebody else was faster.
+    Taken,
+    Nothing {
+        look_again: Duration,
+    },
+}
+
+impl Round {
+    /// The next webhook in turn that may have a hand and may have something due.
+    fn next(&mut self, hands: usize) -> Option<WebhookId> {
+        let now = Instant::now();
+        let troubled_hands: usize = self
+            .troubled
+            .iter()
+            .filter_map(|id| self.busy.get(id))
+            .sum();
+        let count = self.webhooks.len();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let id = self.webhooks[at].value.id;
+            let rests = self.look_again.get(&id).is_some_and(|then| now < *then);
+            let may_have_a_hand = !self.troubled.contains(&id)
+                || !self.busy.contains_key(&id) && troubled_hands < hands.saturating_sub(1).max(1);
+            if !rests && may_have_a_hand {
+                self.turn = at + 1;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn begun(&mut self, webhook: WebhookId) {
+        *self.busy.entry(webhook).or_default() += 1;
+    }
+
+    fn returned(&mut self, returned: &Returned) {
+        if let Some(hands) = self.busy.get_mut(&returned.webhook) {
+            *hands -= 1;
+            if *hands == 0 {
+                self.busy.remove(&returned.webhook);
+            }
+        }
+        match returned.is_troubled {
+            true => self.troubled.insert(returned.webhook),
+            false => self.troubled.remove(&returned.webhook),
+        };
+    }
+
+    fn look_everywhere(&mut self) {
+        self.look_again.clear();
+        self.read_at = None;
+    }
+
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        let latest = now + LOOK_EVERY;
+        // What is past waits for a hand, and a hand that comes back wakes whoever sleeps.
+        let looks = self.look_again.values().copied().filter(|then| *then > now);
+        looks.min().map_or(latest, |first| first.min(latest))
+    }
+}
+
+/// One of the first, so that issuers on one store rarely reach for the same.
+fn pick(candidates: usize) -> Option<usize> {
+    let [random] = random::<1>();
+    usize::from(random).checked_rem(candidates)
+}
+
+fn jitter() -> f64 {
+    let [random] = random::<1>();
+    f64::from(random) / 255.0
+}
