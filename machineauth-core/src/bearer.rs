@@ -20,6 +20,38 @@ const ACCESS_TOKEN: &[u8] = b"access_token";
 /// * [`ErrorKind::UnsupportedTokenTransport`]: a token in the query string or a cookie only
 /// * [`ErrorKind::MalformedRequest`]: `Bearer` with anything but one token of RFC 6750 §2.1's alphabet
 pub fn bearer_token<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Error> {
+    match credentials(headers, uri)? {
+        Credentials {
+            scheme: Scheme::Bearer,
+            token,
+        } => Ok(token),
+        _ => Err(ErrorKind::MissingToken.into()),
+    }
+}
+
+/// The scheme in which a token is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750 §2.1)
+    Bearer,
+    /// `DPoP` (RFC 9449 §7.1)
+    Dpop,
+}
+
+/// A token, and the scheme in which it was sent.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The token.
+    pub token: &'a str,
+}
+
+/// The one access token of a request, as [`bearer_token`] reads it, in the scheme `Bearer` or `DPoP`.
+///
+/// # Errors
+/// As [`bearer_token`].
+pub fn credentials<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Error> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let authorization = credentials.next();
     if credentials.next().is_some() {
@@ -35,22 +67,25 @@ pub fn bearer_token<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Er
 }
 
 /// RFC 9110 §11.4: the scheme's name ignores case.
-fn token_of(authorization: &HeaderValue) -> Result<&str, Error> {
+fn token_of(authorization: &HeaderValue) -> Result<Credentials<'_>, Error> {
     let value = authorization.as_bytes();
     let scheme_length = value
         .iter()
         .position(|&byte| byte == b' ')
         .unwrap_or(value.len());
     let (scheme, token) = value.split_at(scheme_length);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(ErrorKind::MissingToken.into());
-    }
+    let scheme = match scheme {
+        bearer if bearer.eq_ignore_ascii_case(b"bearer") => Scheme::Bearer,
+        dpop if dpop.eq_ignore_ascii_case(b"dpop") => Scheme::Dpop,
+        _ => return Err(ErrorKind::MissingToken.into()),
+    };
     let spaces = token.iter().take_while(|&&byte| byte == b' ').count();
     let token = &token[spaces..];
     if !is_b64token(token) {
         return Err(ErrorKind::MalformedRequest.into());
     }
-    std::str::from_utf8(token).map_err(|_| ErrorKind::MalformedRequest.into())
+    let token = std::str::from_utf8(token).map_err(|_| ErrorKind::MalformedRequest)?;
+    Ok(Credentials { scheme, token })
 }
 
 /// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.

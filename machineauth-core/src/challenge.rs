@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::dpop::{DPOP_NONCE, Dpop};
 use crate::error::{Error, ErrorKind};
 use crate::scope::ScopeSet;
 
@@ -39,6 +40,14 @@ pub struct Challenge {
     realm: Option<String>,
     scopes: Option<String>,
     resource_metadata: Option<String>,
+    dpop: Option<DpopChallenge>,
+}
+
+/// What a client must know to prove possession.
+#[derive(Clone, Debug)]
+struct DpopChallenge {
+    algorithms: String,
+    nonce: Option<HeaderValue>,
 }
 
 impl Challenge {
@@ -51,6 +60,7 @@ impl Challenge {
             realm: None,
             scopes: None,
             resource_metadata: None,
+            dpop: None,
         }
     }
 
@@ -82,6 +92,16 @@ impl Challenge {
         self
     }
 
+    /// Says that tokens may be bound to keys, and what proofs must be like (RFC 9449 §7.1, §8).
+    #[must_use]
+    pub fn dpop(mut self, dpop: &Dpop) -> Self {
+        self.dpop = Some(DpopChallenge {
+            algorithms: dpop.algorithms(),
+            nonce: dpop.nonce(),
+        });
+        self
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.verdict.status()
@@ -92,12 +112,27 @@ impl Challenge {
         self.verdict.error_code()
     }
 
-    /// The value of the `WWW-Authenticate` header; `None` when better credentials would not help.
+    /// The value of the `WWW-Authenticate` header; `None` when better credentials would not help, or when it is the proof
+    /// of possession that was no good.
     pub fn www_authenticate(&self) -> Option<HeaderValue> {
+        let is_about_proof = matches!(self.verdict, Verdict::InvalidProof | Verdict::NonceNeeded);
+        (!is_about_proof)
+            .then(|| self.challenge("Bearer"))
+            .flatten()
+    }
+
+    /// The value of a second `WWW-Authenticate` header, for the scheme `DPoP` (RFC 9449 §7.1); `None` where that is not
+    /// accepted.
+    pub fn dpop_authenticate(&self) -> Option<HeaderValue> {
+        self.dpop.as_ref()?;
+        self.challenge("DPoP")
+    }
+
+    fn challenge(&self, scheme: &'static str) -> Option<HeaderValue> {
         if !self.verdict.asks_for_credentials() {
             return None;
         }
-        let mut parameters = Parameters::default();
+        let mut parameters = Parameters::of(scheme);
         parameters.add("realm", self.realm.as_deref());
         // RFC 6750 §3.1: who sent no credentials is told how to authenticate, and nothing about errors.
         if self.verdict != Verdict::Unauthenticated {
@@ -106,7 +141,11 @@ impl Challenge {
         }
         parameters.add("scope", self.scopes.as_deref());
         parameters.add("resource_metadata", self.resource_metadata.as_deref());
-        let value = HeaderValue::try_from(parameters.0);
+        if scheme == "DPoP" {
+            let algorithms = self.dpop.as_ref().map(|dpop| dpop.algorithms.as_str());
+            parameters.add("algs", algorithms);
+        }
+        let value = HeaderValue::try_from(parameters.text);
         Some(value.expect("quoted strings keep to visible ASCII and space"))
     }
 
@@ -142,7 +181,13 @@ impl Challenge {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.www_authenticate() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(challenge) = self.dpop_authenticate() {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(nonce) = self.dpop.as_ref().and_then(|dpop| dpop.nonce.clone()) {
+            headers.insert(DPOP_NONCE, nonce);
         }
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
@@ -166,6 +211,10 @@ enum Verdict {
     InvalidRequest,
     /// The token is no good.
     InvalidToken,
+    /// The proof of possession is no good (RFC 9449 §7.1).
+    InvalidProof,
+    /// The proof of possession needs a nonce (RFC 9449 §9).
+    NonceNeeded,
     /// The token is good and not enough.
     InsufficientScope,
     /// Nothing that this token, or another one like it, can be used for.
@@ -197,11 +246,14 @@ impl Verdict {
             | ErrorKind::WrongAudience
             | ErrorKind::Revoked
             | ErrorKind::Inactive => Self::InvalidToken,
+            ErrorKind::InvalidProof => Self::InvalidProof,
+            ErrorKind::UseDpopNonce => Self::NonceNeeded,
             ErrorKind::InsufficientScope => Self::InsufficientScope,
             ErrorKind::BrokenBinding | ErrorKind::Forbidden => Self::Forbidden,
             ErrorKind::KeysUnavailable
             | ErrorKind::IntrospectionUnavailable
-            | ErrorKind::RevocationsStale => Self::Unavailable,
+            | ErrorKind::RevocationsStale
+            | ErrorKind::ReplayGuardFull => Self::Unavailable,
             ErrorKind::InvalidKey
             | ErrorKind::InvalidConfiguration
             | ErrorKind::CryptographyFailed
@@ -212,7 +264,9 @@ impl Verdict {
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::InvalidToken | Self::InvalidProof | Self::NonceNeeded => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -224,6 +278,8 @@ impl Verdict {
             Self::Unauthenticated => "unauthorized",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidProof => "invalid_dpop_proof",
+            Self::NonceNeeded => "use_dpop_nonce",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "access_denied",
             Self::Unavailable => "temporarily_unavailable",
@@ -236,32 +292,38 @@ impl Verdict {
             Self::Unauthenticated
             | Self::InvalidRequest
             | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::NonceNeeded
             | Self::InsufficientScope => true,
             Self::Forbidden | Self::Unavailable | Self::Misconfigured => false,
         }
     }
 }
 
-/// A `Bearer` challenge with its auth-params as quoted strings (RFC 9110 §11.2, §5.6.4).
-struct Parameters(String);
-
-impl Default for Parameters {
-    fn default() -> Self {
-        Self("Bearer".to_owned())
-    }
+/// A challenge with its auth-params as quoted strings (RFC 9110 §11.2, §5.6.4).
+struct Parameters {
+    scheme: &'static str,
+    text: String,
 }
 
 impl Parameters {
+    fn of(scheme: &'static str) -> Self {
+        Self {
+            scheme,
+            text: scheme.to_owned(),
+        }
+    }
+
     fn add(&mut self, name: &str, value: Option<&str>) {
         let Some(value) = value else { return };
-        let separator = if self.0.len() == "Bearer".len() {
+        let separator = if self.text.len() == self.scheme.len() {
             " "
         } else {
             ", "
         };
-        let _ = write!(self.0, "{separator}{name}=\"");
-        self.0.extend(value.chars().map(quotable));
-        self.0.push('"');
+        let _ = write!(self.text, "{separator}{name}=\"");
+        self.text.extend(value.chars().map(quotable));
+        self.text.push('"');
     }
 }
 
@@ -382,6 +444,36 @@ mod tests {
             ),
             "{header}"
         );
+    }
+
+    /// V22
+    #[test]
+    fn where_tokens_may_be_bound_the_challenge_says_how_in_its_own_scheme() {
+        let dpop = Dpop::builder("https://api.example").algorithms([crate::Algorithm::ES256]);
+        let dpop = dpop.require_nonces([7; 32]).build().unwrap();
+        let challenges = |kind| {
+            let response: Response<Bytes> = challenge(kind).dpop(&dpop).to_response();
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers()[DPOP_NONCE], dpop.nonce().unwrap());
+            let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
+            let values = values.map(|value| value.to_str().unwrap().to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            challenges(ErrorKind::MissingToken),
+            ["Bearer", "DPoP algs=\"ES256\""]
+        );
+        for (kind, error) in [
+            (ErrorKind::InvalidProof, "invalid_dpop_proof"),
+            (ErrorKind::UseDpopNonce, "use_dpop_nonce"),
+        ] {
+            let only = challenges(kind);
+            assert_eq!(only.len(), 1);
+            assert!(only[0].starts_with(&format!("DPoP error=\"{error}\"")));
+        }
+        let both = challenges(ErrorKind::Expired);
+        assert!(both[0].starts_with("Bearer error=\"invalid_token\""));
+        assert!(both[1].starts_with("DPoP error=\"invalid_token\""));
     }
 
     proptest! {

@@ -105,6 +105,12 @@ pub enum ErrorKind {
     Forbidden,
     /// The path of the request can be read in more than one way.
     AmbiguousPath,
+    /// The proof of possession is missing where it must be, or is not good for this request (RFC 9449 §4.3).
+    InvalidProof,
+    /// The proof of possession must carry the nonce that comes with this answer (RFC 9449 §8).
+    UseDpopNonce,
+    /// It cannot be told whether the proof of possession was used before: too many have been lately.
+    ReplayGuardFull,
     /// A key cannot be used: malformed, too small, of an unsupported type, or not meant for signatures.
     InvalidKey,
     /// A verifier or key cache was configured in a way that cannot work.
@@ -163,6 +169,11 @@ impl fmt::Display for ErrorKind {
             Self::BrokenBinding => "the access token is restricted to something else",
             Self::Forbidden => "no rule of this server allows this request",
             Self::AmbiguousPath => "the path of this request can be read in more than one way",
+            Self::InvalidProof => "the DPoP proof is not good for this request",
+            Self::UseDpopNonce => "the DPoP proof must carry the nonce from the DPoP-Nonce header",
+            Self::ReplayGuardFull => {
+                "too many proofs have been used lately to remember more; try again shortly"
+            }
             Self::InvalidKey => "the key cannot be used",
             Self::InvalidConfiguration => "the configuration cannot work",
             Self::CryptographyFailed => "a cryptographic operation failed",

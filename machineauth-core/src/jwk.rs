@@ -1,5 +1,7 @@
 //! One public key as JSON (RFC 7517 §4).
 
+mod spki;
+
 use std::fmt;
 
 use serde::ser::SerializeMap;
@@ -7,7 +9,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::base64url;
-use crate::crypto::{Algorithm, VerifyingKey};
+use crate::crypto::{Algorithm, VerifyingKey, sha256};
+use crate::dpop::Thumbprint;
 use crate::error::{Error, ErrorKind};
 use crate::jws::MAX_KID_LENGTH;
 
@@ -88,6 +91,16 @@ impl Jwk {
         })
     }
 
+    /// Reads a public key in PEM (`-----BEGIN PUBLIC KEY-----`, RFC 7468 §13). An RSA key is for `RS256`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] when it is none, or of a type that is not supported, or too weak.
+    pub fn from_public_pem(text: &str) -> Result<Self, Error> {
+        let key = spki::read_pem(text).ok_or(invalid("not a supported public key in PEM"))?;
+        key.verifying_key()?;
+        Ok(key)
+    }
+
     pub(crate) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8], kid: &str) -> Self {
         Self::named(
             kid,
@@ -134,6 +147,35 @@ impl Jwk {
         self.algorithm
     }
 
+    /// The key's SHA-256 thumbprint (RFC 7638 §3).
+    pub fn thumbprint(&self) -> Thumbprint {
+        let text = |bytes: &[u8]| base64url::encode(bytes);
+        // The required members in the order of their names, without a space between them.
+        let members = match &self.material {
+            Material::Rsa { n, e } => {
+                format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n))
+            }
+            Material::EllipticCurve { x, y } => format!(
+                r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+                self.curve(),
+                text(x),
+                text(y)
+            ),
+            Material::Ed25519 { x } => {
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(x))
+            }
+        };
+        Thumbprint(sha256(members.as_bytes()))
+    }
+
+    /// `crv` of an elliptic curve.
+    fn curve(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::ES384 => "P-384",
+            _ => "P-256",
+        }
+    }
+
     /// Parses the key for use.
     ///
     /// # Errors
@@ -160,14 +202,7 @@ impl Serialize for Jwk {
             }
             Material::EllipticCurve { x, y } => {
                 member("kty", "EC")?;
-                member(
-                    "crv",
-                    if self.algorithm == Algorithm::ES384 {
-                        "P-384"
-                    } else {
-                        "P-256"
-                    },
-                )?;
+                member("crv", self.curve())?;
                 member("x", &base64url::encode(x))?;
                 member("y", &base64url::encode(y))?;
             }
@@ -255,4 +290,33 @@ fn bytes(members: &Map<String, Value>, name: &str) -> Result<Vec<u8>, Error> {
 
 const fn invalid(detail: &'static str) -> Error {
     Error::because(ErrorKind::InvalidKey, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    /// RFC 7638 §3.1
+    #[test]
+    fn the_thumbprint_of_the_rfcs_key_is_the_published_one() {
+        let text = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#;
+        let key = Jwk::from_json(&json::parse_object(text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            key.thumbprint().to_string(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+    }
+
+    /// RFC 8037 §A.3
+    #[test]
+    fn the_thumbprint_of_an_ed25519_key_is_the_published_one() {
+        let text =
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let key = Jwk::from_json(&json::parse_object(text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            key.thumbprint().to_string(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
 }

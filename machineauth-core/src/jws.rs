@@ -85,7 +85,7 @@ impl<'a> Jws<'a> {
     }
 
     /// The header as it stands in the token.
-    fn header_text(&self) -> &'a str {
+    pub(crate) fn header_text(&self) -> &'a str {
         let end = self.signing_input.find('.');
         &self.signing_input[..end.unwrap_or_default()]
     }
@@ -155,6 +155,21 @@ pub fn sign_compact(
     token.push('.');
     base64url::encode_to(signature, &mut token);
     Ok(token)
+}
+
+/// Signs a payload under any header, and returns the token in compact serialization.
+///
+/// # Errors
+/// [`ErrorKind::CryptographyFailed`] when the library fails.
+pub(crate) fn sign_json(
+    key: &SigningKey,
+    header: &serde_json::Value,
+    payload: &serde_json::Value,
+) -> Result<String, Error> {
+    let [header, payload] = [header, payload].map(|part| base64url::encode(part.to_string()));
+    let input = format!("{header}.{payload}");
+    let signature = base64url::encode(key.sign(input.as_bytes())?);
+    Ok(format!("{input}.{signature}"))
 }
 
 const NOT_BASE64URL: Error = malformed("a part is not canonical base64url");

@@ -7,8 +7,8 @@
 //! 2. **Find the key.** A [`KeySet`] holds the issuer's keys, parsed once. Each is for exactly one [`Algorithm`], so
 //!    the token's header cannot choose; `none` and HMAC do not exist here. A [`JwksCache`] keeps the set current:
 //!    everybody who misses a key waits for one fetch, and the last good keys serve while the issuer is away.
-//! 3. **Check the signature, then the [`Claims`]**: issuer, audience, times by the injected [`Clock`], and that it is
-//!    an access token at all and not bound to a key that nobody here can ask for.
+//! 3. **Check the signature, then the [`Claims`]**: issuer, audience, times by the injected [`Clock`], that it is an access
+//!    token at all, and that whoever sends it has what it is bound to ([`Possession`]: a key by [`dpop`], a certificate).
 //! 4. **Ask the [`RevocationSet`]**, which follows the issuer's feed.
 //! 5. **Remember it.** The next check of the same text is one look-up, and judges anew what can have changed: expiry,
 //!    the issuer's keys, what is revoked.
@@ -66,10 +66,12 @@ pub mod scope;
 pub mod verifier;
 
 pub mod bearer;
+pub mod certificate;
 pub mod challenge;
 pub mod client;
 #[cfg(feature = "http")]
 mod discovery;
+pub mod dpop;
 #[cfg(feature = "http")]
 pub mod feed;
 #[cfg(feature = "http")]
@@ -96,11 +98,13 @@ pub use jwk::Jwk;
 pub use jws::Jws;
 pub use keyset::KeySet;
 pub use scope::{Scope, ScopeSet};
-pub use verifier::{Agent, StalePolicy, TokenTypes, Verifier, VerifierBuilder};
+pub use verifier::{Agent, Possession, StalePolicy, TokenTypes, Verifier, VerifierBuilder};
 
 pub use bearer::bearer_token;
+pub use certificate::ClientCertificate;
 pub use challenge::Challenge;
 pub use client::TokenSource;
+pub use dpop::Dpop;
 #[cfg(feature = "http")]
 pub use feed::RevocationFeed;
 #[cfg(feature = "http")]

@@ -21,6 +21,7 @@ use crate::domain::grants::Grants;
 use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
 use crate::domain::organizations::Organizations;
+use crate::domain::proofs::Proofs;
 use crate::domain::secret::SecretText;
 use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
@@ -32,6 +33,7 @@ use crate::events::webhooks::Delivering;
 use crate::events::webhooks::guard::SystemLookup;
 use crate::maintenance;
 use crate::metrics::Metrics;
+use crate::paths;
 use crate::protection::{Limits, address_block};
 use crate::store::{DynStore, Partition, Store, StoreError};
 use crate::tls::{Certificates, InvalidTls};
@@ -45,6 +47,8 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     /// What was configured.
     pub config: Config,
+    /// Judges proofs of possession.
+    pub dpop: Proofs,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where state is kept.
@@ -146,6 +150,7 @@ impl App {
             Arc::clone(&store),
             Arc::clone(&clock),
             Arc::clone(&vault),
+            names(&config.tokens.issuer),
         ));
         let teams = Arc::new(Teams {
             store: Arc::clone(&store),
@@ -189,6 +194,7 @@ impl App {
             &config.tokens.issuer,
             metrics.deliveries.clone(),
         )?;
+        let dpop = Proofs::new(&config.tokens.issuer, Arc::clone(&clock));
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -200,7 +206,9 @@ impl App {
                 &config.tokens.issuer,
                 &config.tokens.issuer,
                 config.keys.algorithm,
+                &dpop.algorithms(),
             ),
+            dpop,
             feed,
             certificates,
             webhooks,
@@ -364,4 +372,18 @@ impl Background {
         self.app.recorder.flush().await?;
         self.app.store.close().await
     }
+}
+
+/// For whom clients make assertions of who they are: the server, or the endpoint that they ask (RFC 7523 §3).
+fn names(issuer: &str) -> Vec<String> {
+    let endpoints = [
+        "",
+        paths::TOKEN,
+        paths::MACHINE_TOKEN,
+        paths::REFRESH,
+        paths::INTROSPECT,
+        paths::REVOKE,
+        paths::REVOCATIONS,
+    ];
+    endpoints.map(|path| format!("{issuer}{path}")).to_vec()
 }

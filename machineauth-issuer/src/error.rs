@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use machineauth_core::ErrorKind;
 use machineauth_core::quota::Exhausted;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -50,6 +51,8 @@ pub enum OAuthError {
     InvalidClient(&'static str),
     /// The refresh token gets nothing.
     InvalidGrant,
+    /// The proof of possession is no good (RFC 9449 §5).
+    InvalidProof(machineauth_core::Error),
     /// The client may not do this.
     UnauthorizedClient(&'static str),
     /// The client lacks a scope (RFC 6750 §3.1).
@@ -112,6 +115,8 @@ pub enum Unavailable {
     Contended,
     /// Many secrets are being verified that are slow to verify; nothing was done.
     Overloaded,
+    /// So many proofs of possession were used lately that no more can be remembered.
+    Proofs,
 }
 
 impl OAuthError {
@@ -150,6 +155,9 @@ impl Unavailable {
             }
             Self::Overloaded => {
                 "too many secrets are being verified at the moment; nothing was done; try again"
+            }
+            Self::Proofs => {
+                "too many DPoP proofs have been used lately to remember more; try again in a moment"
             }
         }
     }
@@ -228,6 +236,7 @@ impl IntoResponse for OAuthError {
                 "invalid_grant",
                 "the refresh token is invalid, expired or already used",
             ),
+            Self::InvalidProof(error) => bad_request("invalid_dpop_proof", &error.to_string()),
             Self::UnauthorizedClient(what) => bad_request("unauthorized_client", what),
             Self::InsufficientScope(what) => challenged(
                 BEARER_CHALLENGE,
@@ -347,6 +356,16 @@ impl From<GrantError> for OAuthError {
                 Self::ServerError
             }
             GrantError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<machineauth_core::Error> for OAuthError {
+    /// Of a proof of possession.
+    fn from(error: machineauth_core::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ReplayGuardFull => Self::TemporarilyUnavailable(Unavailable::Proofs),
+            _ => Self::InvalidProof(error),
         }
     }
 }

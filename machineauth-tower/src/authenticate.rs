@@ -4,6 +4,9 @@
 //! [`VerifiedAgent`] in its extensions. What cannot be verified is answered here (RFC 6750 §3): the inner service does
 //! not see it. Tokens in the query string or in a cookie, and more than one token, are refused with 400.
 //!
+//! A token that is bound to a key is good only with a proof of that key: by [`MachineAuthLayer::dpop`], or with the
+//! [`ClientCertificate`] that whoever ends TLS puts into the request's extensions (RFC 8705 §3).
+//!
 //! # Example
 //!
 //! On a plain Tower stack:
@@ -55,7 +58,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use machineauth_core::{Agent, Challenge, Error, ErrorKind, Verifier, bearer_token};
+use machineauth_core::bearer::{Credentials, Scheme, credentials};
+use machineauth_core::dpop::{Dpop, Proof};
+use machineauth_core::{
+    Agent, Challenge, ClientCertificate, Error, ErrorKind, Possession, Verifier,
+};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -73,6 +80,7 @@ pub struct MachineAuthLayer {
 struct Settings {
     verifier: Verifier,
     optional: bool,
+    dpop: Option<Dpop>,
     resource: ProtectedResource,
 }
 
@@ -83,6 +91,7 @@ impl MachineAuthLayer {
             settings: Arc::new(Settings {
                 verifier,
                 optional: false,
+                dpop: None,
                 resource: ProtectedResource::default(),
             }),
         }
@@ -93,6 +102,17 @@ impl MachineAuthLayer {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.settings_mut().optional = true;
+        self
+    }
+
+    /// Takes tokens that are bound to a key, in the scheme `DPoP` and with a proof (RFC 9449 §7). Tokens that are bound to
+    /// none are still good as `Bearer`, and bound ones are not.
+    ///
+    /// The layer must see the whole path that the client called: put it outside of what strips a prefix from it, such as
+    /// axum's `nest`.
+    #[must_use]
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.settings_mut().dpop = Some(dpop);
         self
     }
 
@@ -160,12 +180,12 @@ where
             Judgement::Refused(error) => State::Refused {
                 challenge: self.settings.challenge(error),
             },
-            Judgement::Undecided(token) => {
+            Judgement::Undecided(sent) => {
                 // The service that was polled ready goes with the request; a fresh clone stays here.
                 let fresh = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, fresh);
                 State::Verifying {
-                    pending: Pending::new(&self.settings, token, inner, request),
+                    pending: Pending::new(&self.settings, sent, inner, request),
                 }
             }
         };
@@ -178,30 +198,89 @@ enum Judgement {
     Verified(Arc<Agent>),
     Anonymous,
     Refused(Error),
-    /// The key of this token is not at hand; the issuer may have it.
-    Undecided(String),
+    /// The key of this token is not at hand, or only the issuer can read it.
+    Undecided(Sent<String>),
+}
+
+/// A token, and what its sender has beside it.
+struct Sent<T> {
+    token: T,
+    proof: Option<Proof>,
+    certificate: Option<ClientCertificate>,
+}
+
+impl<T> Sent<T> {
+    fn possession(&self) -> Possession<'_> {
+        let mut possession = Possession::NOTHING;
+        if let Some(proof) = &self.proof {
+            possession = possession.key(proof.thumbprint());
+        }
+        if let Some(certificate) = &self.certificate {
+            possession = possession.certificate(certificate);
+        }
+        possession
+    }
 }
 
 impl Settings {
     fn judge<B>(&self, request: &Request<B>) -> Judgement {
-        let token = match bearer_token(request.headers(), request.uri()) {
-            Ok(token) => token,
+        let sent = match self.sent_with(request) {
+            Ok(sent) => sent,
             Err(error) if self.optional && error.kind() == ErrorKind::MissingToken => {
                 return Judgement::Anonymous;
             }
             Err(error) => return Judgement::Refused(error),
         };
-        match self.verifier.check(token) {
-            Ok(agent) => Judgement::Verified(agent),
-            Err(error) if self.verifier.can_recover(&error) => {
-                Judgement::Undecided(token.to_owned())
-            }
-            Err(error) => Judgement::Refused(error),
+        match self.verifier.check_as(sent.token, &sent.possession()) {
+            Err(error) if self.verifier.can_recover(&error) => Judgement::Undecided(Sent {
+                token: sent.token.to_owned(),
+                proof: sent.proof,
+                certificate: sent.certificate,
+            }),
+            checked => match self.admit(checked, &sent) {
+                Ok(agent) => Judgement::Verified(agent),
+                Err(error) => Judgement::Refused(error),
+            },
         }
     }
 
+    fn sent_with<'r, B>(&self, request: &'r Request<B>) -> Result<Sent<&'r str>, Error> {
+        let Credentials { scheme, token } = credentials(request.headers(), request.uri())?;
+        let proof = match (scheme, &self.dpop) {
+            (Scheme::Bearer, _) => None,
+            (Scheme::Dpop, None) => return Err(ErrorKind::MissingToken.into()),
+            (Scheme::Dpop, Some(dpop)) => {
+                let proof = Dpop::proof_of(request.headers())?.ok_or(ErrorKind::InvalidProof)?;
+                let (method, path) = (request.method().as_str(), request.uri().path());
+                Some(dpop.verify(proof, method, path, Some(token))?)
+            }
+        };
+        Ok(Sent {
+            token,
+            proof,
+            certificate: request.extensions().get().copied(),
+        })
+    }
+
+    /// The last word: a proof is used up only when everything else is good.
+    fn admit<T>(
+        &self,
+        checked: Result<Arc<Agent>, Error>,
+        sent: &Sent<T>,
+    ) -> Result<Arc<Agent>, Error> {
+        let agent = checked?;
+        if let (Some(dpop), Some(proof)) = (&self.dpop, &sent.proof) {
+            dpop.redeem(proof)?;
+        }
+        Ok(agent)
+    }
+
     fn challenge(&self, error: Error) -> Box<Challenge> {
-        Box::new(self.resource.challenge(error))
+        let challenge = self.resource.challenge(error);
+        Box::new(match &self.dpop {
+            Some(dpop) => challenge.dpop(dpop),
+            None => challenge,
+        })
     }
 }
 
@@ -282,13 +361,18 @@ where
 {
     fn new(
         settings: &Arc<Settings>,
-        token: String,
+        sent: Sent<String>,
         inner: S,
         request: Request<ReqBody>,
     ) -> Box<Self> {
-        let verifier = settings.verifier.clone();
+        let asking = Arc::clone(settings);
+        let verifying = async move {
+            let possession = sent.possession();
+            let verified = asking.verifier.verify_as(&sent.token, &possession).await;
+            asking.admit(verified, &sent)
+        };
         Box::new(Self {
-            verifying: Box::pin(async move { verifier.verify(&token).await }),
+            verifying: Box::pin(verifying),
             settings: Arc::clone(settings),
             inner,
             request: Some(request),

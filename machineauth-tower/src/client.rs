@@ -52,6 +52,7 @@ use std::task::{Context, Poll};
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
+use machineauth_core::ErrorKind;
 use machineauth_core::client::{AccessToken, TokenSource};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -92,17 +93,14 @@ impl<R> ClientCredentialsLayer<R> {
     ///
     /// A request that names no host, as on a channel to one server, counts as one to the right place.
     ///
-    /// # Panics
-    /// When it is no scheme and authority.
-    #[must_use]
-    pub fn only_to(mut self, origin: &'static str) -> Self {
-        let origin = Uri::from_static(origin);
-        assert!(
-            origin.scheme().is_some() && origin.authority().is_some(),
-            "an origin is a scheme and a host"
-        );
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when it is no scheme and host.
+    pub fn only_to(mut self, origin: &str) -> Result<Self, machineauth_core::Error> {
+        let parsed = origin.parse::<Uri>().ok();
+        let origin = parsed.filter(|uri| uri.scheme().is_some() && uri.authority().is_some());
+        let origin = origin.ok_or(ErrorKind::InvalidConfiguration)?;
         Arc::make_mut(&mut self.settings).origins.push(origin);
-        self
+        Ok(self)
     }
 
     /// Also sends requests with a body again, by cloning every body beforehand: for `Full<Bytes>` and its kind, whose

@@ -8,6 +8,7 @@ use machineauth_core::client::{
     TokenSource as _,
 };
 use machineauth_core::clock::{ManualClock, Timestamp};
+use machineauth_core::{Algorithm, SigningKey};
 use machineauth_tests::agent::Agent;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::token::claims;
@@ -40,6 +41,28 @@ async fn tokens_are_fetched_once_and_say_what_was_asked_for() {
         assert_eq!(claims(token.expose())["aud"], "https://api.example");
         let again = source.token().await.unwrap();
         assert_eq!(token.expose(), again.expose());
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_secret_signs_who_it_is() {
+    let issuer = Issuer::start().await;
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256] {
+        let key = Arc::new(SigningKey::generate(algorithm).unwrap());
+        let agent = issuer
+            .create(json!({
+                "name": "signer", "scopes": ["read"], "public_key": key.public_jwk("any"),
+            }))
+            .await;
+        let source = ClientCredentials::discover(&issuer.base)
+            .client_with_key(&agent.client_id, Arc::clone(&key))
+            .build()
+            .unwrap();
+        let first = source.token().await.unwrap();
+        assert_eq!(claims(first.expose())["sub"], agent.client_id.as_str());
+        assert!(source.refused(&first));
+        let second = source.token().await.unwrap();
+        assert_ne!(first.expose(), second.expose());
     }
 }
 

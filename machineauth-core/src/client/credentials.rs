@@ -2,9 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::request::TokenRequest;
+use super::request::{Identity, TokenRequest};
 use super::{AccessToken, ClientSecret, Renewing, TokenFuture, TokenSource};
 use crate::clock::{Clock, SystemClock};
+use crate::crypto::SigningKey;
 use crate::discovery::{Endpoint, Place};
 use crate::error::{Error, ErrorKind};
 use crate::outbound::{PlainHttp, client};
@@ -57,7 +58,7 @@ impl TokenSource for ClientCredentials {
 #[must_use]
 pub struct ClientCredentialsBuilder {
     place: Where,
-    client: Option<(String, ClientSecret)>,
+    client: Option<(String, Identity)>,
     authentication: ClientAuthentication,
     scope: Option<String>,
     audience: Option<String>,
@@ -89,11 +90,18 @@ impl ClientCredentialsBuilder {
 
     /// The client that asks. It must be given.
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
-        self.client = Some((id.into(), secret.into()));
+        self.client = Some((id.into(), Identity::Secret(secret.into())));
         self
     }
 
-    /// How the client says who it is. Default: [`ClientAuthentication::Basic`].
+    /// The client that asks, which has no secret to share: it signs with `key` for every request who it is
+    /// (`private_key_jwt`, RFC 7523 §2.2). The issuer knows the public half.
+    pub fn client_with_key(mut self, id: impl Into<String>, key: Arc<SigningKey>) -> Self {
+        self.client = Some((id.into(), Identity::Key(key)));
+        self
+    }
+
+    /// How the client shows its secret. Default: [`ClientAuthentication::Basic`].
     pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
         self.authentication = authentication;
         self
@@ -141,9 +149,9 @@ impl ClientCredentialsBuilder {
     /// [`ErrorKind::InvalidConfiguration`] when the client is missing or the URL is not https (or http on loopback),
     /// [`ErrorKind::InvalidClaim`] when a scope is none (RFC 6749 §3.3).
     pub fn build(self) -> Result<ClientCredentials, Error> {
-        let (client_id, secret) = self.client.ok_or(Error::because(
+        let (client_id, identity) = self.client.ok_or(Error::because(
             ErrorKind::InvalidConfiguration,
-            "the client is missing: give its id and its secret",
+            "the client is missing: give its id, and its secret or its key",
         ))?;
         if let Some(scope) = &self.scope {
             ScopeSet::parse(scope)?;
@@ -161,7 +169,7 @@ impl ClientCredentialsBuilder {
             client: client()?,
             place,
             client_id,
-            secret,
+            identity,
             authentication: self.authentication,
             parameters: parameters
                 .into_iter()

@@ -26,6 +26,8 @@ pub enum TokenErrorKind {
     NoEndpoint,
     /// The client secret could not be read.
     NoSecret,
+    /// The client's key could not sign.
+    SigningFailed,
     /// Nobody can ask outside a Tokio runtime.
     NoRuntime,
 }
@@ -111,6 +113,7 @@ impl fmt::Display for TokenError {
                 "the issuer's metadata does not name a usable token endpoint"
             }
             TokenErrorKind::NoSecret => "the client secret could not be read, or is empty",
+            TokenErrorKind::SigningFailed => "the client's key could not sign",
             TokenErrorKind::NoRuntime => "a token can only be asked for inside a Tokio runtime",
         })
     }

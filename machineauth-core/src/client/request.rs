@@ -1,5 +1,6 @@
 //! One request to a token endpoint (RFC 6749 §4.4.2), and its answer.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -11,13 +12,21 @@ use super::credentials::ClientAuthentication;
 use super::{
     ClientSecret, IssuedToken, Refusal, RequestFuture, RequestToken, TokenError, TokenErrorKind,
 };
+use crate::base64url;
 use crate::clock::{Clock, Timestamp};
+use crate::crypto::{self, SigningKey};
 use crate::discovery::Place;
+use crate::jws::sign_json;
 use crate::outbound::{CallError, basic, body, form};
 use crate::scope::ScopeSet;
 
 /// The most that is read of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// RFC 7523 §2.2
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Long enough for a request, and for clocks that differ a little.
+const ASSERTION_LIFE: Duration = Duration::from_secs(60);
 
 /// Asks for a token with the client credentials grant.
 #[derive(Debug)]
@@ -25,11 +34,18 @@ pub(super) struct TokenRequest {
     pub(super) client: Client,
     pub(super) place: Place,
     pub(super) client_id: String,
-    pub(super) secret: ClientSecret,
+    pub(super) identity: Identity,
     pub(super) authentication: ClientAuthentication,
     /// Beside `grant_type`: `scope`, `audience`, `resource`.
     pub(super) parameters: Vec<(&'static str, String)>,
-    pub(super) clock: std::sync::Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// What proves who the client is.
+#[derive(Clone, Debug)]
+pub(super) enum Identity {
+    Secret(ClientSecret),
+    Key(Arc<SigningKey>),
 }
 
 impl RequestToken for TokenRequest {
@@ -41,17 +57,26 @@ impl RequestToken for TokenRequest {
 impl TokenRequest {
     async fn request_once(&self) -> Result<IssuedToken, TokenError> {
         let url = self.place.url(&self.client).await?;
-        let secret = self.secret.read().await;
-        let secret = secret.map_err(|_| TokenError::new(TokenErrorKind::NoSecret))?;
+        let proof = match &self.identity {
+            Identity::Secret(secret) => {
+                let secret = secret.read().await;
+                secret.map_err(|_| TokenError::new(TokenErrorKind::NoSecret))?
+            }
+            Identity::Key(key) => Arc::new(Zeroizing::new(self.assertion(key, url.as_str())?)),
+        };
         let mut parameters = vec![("grant_type", "client_credentials")];
         let mut headers = HeaderMap::new();
-        match self.authentication {
-            ClientAuthentication::Basic => {
-                headers.insert(AUTHORIZATION, basic(&self.client_id, &secret));
+        match (&self.identity, self.authentication) {
+            (Identity::Secret(_), ClientAuthentication::Basic) => {
+                headers.insert(AUTHORIZATION, basic(&self.client_id, &proof));
             }
-            ClientAuthentication::Post => {
+            (Identity::Secret(_), ClientAuthentication::Post) => {
                 parameters.push(("client_id", &self.client_id));
-                parameters.push(("client_secret", &secret));
+                parameters.push(("client_secret", &proof));
+            }
+            (Identity::Key(_), _) => {
+                parameters.push(("client_assertion_type", ASSERTION_TYPE));
+                parameters.push(("client_assertion", &proof));
             }
         }
         let own = self.parameters.iter();
@@ -68,6 +93,21 @@ impl TokenRequest {
             .map_err(CallError::from);
         let response = response.inspect_err(|_| self.place.forget())?;
         self.read(response).await
+    }
+
+    /// RFC 7523 §3
+    fn assertion(&self, key: &SigningKey, endpoint: &str) -> Result<String, TokenError> {
+        let now = self.clock.now();
+        let header = serde_json::json!({"alg": key.algorithm().as_str(), "typ": "JWT"});
+        let claims = serde_json::json!({
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": endpoint,
+            "iat": now.as_secs(),
+            "exp": now.saturating_add(ASSERTION_LIFE).as_secs(),
+            "jti": base64url::encode(crypto::random::<16>()),
+        });
+        sign_json(key, &header, &claims).map_err(|_| TokenErrorKind::SigningFailed.into())
     }
 
     async fn read(&self, response: Response) -> Result<IssuedToken, TokenError> {

@@ -49,7 +49,7 @@ pub(super) fn claims(
     latest: Timestamp,
 ) -> Result<Claims, Error> {
     members.remove("active");
-    check_type(members.remove("token_type").as_ref())?;
+    check_type(members.remove("token_type").as_ref(), &members)?;
     fill(&mut members, "iss", || Some(issuer.into()));
     fill(&mut members, "exp", || Some(latest.as_secs().into()));
     let client_id = members.get("client_id").cloned();
@@ -76,13 +76,14 @@ fn fill(members: &mut Map<String, Value>, name: &str, value: impl FnOnce() -> Op
     }
 }
 
-/// An issuer that also answers for refresh tokens must not have them taken for access tokens.
-fn check_type(token_type: Option<&Value>) -> Result<(), Error> {
+/// An issuer that also answers for refresh tokens must not have them taken for access tokens. A bound token that is not
+/// said to be bound to what (RFC 9449 §6.2) must not be taken for one that is bound to nothing.
+fn check_type(token_type: Option<&Value>, members: &Map<String, Value>) -> Result<(), Error> {
+    let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
     let acceptable = match token_type {
         None => true,
-        Some(Value::String(name)) => ["bearer", "dpop", "access_token"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known)),
+        Some(Value::String(name)) if is(name, "dpop") => members.contains_key("cnf"),
+        Some(Value::String(name)) => is(name, "bearer") || is(name, "access_token"),
         Some(_) => false,
     };
     if acceptable {

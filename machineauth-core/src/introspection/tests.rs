@@ -294,6 +294,7 @@ async fn an_answer_is_judged_like_a_token() {
             ErrorKind::InvalidType,
         ),
         (json!({"token_type": 1}), ErrorKind::InvalidType),
+        (json!({"token_type": "DPoP"}), ErrorKind::InvalidType),
         (json!({"nonce": "n"}), ErrorKind::InvalidType),
         (
             json!({"cnf": {"jkt": "x"}}),

@@ -65,6 +65,7 @@ pub struct VerifierBuilder {
     audience: String,
     any_issuer: bool,
     any_audience: bool,
+    any_possession: bool,
     keys: Option<Keys>,
     types: TokenTypes,
     leeway: Duration,
@@ -88,6 +89,7 @@ impl VerifierBuilder {
             audience,
             any_issuer: false,
             any_audience: false,
+            any_possession: false,
             keys: None,
             types: TokenTypes::AnyAccessToken,
             leeway: DEFAULT_LEEWAY,
@@ -132,6 +134,15 @@ impl VerifierBuilder {
     /// server that takes tokens meant for others lets them act with its clients' rights (RFC 9700 §2.3).
     pub fn danger_accept_any_audience(mut self) -> Self {
         self.any_audience = true;
+        self
+    }
+
+    /// Takes tokens that are bound to a key, whoever sends them.
+    ///
+    /// For whoever asks what a token is and not whether to serve its bearer, as above. A resource server that does so
+    /// serves whoever stole the token (RFC 9449 §7.2).
+    pub fn danger_accept_without_possession(mut self) -> Self {
+        self.any_possession = true;
         self
     }
 
@@ -197,6 +208,7 @@ impl VerifierBuilder {
             audience: self.audience.into(),
             any_issuer: self.any_issuer,
             any_audience: self.any_audience,
+            any_possession: self.any_possession,
             keys,
             types: self.types,
             leeway: self.leeway,

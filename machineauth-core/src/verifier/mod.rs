@@ -7,6 +7,7 @@
 mod agent;
 mod builder;
 mod cache;
+mod possession;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use std::time::Duration;
 pub use agent::Agent;
 pub use builder::{GREATEST_LEEWAY, StalePolicy, TokenTypes, VerifierBuilder};
 use cache::VerifiedTokens;
+pub use possession::Possession;
 
 use crate::claims::Claims;
 use crate::clock::{Clock, Timestamp};
-use crate::error::{ClaimName, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::introspection::{Introspector, is_jwt};
 use crate::jwks::JwksCache;
 use crate::jws::{HeaderMemo, Jws};
@@ -37,6 +39,7 @@ struct Inner {
     audience: Box<str>,
     any_issuer: bool,
     any_audience: bool,
+    any_possession: bool,
     keys: KeySource,
     types: TokenTypes,
     leeway: Duration,
@@ -81,17 +84,22 @@ impl Verifier {
     /// # Errors
     /// Everything that can be wrong with a token, by its [kind](Error::kind). Those that
     /// [`Verifier::can_recover`] names may pass: [`Verifier::verify`] asks the issuer.
+    ///
+    /// A token that is bound to a key is refused here: see [`Verifier::check_as`].
     pub fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
-        let inner = &*self.0;
-        let now = inner.clock.now();
-        inner.revocations_are_fresh(now)?;
-        if let Some(agent) = inner.verified.get(token)
-            && agent.generation() == inner.keys.generation(now)?
-        {
-            inner.recheck(&agent, now)?;
-            return Ok(agent);
-        }
-        inner.check_cold(token, now)
+        self.check_as(token, &Possession::NOTHING)
+    }
+
+    /// As [`Verifier::check`], of a request whose sender has proven to have something. What a token is bound to is asked
+    /// for at every check, however well the token is known.
+    ///
+    /// # Errors
+    /// As [`Verifier::check`], and [`ErrorKind::InvalidClaim`] of [`ClaimName::Confirmation`](crate::ClaimName) when it is
+    /// not what the token is bound to.
+    pub fn check_as(&self, token: &str, possession: &Possession<'_>) -> Result<Arc<Agent>, Error> {
+        let agent = self.0.check(token)?;
+        self.0.confirm(&agent, possession)?;
+        Ok(agent)
     }
 
     /// As [`Verifier::check`]; when the key is not known, the issuer is asked for its present keys first, and when only the
@@ -102,20 +110,21 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::check`].
     pub async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
-        let checked = self.check(token);
-        if let (Err(error), Some(introspector)) = (&checked, &self.0.introspector)
-            && error.kind() == ErrorKind::IntrospectionUnavailable
-        {
-            let agent = introspector.introspect(token).await?;
-            return self.0.judge_introspected(agent, self.0.clock.now());
-        }
-        match (&checked, &self.0.keys) {
-            (Err(error), KeySource::Remote(jwks)) if self.can_recover(error) => {
-                jwks.refresh().await;
-                self.check(token)
-            }
-            _ => checked,
-        }
+        self.verify_as(token, &Possession::NOTHING).await
+    }
+
+    /// As [`Verifier::verify`], of a request whose sender has proven to have something.
+    ///
+    /// # Errors
+    /// As [`Verifier::check_as`].
+    pub async fn verify_as(
+        &self,
+        token: &str,
+        possession: &Possession<'_>,
+    ) -> Result<Arc<Agent>, Error> {
+        let agent = self.0.verify(token).await?;
+        self.0.confirm(&agent, possession)?;
+        Ok(agent)
     }
 
     /// Whether [`Verifier::verify`] may yet accept a token that [`Verifier::check`] refused with `error`: a key was
@@ -168,6 +177,44 @@ impl KeySource {
 }
 
 impl Inner {
+    fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
+        let now = self.clock.now();
+        self.revocations_are_fresh(now)?;
+        if let Some(agent) = self.verified.get(token)
+            && agent.generation() == self.keys.generation(now)?
+        {
+            self.recheck(&agent, now)?;
+            return Ok(agent);
+        }
+        self.check_cold(token, now)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
+        let checked = self.check(token);
+        let Err(error) = &checked else {
+            return checked;
+        };
+        match (error.kind(), &self.keys, &self.introspector) {
+            (ErrorKind::IntrospectionUnavailable, _, Some(introspector)) => {
+                let agent = introspector.introspect(token).await?;
+                self.judge_introspected(agent, self.clock.now())
+            }
+            (ErrorKind::UnknownKey | ErrorKind::KeysUnavailable, KeySource::Remote(jwks), _) => {
+                jwks.refresh().await;
+                self.check(token)
+            }
+            _ => checked,
+        }
+    }
+
+    /// Accepting a bound token as a bearer token would undo the binding (RFC 9449 §7.2, RFC 8705 §3).
+    fn confirm(&self, agent: &Agent, possession: &Possession<'_>) -> Result<(), Error> {
+        match self.any_possession {
+            true => Ok(()),
+            false => possession.satisfies(agent.claims().confirmation.as_ref()),
+        }
+    }
+
     /// What can have changed since the token was accepted (V17).
     fn recheck(&self, agent: &Agent, now: Timestamp) -> Result<(), Error> {
         if self.has_expired(agent.claims(), now) {
@@ -247,13 +294,6 @@ impl Inner {
             .any(|claim| claims.extra.contains_key(*claim))
         {
             return Err(Error::because(ErrorKind::InvalidType, "it is an ID token"));
-        }
-        if claims.confirmation.is_some() {
-            // Accepting a bound token as a bearer token would undo the binding (RFC 9449 §7.2, RFC 8705 §3).
-            return Err(Error::because(
-                ErrorKind::InvalidClaim(ClaimName::Confirmation),
-                "the token is bound to a key, and possession of the key cannot be checked here",
-            ));
         }
         if self.has_expired(claims, now) {
             return Err(ErrorKind::Expired.into());

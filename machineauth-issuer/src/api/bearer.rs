@@ -95,7 +95,8 @@ pub async fn holder(
             return Err(ApiError::TemporarilyUnavailable(Unavailable::Store));
         }
     };
-    if !token.claims().audience.contains(audience) {
+    // Nobody proves here to have the key of a bound token (RFC 9449 §7.2).
+    if !token.claims().audience.contains(audience) || token.claims().confirmation.is_some() {
         return Err(ApiError::InvalidToken);
     }
     match app.tokens.holder(&token).await? {

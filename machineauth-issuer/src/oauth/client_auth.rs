@@ -1,4 +1,5 @@
-//! Client authentication: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1).
+//! Client authentication: `client_secret_basic`, `client_secret_post` (RFC 6749 §2.3.1) and `private_key_jwt` (RFC 7523
+//! §2.2).
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use crate::config::ClientAuth;
 use crate::context::Origin;
 use crate::credential::Credential;
 use crate::domain::agent::parse_machine_client_id;
-use crate::domain::agents::{AuthenticationError, Credentials, Presented, StoredAgent};
+use crate::domain::agents::{AuthenticationError, Credentials, Method, Presented, StoredAgent};
 use crate::domain::api_keys::ApiKey;
+use crate::domain::assertion::claimed_client;
 use crate::domain::event::{Action, Actor};
 use crate::domain::id::ClientId;
 use crate::error::OAuthError;
@@ -22,6 +24,8 @@ use crate::protection::failures::Attempt;
 
 /// How a client authenticates, in the audit trail.
 const METHOD: &str = "client_secret";
+/// RFC 7523 §2.2
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
@@ -44,6 +48,24 @@ pub fn read(
 fn presented(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAuthError> {
     let name = params.take("client_id");
     let secret = params.take("client_secret");
+    let assertion = params.take("client_assertion");
+    match (params.take("client_assertion_type"), assertion) {
+        (None, None) => {}
+        (Some(kind), Some(assertion)) if kind == ASSERTION_TYPE => {
+            if secret.is_some() || headers.contains_key(AUTHORIZATION) {
+                return Err(OAuthError::InvalidRequest(
+                    "authenticate in one way: with an assertion or with a secret".into(),
+                ));
+            }
+            return asserted(name.as_deref(), assertion);
+        }
+        _ => {
+            return Err(OAuthError::InvalidRequest(
+                "client_assertion comes with client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+                    .into(),
+            ));
+        }
+    }
     if !headers.contains_key(AUTHORIZATION) {
         return match (name, secret) {
             (None, None) => Ok(Presented::Nothing),
@@ -142,7 +164,11 @@ fn count(app: &App, origin: &Origin, action: Action, credentials: &Credentials) 
     // An unknown client is looked for where a known one is found, in the same time (I3).
     let agent = app.agents.at_hand(client);
     let agent = agent.as_deref().map(|stored| &stored.value);
-    app.count_stranger(action, origin.address, METHOD, Some(&name), agent);
+    let method = match credentials.method {
+        Method::Secret => METHOD,
+        Method::Assertion => "private_key_jwt",
+    };
+    app.count_stranger(action, origin.address, method, Some(&name), agent);
 }
 
 /// Who asks about tokens.
@@ -193,6 +219,20 @@ fn credentials(name: &str, secret: String) -> Result<Presented, OAuthError> {
     Ok(Presented::Credentials(Credentials {
         client_id: client_id(name)?,
         secret: secret.into(),
+        method: Method::Secret,
+    }))
+}
+
+/// Who is meant stands in the assertion; a `client_id` beside it must be the same (RFC 7521 §4.2).
+fn asserted(name: Option<&str>, assertion: String) -> Result<Presented, OAuthError> {
+    let claimed = claimed_client(&assertion).ok_or(OAuthError::UNKNOWN_CLIENT)?;
+    if name.is_some_and(|name| name != claimed) {
+        return Err(OAuthError::UNKNOWN_CLIENT);
+    }
+    Ok(Presented::Credentials(Credentials {
+        client_id: client_id(&claimed)?,
+        secret: assertion.into(),
+        method: Method::Assertion,
     }))
 }
 

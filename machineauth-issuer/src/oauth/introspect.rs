@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::client_auth::{self, Asker};
@@ -53,6 +53,10 @@ pub struct Introspection {
     r#gen: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fid: Option<String>,
+    /// What the token's user must prove to have (RFC 9449 §6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    cnf: Option<Map<String, Value>>,
     /// The only dock that the token is good for.
     #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -78,6 +82,10 @@ pub struct IntrospectionRequest {
     pub client_id: Option<String>,
     /// Its secret, where it is not in the header.
     pub client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+    pub client_assertion_type: Option<String>,
+    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
+    pub client_assertion: Option<String>,
 }
 
 impl Introspection {
@@ -117,7 +125,11 @@ impl Introspection {
             IssuedToken::Access(token) => {
                 let claims = token.claims();
                 Self {
-                    token_type: Some("Bearer"),
+                    token_type: Some(match claims.confirmation {
+                        None => "Bearer",
+                        Some(_) => "DPoP",
+                    }),
+                    cnf: claims.confirmation.clone(),
                     iat: claims.issued_at,
                     aud: claims.audience.iter().map(str::to_owned).collect(),
                     iss: Some(claims.issuer.clone()),

@@ -132,6 +132,7 @@ fn metadata_of(app: &App, organization: &Organization) -> Response {
         issuer,
         server,
         app.config.keys.algorithm,
+        &app.dpop.algorithms(),
     ))
 }
 

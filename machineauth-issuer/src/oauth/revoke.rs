@@ -33,6 +33,10 @@ pub struct RevocationRequest {
     pub client_id: Option<String>,
     /// Its secret, where it is not in the header.
     pub client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+    pub client_assertion_type: Option<String>,
+    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
+    pub client_assertion: Option<String>,
 }
 
 /// End a token (RFC 7009)

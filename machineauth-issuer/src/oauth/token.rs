@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
+use machineauth_core::dpop::{Dpop, Proof};
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,17 +15,18 @@ use crate::app::App;
 use crate::config::ClientAuth;
 use crate::context::Origin;
 use crate::domain::agent::MAX_SCOPE_TEXT;
-use crate::domain::agents::Presented;
+use crate::domain::agents::{Credentials, Presented};
 use crate::domain::event::Actor;
 use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::error::OAuthError;
 use crate::openapi::{DescribeAnswer, Description, InvalidClient};
+use crate::protection::failures::Attempt;
 
 /// The answer to a granted request (RFC 6749 §5.1), with the documented `issued_at`.
 #[derive(Serialize, ToSchema)]
 struct TokenResponse {
     access_token: String,
-    /// `Bearer`
+    /// `Bearer`; `DPoP` when it is bound to a key
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
@@ -55,6 +57,10 @@ pub struct TokenRequest {
     pub client_id: Option<String>,
     /// Its secret, where it is not in the header.
     pub client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+    pub client_assertion_type: Option<String>,
+    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
+    pub client_assertion: Option<String>,
 }
 
 /// The parameters of a request to redeem a refresh token.
@@ -74,13 +80,17 @@ pub struct RefreshRequest {
     pub client_id: Option<String>,
     /// Its secret, where it is not in the header.
     pub client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+    pub client_assertion_type: Option<String>,
+    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
+    pub client_assertion: Option<String>,
 }
 
 impl IntoResponse for Granted {
     fn into_response(self) -> Response {
         Json(TokenResponse {
             access_token: self.access_token,
-            token_type: "Bearer",
+            token_type: if self.is_bound { "DPoP" } else { "Bearer" },
             expires_in: self.expires_in,
             scope: self.scope.to_string(),
             issued_at: self.issued_at.as_secs(),
@@ -111,12 +121,14 @@ impl DescribeAnswer for Granted {
 pub async fn token(
     State(app): State<App>,
     origin: Origin,
+    uri: Uri,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
+    let call = Call::new(&app, &origin, &uri, &headers)?;
     match params.require("grant_type")?.as_str() {
-        "client_credentials" => client_credentials(&app, &origin, &headers, params).await,
-        "refresh_token" => refresh_token(&app, &origin, &headers, params).await,
+        "client_credentials" => client_credentials(&call, params).await,
+        "refresh_token" => refresh_token(&call, params).await,
         _ => Err(OAuthError::UnsupportedGrantType),
     }
 }
@@ -136,67 +148,110 @@ pub async fn token(
 pub async fn refresh(
     State(app): State<App>,
     origin: Origin,
+    uri: Uri,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Granted, OAuthError> {
+    let call = Call::new(&app, &origin, &uri, &headers)?;
     match params.take("grant_type").as_deref() {
-        None | Some("refresh_token") => refresh_token(&app, &origin, &headers, params).await,
+        None | Some("refresh_token") => refresh_token(&call, params).await,
         Some(_) => Err(OAuthError::UnsupportedGrantType),
     }
 }
 
-async fn client_credentials(
-    app: &App,
-    origin: &Origin,
-    headers: &HeaderMap,
-    mut params: Params,
-) -> Result<Granted, OAuthError> {
-    let presented = client_auth::read(app, origin, headers, &mut params)?;
-    let credentials = client_auth::require(presented)?;
-    let requested = requested(&mut params)?;
+/// A request for a token, but for its parameters.
+struct Call<'a> {
+    app: &'a App,
+    origin: &'a Origin,
+    headers: &'a HeaderMap,
+    /// Its proof of possession, which has not been used up (RFC 9449 §5).
+    proof: Option<Proof>,
+}
+
+impl<'a> Call<'a> {
+    fn new(
+        app: &'a App,
+        origin: &'a Origin,
+        uri: &Uri,
+        headers: &'a HeaderMap,
+    ) -> Result<Self, OAuthError> {
+        let proof = match Dpop::proof_of(headers)? {
+            None => None,
+            Some(proof) => Some(app.dpop.verify(proof, uri.path())?),
+        };
+        Ok(Self {
+            app,
+            origin,
+            headers,
+            proof,
+        })
+    }
+
+    /// What is asked for.
+    fn requested(&self, params: &mut Params) -> Result<Requested, OAuthError> {
+        Ok(Requested {
+            scope: requested_scope(params)?,
+            audience: requested_audience(params)?,
+            key: self.proof.as_ref().map(Proof::thumbprint),
+        })
+    }
+
+    /// The answer. The proof is used up last, so that only who gets tokens can fill the guard against replays.
+    fn answered(
+        &self,
+        granted: Result<Granted, GrantError>,
+        credentials: Option<&Credentials>,
+        attempt: Option<Attempt<'_>>,
+    ) -> Result<Granted, OAuthError> {
+        if let (Err(GrantError::InvalidClient), Some(credentials)) = (&granted, credentials) {
+            client_auth::failed(self.app, self.origin, credentials, attempt);
+        }
+        let granted = granted?;
+        if let Some(proof) = &self.proof {
+            self.app.dpop.redeem(proof)?;
+        }
+        Ok(granted)
+    }
+}
+
+async fn client_credentials(call: &Call<'_>, mut params: Params) -> Result<Granted, OAuthError> {
+    let Call {
+        app,
+        origin,
+        headers,
+        ..
+    } = call;
+    let credentials = client_auth::require(client_auth::read(app, origin, headers, &mut params)?)?;
+    let requested = call.requested(&mut params)?;
     let attempt = client_auth::attempt(app, origin, &credentials)?;
     let by = origin.by(Actor::Anonymous);
     let granted = app
         .grants
         .client_credentials(&credentials, &requested, &by)
         .await;
-    if let Err(GrantError::InvalidClient) = &granted {
-        client_auth::failed(app, origin, &credentials, attempt);
-    }
-    Ok(granted?)
+    call.answered(granted, Some(&credentials), attempt)
 }
 
-async fn refresh_token(
-    app: &App,
-    origin: &Origin,
-    headers: &HeaderMap,
-    mut params: Params,
-) -> Result<Granted, OAuthError> {
+async fn refresh_token(call: &Call<'_>, mut params: Params) -> Result<Granted, OAuthError> {
+    let Call {
+        app,
+        origin,
+        headers,
+        ..
+    } = call;
     let mut client = client_auth::read(app, origin, headers, &mut params)?;
     if app.config.access.refresh == ClientAuth::Required {
         client = Presented::Credentials(client_auth::require(client)?);
     }
     let token = params.require("refresh_token")?;
-    let requested = requested(&mut params)?;
-    let attempt = match &client {
-        Presented::Credentials(credentials) => client_auth::attempt(app, origin, credentials)?,
-        Presented::Nothing | Presented::Name(_) => None,
+    let requested = call.requested(&mut params)?;
+    let attempt = match client.credentials() {
+        Some(credentials) => client_auth::attempt(app, origin, credentials)?,
+        None => None,
     };
     let by = origin.by(Actor::Anonymous);
     let granted = app.grants.refresh(&token, &client, &requested, &by).await;
-    if let (Err(GrantError::InvalidClient), Presented::Credentials(credentials)) =
-        (&granted, &client)
-    {
-        client_auth::failed(app, origin, credentials, attempt);
-    }
-    Ok(granted?)
-}
-
-fn requested(params: &mut Params) -> Result<Requested, OAuthError> {
-    Ok(Requested {
-        scope: requested_scope(params)?,
-        audience: requested_audience(params)?,
-    })
+    call.answered(granted, client.credentials(), attempt)
 }
 
 /// `resource` (RFC 8707 §2), or `audience`, which many clients send instead.

@@ -57,7 +57,7 @@ pub(super) fn schemes() -> BTreeMap<String, RefOr<SecurityScheme>> {
             http(
                 HttpAuthScheme::Basic,
                 "`client_secret_basic` (RFC 6749 §2.3.1): `client_id` and `client_secret`. Instead, both can be \
-                 parameters in the body (`client_secret_post`).",
+                 parameters in the body (`client_secret_post`), or an assertion can be (`private_key_jwt`, RFC 7523 §2.2).",
             ),
         ),
     ];

@@ -70,7 +70,8 @@ pub(super) struct AgentObject {
     pub(super) client_secret_hash: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) scopes: Vec<String>,
-    #[serde(default, skip_serializing)]
+    /// In PEM, or a JWK as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) public_key: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) status: String,

@@ -272,7 +272,9 @@ fn agent_object(agent: Agent, usage: Usage) -> AgentObject {
         metadata: agent.metadata,
         client_id: agent.client_id.to_string(),
         client_secret_hash: None,
-        public_key: None,
+        public_key: agent
+            .public_key
+            .and_then(|key| serde_json::to_string(&key).ok()),
         status: match agent.is_active {
             true => "active".to_owned(),
             false => "inactive".to_owned(),

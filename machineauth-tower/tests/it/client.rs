@@ -193,7 +193,9 @@ async fn a_token_goes_only_where_it_is_for() {
     let issuer = MockIssuer::start().await.unwrap();
     let layer = ClientCredentialsLayer::new(issuer.client_credentials())
         .only_to("https://api.example")
-        .only_to("http://127.0.0.1:3000");
+        .unwrap()
+        .only_to("http://127.0.0.1:3000")
+        .unwrap();
     let api = Api::default();
     let right = ["https://api.example/a", "http://127.0.0.1:3000/", "/grpc"];
     let wrong = [

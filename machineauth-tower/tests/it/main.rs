@@ -8,6 +8,7 @@ mod client;
 mod keys_from_issuer;
 mod plain_stack;
 mod policy;
+mod possession;
 mod rate_limit;
 mod require;
 mod support;

@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use crate::api::body::{named, nullable};
 use crate::date::Date;
-use crate::domain::agent::{AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent};
+use crate::domain::agent::{
+    AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent, PublicKey,
+};
 use crate::domain::agents::AgentError;
 use crate::error::ApiError;
 use crate::openapi::Scopes;
@@ -60,6 +62,10 @@ pub struct AgentBody {
     /// Claims that its tokens carry as they are.
     #[schema(value_type = Option<Object>)]
     claims: Option<Map<String, Value>>,
+    /// With what it can prove who it is: a public key in PEM, or a JWK; null for its secret only.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Value>)]
+    public_key: Option<Option<Value>>,
 }
 
 /// Whether an agent is active, in a word.
@@ -145,6 +151,11 @@ impl AgentBody {
             refresh_tokens: self.refresh_tokens,
             audiences: self.audiences,
             claims: self.claims,
+            public_key: self
+                .public_key
+                .map(|key| key.as_ref().map(PublicKey::parse).transpose())
+                .transpose()
+                .map_err(AgentError::from)?,
         })
     }
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::body::Status;
 use crate::api::page::Pagination;
 use crate::date::Date;
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, PublicKey};
 use crate::domain::id::{AgentId, ClientId, SecretId, TeamId};
 use crate::domain::secret::StoredSecret;
 use crate::domain::usage::Usage;
@@ -46,6 +46,10 @@ pub struct AgentView {
     /// Claims that its tokens carry.
     #[schema(value_type = Object)]
     claims: Map<String, Value>,
+    /// With what it can prove who it is, as a JWK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    public_key: Option<PublicKey>,
     created_at: Date,
     updated_at: Date,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ impl AgentView {
             refresh_tokens: agent.refresh_tokens,
             audiences: agent.audiences,
             claims: agent.claims,
+            public_key: agent.public_key,
             created_at: Date(agent.created_at),
             updated_at: Date(agent.updated_at),
             expires_at: agent.expires_at.map(Date),

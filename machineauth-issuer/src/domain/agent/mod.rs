@@ -2,6 +2,7 @@
 
 mod machine;
 mod profile;
+mod public_key;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::crypto::constant_time_eq;
 use machineauth_core::scope::ScopeSet;
 pub use profile::*;
+pub use public_key::PublicKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -82,6 +84,9 @@ pub struct Agent {
     /// Claims that its tokens carry as they are.
     #[serde(default)]
     pub claims: Map<String, Value>,
+    /// With what it can prove who it is, instead of with a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
     /// When the agent was made.
     pub created_at: Timestamp,
     /// When the record last changed.
@@ -177,6 +182,7 @@ impl Agent {
             refresh_tokens: true,
             audiences: Vec::new(),
             claims: Map::new(),
+            public_key: None,
             created_at: now,
             updated_at: now,
             expires_at: new.expires_in.map(|lifetime| now.saturating_add(lifetime)),

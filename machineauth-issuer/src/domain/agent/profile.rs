@@ -6,7 +6,7 @@ use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde_json::{Map, Value};
 
-use super::{Agent, MachineClient};
+use super::{Agent, MachineClient, PublicKey};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::text;
@@ -109,6 +109,8 @@ pub struct AgentChange {
     pub audiences: Option<Vec<String>>,
     /// Claims that its tokens carry as they are.
     pub claims: Option<Map<String, Value>>,
+    /// With what it can prove who it is; `Some(None)` for its secret only.
+    pub public_key: Option<Option<PublicKey>>,
 }
 
 /// A value that an agent cannot have. The text names the field.
@@ -149,6 +151,11 @@ pub enum InvalidAgent {
     /// Too many claims.
     #[error("claims: a JSON object of at most {MAX_CLAIMS} bytes")]
     Claims,
+    /// No public key, or one that cannot be used.
+    #[error(
+        "public_key: a public key in PEM, or a JWK without its private half; RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519"
+    )]
+    PublicKey,
     /// A claim that verifiers give a meaning to.
     #[error("claims: {0:?} is reserved")]
     ReservedClaim(&'static str),
@@ -183,6 +190,7 @@ impl AgentChange {
             refresh_tokens: Some(agent.refresh_tokens),
             audiences: Some(agent.audiences),
             claims: Some(agent.claims),
+            public_key: Some(agent.public_key),
         }
     }
 
@@ -257,6 +265,7 @@ impl AgentChange {
         set(&mut agent.refresh_tokens, self.refresh_tokens);
         set(&mut agent.audiences, self.audiences);
         set(&mut agent.claims, self.claims);
+        set(&mut agent.public_key, self.public_key);
     }
 }
 

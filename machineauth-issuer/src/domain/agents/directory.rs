@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use machineauth_core::clock::Timestamp;
+
 use super::{AGENTS, Agents, CLIENTS, DirectoryEntry, directory_key, record_key};
 use crate::domain::agent::{self, Agent, Refusal};
+use crate::domain::assertion::{Assertion, Expected};
 use crate::domain::id::{AgentId, ClientId, SecretId};
+use crate::domain::organization::IssuerUrl;
 use crate::domain::organizations::{self, StoredOrganization};
 use crate::domain::secret::SecretText;
 use crate::domain::verifications::Overloaded;
@@ -43,6 +47,17 @@ pub struct Credentials {
     pub client_id: ClientId,
     /// What proves it.
     pub secret: SecretText,
+    /// What kind of proof that is.
+    pub method: Method,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// With a secret that it shares with us (RFC 6749 §2.3.1).
+    Secret,
+    /// With an assertion that it signed (RFC 7523 §2.2).
+    Assertion,
 }
 
 /// How a client presents itself.
@@ -57,6 +72,14 @@ pub enum Presented {
 }
 
 impl Presented {
+    /// The credentials, if it brings any.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Nothing | Self::Name(_) => None,
+            Self::Credentials(credentials) => Some(credentials),
+        }
+    }
+
     /// Who the client says it is.
     pub fn client_id(&self) -> Option<ClientId> {
         match self {
@@ -68,19 +91,30 @@ impl Presented {
     }
 }
 
-/// A client that has proved who it is.
+/// What has proved who a client is.
 #[derive(Debug)]
-pub struct Proven {
-    /// The secret that it presented.
-    pub secret: SecretId,
-    /// Its record with that secret kept as a keyed hash, where it is not yet.
-    renewed: Option<Agent>,
+pub enum Proven {
+    /// One of its secrets.
+    BySecret {
+        /// Which one.
+        secret: SecretId,
+        /// Its record with that secret kept as a keyed hash, where it is not yet.
+        renewed: Option<Box<Agent>>,
+    },
+    /// An assertion, which can be used once.
+    ByAssertion(Assertion),
 }
 
 impl Proven {
-    /// Whether the batch that [`renew`] adds to changes the client's record.
+    /// Whether the batch that [`Agents::proven`] adds to changes the client's record.
     pub fn changes_the_record(&self) -> bool {
-        self.renewed.is_some()
+        matches!(
+            self,
+            Self::BySecret {
+                renewed: Some(_),
+                ..
+            }
+        )
     }
 }
 
@@ -165,12 +199,19 @@ impl Agents {
         credentials: &Credentials,
     ) -> Result<Arc<StoredAgent>, AuthenticationError> {
         let found = self.by_client(credentials.client_id, Source::Store).await?;
-        let Some(Found { agent, .. }) = found else {
+        let Some(found) = found else {
             return Err(self.refuse_unknown(credentials));
         };
-        let proven = self.prove(&agent, &credentials.secret).await?;
+        let proven = self.prove(&found, credentials).await?;
+        let agent = found.agent;
+        let home = agent.value.home();
+        if let Proven::ByAssertion(assertion) = &proven {
+            let batch = assertion.use_up(Batch::new(home));
+            if self.store.commit(&batch).await? == Outcome::Conflict {
+                return Err(AuthenticationError::Refused);
+            }
+        }
         if proven.changes_the_record() {
-            let home = agent.value.home();
             let record = record_key(home, agent.value.id);
             let batch = Batch::new(home).at_version(&record, agent.version);
             match self.store.commit(&renew(batch, &proven)).await? {
@@ -186,20 +227,39 @@ impl Agents {
         self.by_client.get(&client_id).map(|(agent, _)| agent)
     }
 
-    /// Checks the secret that somebody presents as `agent`: at once against keyed hashes, and then, in a queue with
-    /// others, against those that an import brought along.
+    /// Checks what somebody presents as the agent `found`: a secret at once against keyed hashes, and then, in a queue
+    /// with others, against those that an import brought along; an assertion against the agent's key. That an assertion
+    /// is used but once is for the batch to see that [`Agents::proven`] adds to.
     ///
     /// # Errors
-    /// [`AuthenticationError::Refused`] when it is none of the agent's live secrets, or the agent may not act;
+    /// [`AuthenticationError::Refused`] when it proves nothing, or the agent may not act;
     /// [`AuthenticationError::Overloaded`].
     pub async fn prove(
+        &self,
+        found: &Found,
+        credentials: &Credentials,
+    ) -> Result<Proven, AuthenticationError> {
+        match credentials.method {
+            Method::Secret => {
+                self.prove_by_secret(&found.agent, &credentials.secret)
+                    .await
+            }
+            Method::Assertion => {
+                let organization = found.organization.as_deref();
+                let issuer = organization.and_then(|stored| stored.value.issuer.as_ref());
+                self.prove_by_assertion(&found.agent.value, issuer, &credentials.secret)
+            }
+        }
+    }
+
+    async fn prove_by_secret(
         &self,
         agent: &StoredAgent,
         secret: &SecretText,
     ) -> Result<Proven, AuthenticationError> {
         let now = self.clock.now();
         match agent.value.authenticate(secret, &self.vault, now) {
-            Ok(secret) => Ok(Proven {
+            Ok(secret) => Ok(Proven::BySecret {
                 secret,
                 renewed: None,
             }),
@@ -221,14 +281,49 @@ impl Agents {
             }
             // Only now, so that a wrong secret takes as long whether or not the agent may act (I3).
             return match agent.value.may_act(now) {
-                Ok(()) => Ok(Proven {
-                    secret: id,
-                    renewed: Some(agent.value.with_keyed_hash(id, secret, &self.vault)),
-                }),
+                Ok(()) => {
+                    let renewed = agent.value.with_keyed_hash(id, secret, &self.vault);
+                    Ok(Proven::BySecret {
+                        secret: id,
+                        renewed: Some(Box::new(renewed)),
+                    })
+                }
                 Err(_) => Err(AuthenticationError::Refused),
             };
         }
         Err(AuthenticationError::Refused)
+    }
+
+    fn prove_by_assertion(
+        &self,
+        agent: &Agent,
+        issuer: Option<&IssuerUrl>,
+        assertion: &SecretText,
+    ) -> Result<Proven, AuthenticationError> {
+        let now = self.clock.now();
+        let own = self.names.iter().map(String::as_str);
+        let audiences: Vec<_> = own.chain(issuer.map(IssuerUrl::as_str)).collect();
+        let expected = Expected {
+            client: agent.client_id,
+            name: &agent.client_name(),
+            audiences: &audiences,
+            now,
+        };
+        // Where there is no key, another refuses in about the same time (I3).
+        let key = agent.public_key.as_ref().unwrap_or(&self.nobodys_key);
+        match Assertion::verify(assertion.reveal(), key, &expected) {
+            Some(assertion) if agent.may_act(now).is_ok() => Ok(Proven::ByAssertion(assertion)),
+            _ => Err(AuthenticationError::Refused),
+        }
+    }
+
+    /// Adds to `batch`, which insists on the agent's record as it was judged, what follows from the proof: when a secret
+    /// was used last, and that it is kept as a keyed hash from now on; or that an assertion is used up.
+    pub fn proven(&self, batch: Batch, proven: &Proven, now: Timestamp) -> Batch {
+        match proven {
+            Proven::BySecret { secret, .. } => renew(self.secret_used(batch, *secret, now), proven),
+            Proven::ByAssertion(assertion) => assertion.use_up(batch),
+        }
     }
 
     /// Forgets what the cache knows of a client, whose record has changed.
@@ -239,8 +334,14 @@ impl Agents {
     /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
     pub fn refuse_unknown(&self, credentials: &Credentials) -> AuthenticationError {
         if let Ok(decoy) = AGENTS.decode(&self.decoy) {
-            // Whatever the outcome: nobody has this agent's secret.
-            let _ = decoy.authenticate(&credentials.secret, &self.vault, self.clock.now());
+            // Whatever the outcome: nobody has this agent's secret, or its key.
+            let presented = &credentials.secret;
+            let _ = match credentials.method {
+                Method::Secret => decoy
+                    .authenticate(presented, &self.vault, self.clock.now())
+                    .is_ok(),
+                Method::Assertion => self.prove_by_assertion(&decoy, None, presented).is_ok(),
+            };
         }
         AuthenticationError::Refused
     }
@@ -248,8 +349,12 @@ impl Agents {
 
 /// Adds to `batch`, which insists on the agent's record as it was judged: the secret that was presented is kept as a
 /// keyed hash from now on.
-pub fn renew(batch: Batch, proven: &Proven) -> Batch {
-    let Some(agent) = &proven.renewed else {
+fn renew(batch: Batch, proven: &Proven) -> Batch {
+    let Proven::BySecret {
+        renewed: Some(agent),
+        ..
+    } = proven
+    else {
         return batch;
     };
     let record = record_key(batch.partition(), agent.id);

@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub use directory::{
-    AuthenticationError, Credentials, Found, Presented, Proven, Source, StoredAgent, renew,
+    AuthenticationError, Credentials, Found, Method, Presented, Proven, Source, StoredAgent,
 };
 pub use index::{Order, Place, SORTED_NAME, Shelf};
 pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::crypto::{Algorithm, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled};
+use super::agent::{
+    Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled, PublicKey,
+};
 use super::event::{self, Action, By, Fact};
 use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
 use super::last_use::{self, LastUses};
@@ -104,11 +107,21 @@ pub struct Agents {
     verifications: Verifications,
     /// The record of an agent that does not exist.
     decoy: Bytes,
+    /// The names of this server, for one of which an assertion must be made.
+    names: Vec<String>,
+    /// What refuses the assertions of agents without a key.
+    nobodys_key: PublicKey,
 }
 
 impl Agents {
-    /// The agents in `store`.
-    pub fn new(store: DynStore, clock: Arc<dyn Clock>, vault: Arc<Vault>) -> Self {
+    /// The agents in `store`. An assertion of who they are is made for one of `names`.
+    pub fn new(
+        store: DynStore,
+        clock: Arc<dyn Clock>,
+        vault: Arc<Vault>,
+        names: Vec<String>,
+    ) -> Self {
+        let nobodys_key = SigningKey::generate(Algorithm::EdDSA).expect("keys can be made");
         let decoy = AGENTS.encode(&Agent::decoy(&vault, clock.now()));
         Self {
             store,
@@ -118,6 +131,8 @@ impl Agents {
             secret_uses: LastUses::new(),
             verifications: Verifications::new(),
             decoy,
+            names,
+            nobodys_key: nobodys_key.public_jwk("").into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
-use crate::domain::agents::{AuthenticationError, Credentials, Source, issue_to, renew};
+use crate::domain::agents::{AuthenticationError, Credentials, Proven, Source, issue_to};
 use crate::domain::event::By;
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
@@ -28,7 +28,7 @@ impl Grants {
             source = Source::Store;
             let agent = &found.agent.value;
             let now = self.clock.now();
-            let proven = match self.agents.prove(&found.agent, &credentials.secret).await {
+            let proven = match self.agents.prove(&found, credentials).await {
                 Ok(proven) => Ok(proven),
                 Err(AuthenticationError::Refused) => Err(GrantError::InvalidClient),
                 Err(failed) => return Err(failed.into()),
@@ -41,6 +41,11 @@ impl Grants {
             let Some((proven, scope, audience)) = final_word(judged, &found)? else {
                 continue;
             };
+            if let Proven::ByAssertion(assertion) = &proven
+                && assertion.was_used(&*self.store, agent.home()).await?
+            {
+                return Err(GrantError::InvalidClient);
+            }
             let refresh_lifetime = self
                 .settings
                 .refresh_lifetime
@@ -53,12 +58,14 @@ impl Grants {
                     audience.clone(),
                     now.saturating_add(lifetime),
                 )
+                .bound_to(requested.key)
             });
             let issuance = Issuance {
                 at: now,
                 token_id: TokenId::random(),
                 scope,
                 audience,
+                key: requested.key,
             };
             let access = self
                 .mint(
@@ -69,8 +76,7 @@ impl Grants {
                 .await?;
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
-            let batch = self.agents.secret_used(batch, proven.secret, now);
-            let batch = renew(batch, &proven);
+            let batch = self.agents.proven(batch, &proven, now);
             let grant = "client_credentials";
             let outcome = self.commit(batch, agent, grant, &issuance, by).await?;
             if outcome == Outcome::Committed {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::dpop::Thumbprint;
 use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
@@ -52,6 +53,8 @@ pub struct Requested {
     pub scope: Option<ScopeSet>,
     /// Whom the token is to be meant for (RFC 8707); the server's own audience, when it does not say.
     pub audience: Option<String>,
+    /// The key that the client has proven to have, and that the token is to be bound to (RFC 9449 §5).
+    pub key: Option<Thumbprint>,
 }
 
 /// A granted access token, and what the answer says about it.
@@ -63,6 +66,8 @@ pub struct Granted {
     pub refresh_token: Option<String>,
     /// What was granted.
     pub scope: ScopeSet,
+    /// The access token is bound to a key.
+    pub is_bound: bool,
     /// The `iat` of the access token.
     pub issued_at: Timestamp,
     /// Seconds until the access token expires.
@@ -207,6 +212,7 @@ impl Grants {
             scope: &about.scope,
             audience: about.audience.as_deref(),
             family,
+            key: about.key,
             issued_at: about.at,
         };
         let organization = found.organization.as_deref().map(|stored| &stored.value);
@@ -234,6 +240,7 @@ impl Grants {
             access_token: access.text,
             refresh_token: refresh.map(|token| token.to_text(&self.vault)),
             scope: about.scope,
+            is_bound: about.key.is_some(),
             issued_at: about.at,
             expires_in: access.expires_at.as_secs().saturating_sub(now.as_secs()),
         }

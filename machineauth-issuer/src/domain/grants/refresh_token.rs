@@ -44,6 +44,9 @@ impl Grants {
         {
             return Err(GrantError::InvalidGrant);
         }
+        if token.key.is_some() && token.key != requested.key {
+            return Err(GrantError::InvalidGrant);
+        }
         let mut source = Source::Cache;
         for _ in 0..MAX_ATTEMPTS {
             let found = self
@@ -68,6 +71,7 @@ impl Grants {
                 token_id: TokenId::random(),
                 scope,
                 audience,
+                key: requested.key,
             };
             if let Some(granted) = self.redeem(&token, &found, issuance, by).await? {
                 return Ok(granted);

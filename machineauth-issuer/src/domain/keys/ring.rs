@@ -430,11 +430,12 @@ fn state(
     let public = keys.iter().map(|key| key.key.public_jwk(key.kid.as_str()));
     let set = KeySet::from_jwks(public);
     let document = set.to_json().into();
-    // What a token is depends neither on its audience nor on what the issuer was called when it was signed. Whoever
-    // serves its bearer looks at that.
+    // What a token is depends neither on its audience, nor on what the issuer was called when it was signed, nor on who
+    // sends it. Whoever serves its bearer looks at that.
     let verifier = Verifier::builder("any", "any")
         .danger_accept_any_audience()
         .danger_accept_any_issuer()
+        .danger_accept_without_possession()
         .keys(set)
         .clock(Arc::clone(clock))
         // A token can be revoked for as long as any verifier may accept it.

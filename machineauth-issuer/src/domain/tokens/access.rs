@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
+use machineauth_core::dpop::Thumbprint;
 use machineauth_core::jws::{Type, sign_compact};
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct AccessContent<'a> {
     pub audience: Option<&'a str>,
     /// The refresh family that it belongs to.
     pub family: Option<FamilyId>,
+    /// The key that it is bound to (RFC 9449 §6).
+    pub key: Option<Thumbprint>,
     /// The `iat`.
     pub issued_at: Timestamp,
 }
@@ -89,6 +92,8 @@ struct AccessTokenClaims<'a> {
     r#gen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fid: Option<FamilyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     /// The only dock that the token is good for.
     #[serde(rename = "dockId", skip_serializing_if = "Option::is_none")]
     dock_id: Option<&'a str>,
@@ -98,6 +103,12 @@ struct AccessTokenClaims<'a> {
     /// None of the above: those names are reserved.
     #[serde(flatten)]
     claims: &'a Map<String, Value>,
+}
+
+/// What the token's user must prove to have (RFC 7800 §3.1).
+#[derive(Serialize)]
+struct Confirmation {
+    jkt: Thumbprint,
 }
 
 #[derive(Serialize)]
@@ -166,6 +177,7 @@ impl Minter {
             jti: content.id,
             r#gen: agent.generation,
             fid: content.family,
+            cnf: content.key.map(|jkt| Confirmation { jkt }),
             dock_id: machine
                 .and_then(|machine| machine.dock_id.as_ref())
                 .map(ForeignId::as_str),

@@ -5,6 +5,7 @@
 
 use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
+use machineauth_core::dpop::Thumbprint;
 use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,9 @@ use crate::store::{Batch, Key, Partition, Store, StoreError, Table, Versioned};
 const PREFIX: &str = "rt_";
 /// The format before tokens could be for an audience of their own: the audience and its length are missing.
 const WITHOUT_AUDIENCE: u8 = 1;
-const FORMAT: u8 = 2;
+/// The format before tokens could be bound to a key: the key and whether there is one are missing.
+const WITHOUT_KEY: u8 = 2;
+const FORMAT: u8 = 3;
 const MAC_LENGTH: usize = 32;
 const FIXED_LENGTH: usize = 1 + 16 + 16 + 8 + 8 + 8 + 2;
 
@@ -36,6 +39,8 @@ pub struct RefreshToken {
     pub expires_at: Timestamp,
     /// Whom access tokens obtained with it are meant for; `None` for the server's own audience.
     pub audience: Option<String>,
+    /// The key that whoever redeems it must have, and that access tokens obtained with it are bound to (RFC 9449 §5).
+    pub key: Option<Thumbprint>,
     /// The most that an access token obtained with it can carry (RFC 6749 §6).
     pub scope: ScopeSet,
 }
@@ -53,6 +58,9 @@ pub struct Issuance {
     /// Whom the access token is meant for; `None` for the server's own audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// The key that the access token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
 }
 
 impl RefreshToken {
@@ -71,8 +79,14 @@ impl RefreshToken {
             generation,
             expires_at,
             audience,
+            key: None,
             scope,
         }
+    }
+
+    /// The same, for whoever has `key` only.
+    pub fn bound_to(self, key: Option<Thumbprint>) -> Self {
+        Self { key, ..self }
     }
 
     /// The token that replaces this one when it is redeemed. Always the same one.
@@ -97,6 +111,8 @@ impl RefreshToken {
         let length = u16::try_from(audience.len()).expect("an audience has at most 1024 bytes");
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(audience.as_bytes());
+        bytes.push(self.key.is_some().into());
+        bytes.extend(self.key.iter().flat_map(Thumbprint::as_bytes));
         bytes.extend_from_slice(scope.as_bytes());
         let mac = vault.refresh_tokens().sign(&bytes);
         bytes.extend_from_slice(&mac);
@@ -114,7 +130,7 @@ impl RefreshToken {
         }
         let mut rest = content;
         let [format] = take(&mut rest)?;
-        if !matches!(format, WITHOUT_AUDIENCE | FORMAT) {
+        if !matches!(format, WITHOUT_AUDIENCE | WITHOUT_KEY | FORMAT) {
             return None;
         }
         let mut token = Self {
@@ -124,15 +140,23 @@ impl RefreshToken {
             generation: u64::from_be_bytes(take(&mut rest)?),
             expires_at: Timestamp::from_secs(u64::from_be_bytes(take(&mut rest)?)),
             audience: None,
+            key: None,
             scope: ScopeSet::new(),
         };
-        if format == FORMAT {
+        if format != WITHOUT_AUDIENCE {
             let length = u16::from_be_bytes(take(&mut rest)?);
             let (audience, scope) = rest.split_at_checked(length.into())?;
             rest = scope;
             token.audience = match audience {
                 [] => None,
                 audience => Some(std::str::from_utf8(audience).ok()?.to_owned()),
+            };
+        }
+        if format == FORMAT {
+            token.key = match take(&mut rest)? {
+                [0] => None,
+                [1] => Some(Thumbprint::from(take::<32>(&mut rest)?)),
+                _ => return None,
             };
         }
         token.scope = std::str::from_utf8(rest).ok()?.parse().ok()?;
@@ -220,11 +244,13 @@ mod tests {
             generation: u64,
             expires_at in 0..1_u64 << 40,
             audience in "(https://[a-z]{1,60})?",
+            key: Option<[u8; 32]>,
         ) {
             let vault = vault();
             let audience = Some(audience).filter(|audience| !audience.is_empty());
             let token = RefreshToken {
                 audience,
+                key: key.map(Thumbprint::from),
                 ..token(&scope, sequence.into(), generation, expires_at)
             };
             prop_assert_eq!(RefreshToken::parse(&token.to_text(&vault), &vault), Some(token));

@@ -13,7 +13,9 @@ use machineauth_core::crypto::sha256;
 use machineauth_core::scope::{Scope, ScopeSet};
 use uuid::Uuid;
 
-use crate::domain::agent::{Agent, ForeignId, MAX_ROTATIONS, MachineClient, Rotation, TokenFormat};
+use crate::domain::agent::{
+    Agent, ForeignId, MAX_ROTATIONS, MachineClient, PublicKey, Rotation, TokenFormat,
+};
 use crate::domain::api_keys::BroughtApiKey;
 use crate::domain::id::{AgentId, ApiKeyId, OrganizationId, SecretId, TeamId};
 use crate::domain::organization::{
@@ -256,9 +258,7 @@ pub(super) fn agent(
     notes: &mut Notes,
 ) -> Result<(Agent, Usage), String> {
     let created_at = Time::read(object.created_at).unwrap_or(now);
-    if object.public_key.is_some_and(|key| !key.is_empty()) {
-        notes.push("public_key: left out, since clients authenticate with secrets here".to_owned());
-    }
+    let public_key = public_key(object.public_key.as_deref(), notes);
     let agent = Agent {
         id: AgentId::bear(&object.id, notes)?,
         client_id: object.client_id.parse().map_err(|_| {
@@ -282,6 +282,7 @@ pub(super) fn agent(
         refresh_tokens: object.refresh_tokens.unwrap_or(true),
         audiences: object.audiences,
         claims: object.claims,
+        public_key,
         created_at,
         updated_at: Time::read(object.updated_at).unwrap_or(created_at),
         expires_at: Time::read(object.expires_at),
@@ -293,6 +294,15 @@ pub(super) fn agent(
         last_token_issued_at: Time::read(object.last_token_issued_at),
     };
     Ok((agent, usage))
+}
+
+/// A key that clients could not authenticate with anyway is left out.
+fn public_key(text: Option<&str>, notes: &mut Notes) -> Option<PublicKey> {
+    let text = text.and_then(some)?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    PublicKey::parse(&value)
+        .inspect_err(|invalid| notes.push(format!("left out: {invalid}")))
+        .ok()
 }
 
 fn secrets(
