@@ -22,12 +22,14 @@ use crate::domain::keys::{KeyError, KeyRings};
 use crate::domain::organization::location;
 use crate::domain::organizations::Organizations;
 use crate::domain::proofs::Proofs;
+use crate::domain::sealing::SealingError;
 use crate::domain::secret::SecretText;
 use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
 use crate::domain::webhooks::Webhooks;
+use crate::events::audit::{Sealer, Trail};
 use crate::events::feed::Feed;
 use crate::events::webhooks::Delivering;
 use crate::events::webhooks::guard::SystemLookup;
@@ -73,6 +75,10 @@ pub struct Inner {
     pub keys: Arc<KeyRings>,
     /// Records what is no change.
     pub recorder: Arc<Recorder>,
+    /// Reads what was recorded.
+    pub trail: Trail,
+    /// Seals what was recorded.
+    pub sealer: Arc<Sealer>,
     /// Who may call how often.
     pub limits: Limits,
     /// Who is told what happens.
@@ -99,6 +105,9 @@ pub enum StartError {
     /// The TLS certificate cannot be served.
     #[error(transparent)]
     Tls(#[from] InvalidTls),
+    /// The audit trail cannot be sealed.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -195,6 +204,8 @@ impl App {
             metrics.deliveries.clone(),
         )?;
         let dpop = Proofs::new(&config.tokens.issuer, Arc::clone(&clock));
+        let sealer = Sealer::open(Arc::clone(&store), &vault, Arc::clone(&clock)).await?;
+        let sealer = Arc::new(sealer);
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrator: AdministratorCredentials::new(
@@ -233,6 +244,8 @@ impl App {
                 recorder: Arc::clone(&recorder),
             },
             recorder,
+            trail: Trail::new(Arc::clone(&store)),
+            sealer,
             keys,
             agents,
             organizations,
@@ -283,8 +296,8 @@ impl App {
             .count_stranger(action, block, method, name, agent);
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the sums of the audit trail, deliveries
-    /// to webhooks, the maintenance of the store, the watch on the TLS certificate.
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the audit trail, deliveries to webhooks,
+    /// the maintenance of the store, the watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();
@@ -293,17 +306,18 @@ impl App {
             let clock = Arc::clone(&self.clock);
             tokio::spawn(async move { certificates.follow(&*clock).await })
         });
-        let recorder = Arc::clone(&self.recorder);
+        let (recorder, sealer) = (Arc::clone(&self.recorder), Arc::clone(&self.sealer));
         let delivering = Arc::clone(&self.delivering);
         Background {
             app: self.clone(),
             feed: tokio::spawn(async move { feed.feed.run().await }),
             keys: tokio::spawn(async move { keys.run().await }),
             recorder: tokio::spawn(async move { recorder.run().await }),
+            sealer: tokio::spawn(async move { sealer.run().await }),
             delivering: tokio::spawn(async move { delivering.run().await }),
             maintenance: tokio::spawn(async move {
-                let (store, clock) = (&*app.store, &*app.clock);
-                maintenance::run(store, clock, &app.organizations, &app.webhooks).await
+                let (store, clock, audit) = (&*app.store, &*app.clock, app.config.audit);
+                maintenance::run(store, clock, &app.organizations, &app.webhooks, audit).await
             }),
             certificates,
         }
@@ -338,6 +352,7 @@ pub struct Background {
     keys: JoinHandle<()>,
     recorder: JoinHandle<()>,
     delivering: JoinHandle<()>,
+    sealer: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
 }
@@ -361,15 +376,18 @@ impl Background {
             certificates.abort();
         }
         self.recorder.abort();
+        self.sealer.abort();
         // All ways of ending are fine: the feed and the deliveries return, the others are cut off between two steps.
         let _ = tokio::join!(
             self.feed,
             self.delivering,
             self.maintenance,
             self.keys,
-            self.recorder
+            self.recorder,
+            self.sealer
         );
         self.app.recorder.flush().await?;
+        self.app.sealer.release().await?;
         self.app.store.close().await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use machineauth_core::clock::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,6 +19,22 @@ impl fmt::Display for Date {
         let date = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
         f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
+}
+
+/// The time that `text` says, or where it only names a day, that day's beginning or end (in UTC).
+pub fn moment(text: &str, end_of_day: bool) -> Option<Timestamp> {
+    let at = match DateTime::parse_from_rfc3339(text) {
+        Ok(date) => date.timestamp_millis(),
+        Err(_) => {
+            let day: NaiveDate = text.parse().ok()?;
+            let day = match end_of_day {
+                true => day.and_hms_milli_opt(23, 59, 59, 999)?,
+                false => day.and_hms_opt(0, 0, 0)?,
+            };
+            day.and_utc().timestamp_millis()
+        }
+    };
+    u64::try_from(at).ok().map(Timestamp::from_millis)
 }
 
 impl<'de> Deserialize<'de> for Date {

@@ -22,9 +22,11 @@ use crate::domain::grants::{GrantError, ScopePolicy};
 use crate::domain::keys::KeyError;
 use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
+use crate::domain::sealing::SealingError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
 use crate::domain::webhooks::WebhookError;
+use crate::events::audit::VerifyError;
 use crate::openapi::{self, DescribeAnswer, Description};
 use crate::store::StoreError;
 use crate::telemetry::Chain;
@@ -530,6 +532,20 @@ impl From<KeyError> for ApiError {
             KeyError::Store(error) => error.into(),
             KeyError::Unreadable(_) | KeyError::NameTaken(_) | KeyError::Cryptography(_) => {
                 tracing::error!(%error, "the signing keys cannot be used");
+                Self::ServerError
+            }
+        }
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Store(error) | VerifyError::Sealing(SealingError::Store(error)) => {
+                error.into()
+            }
+            VerifyError::Sealing(error) => {
+                tracing::error!(%error, "the audit trail cannot be verified");
                 Self::ServerError
             }
         }

@@ -8,8 +8,11 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::domain::event::AuditSettings;
 use crate::domain::organizations::Organizations;
 use crate::domain::webhooks::Webhooks;
+use crate::events::audit;
+use crate::events::webhooks::dispatcher::told_through;
 use crate::store::{Log, Partition, Store, StoreError};
 use crate::telemetry::Chain;
 
@@ -18,7 +21,7 @@ const STEP: Duration = Duration::from_secs(1);
 /// Rows swept in one step, so that no commit waits long behind it.
 const ROWS_PER_STEP: usize = 1000;
 /// Entries of a revocation log kept for listeners that resume. Who is further behind gets a snapshot.
-const REVOCATIONS_KEPT: usize = 10_000;
+const REVOCATIONS_KEPT: u64 = 10_000;
 /// More disagreement between our clock and the store's is a fault: readiness fails, and nothing is swept.
 pub const GREATEST_SKEW: Duration = Duration::from_secs(5);
 /// How long nothing is swept after our clock has jumped. A jump by mistake is noticed and set right by then.
@@ -30,6 +33,7 @@ pub async fn run(
     clock: &dyn Clock,
     organizations: &Organizations,
     webhooks: &Webhooks,
+    settings: AuditSettings,
 ) {
     let mut steps = interval(STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,10 +47,24 @@ pub async fn run(
         if let Err(error) = webhooks.clean_up(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "deleting what was on its way to a deleted webhook failed; it is tried again");
         }
+        if trusted && let Err(error) = trim_audit(store, clock, partition, settings).await {
+            tracing::warn!(error = %Chain(&error), %partition, "trimming the audit trail failed; it is tried again");
+        }
         if let Err(error) = maintain(store, clock, partition, trusted).await {
             tracing::warn!(error = %Chain(&error), %partition, "maintenance of the store failed; it is tried again");
         }
     }
+}
+
+/// What webhooks have yet to be told of stays.
+async fn trim_audit(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    partition: Partition,
+    settings: AuditSettings,
+) -> Result<(), StoreError> {
+    let told = told_through(store, partition).await?;
+    audit::trim(store, partition, settings, told, clock.now()).await
 }
 
 async fn maintain(
@@ -55,9 +73,9 @@ async fn maintain(
     partition: Partition,
     clock_is_steady: bool,
 ) -> Result<(), StoreError> {
-    store
-        .trim(partition, Log::Revocations, REVOCATIONS_KEPT)
-        .await?;
+    let head = store.head(partition, Log::Revocations).await?.sequence();
+    let old = head.saturating_sub(REVOCATIONS_KEPT);
+    store.trim(partition, Log::Revocations, old).await?;
     if !clock_is_steady || clocks_disagree(clock.now(), store.now().await?) {
         return Ok(());
     }

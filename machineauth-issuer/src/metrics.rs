@@ -35,6 +35,15 @@ pub enum Exposition {
     Prometheus,
 }
 
+/// How the audit trail stands.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditState {
+    /// How many entries it has.
+    pub entries: u64,
+    /// How long ago it was sealed to its end; nothing where another process seals.
+    pub seal_lag: Duration,
+}
+
 /// The metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -157,9 +166,9 @@ impl Metrics {
     }
 
     /// Everything, with the counters of the store.
-    pub fn expose(&self, exposition: Exposition, stats: &Stats) -> String {
+    pub fn expose(&self, exposition: Exposition, stats: &Stats, audit: AuditState) -> String {
         let mut written = String::new();
-        self.write(exposition, &of_the_store(stats), &mut written)
+        self.write(exposition, &of_the_store(stats, audit), &mut written)
             .expect("writing to a String cannot fail");
         written
     }
@@ -184,7 +193,7 @@ impl Metrics {
     }
 }
 
-fn of_the_store(stats: &Stats) -> Registry {
+fn of_the_store(stats: &Stats, audit: AuditState) -> Registry {
     let mut registry = Registry::with_prefix(PREFIX);
     let counters = [
         (
@@ -217,6 +226,16 @@ fn of_the_store(stats: &Stats) -> Registry {
     ] {
         registry.register(name, help, ConstGauge::new(count));
     }
+    registry.register(
+        "audit_entries",
+        "Entries of the audit trail, of all issuers on the store",
+        ConstGauge::new(i64::try_from(audit.entries).unwrap_or(i64::MAX)),
+    );
+    registry.register(
+        "audit_seal_lag_seconds",
+        "How long ago the audit trail was sealed to its end, where this process seals it",
+        ConstGauge::new(audit.seal_lag.as_secs_f64()),
+    );
     registry
 }
 

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    agents, api_keys, auth, keys, machine_clients, me, organizations, service, teams, verify,
-    webhooks,
+    agents, api_keys, audit_logs, auth, keys, machine_clients, me, organizations, service, teams,
+    verify, webhooks,
 };
 use crate::app::App;
 use crate::error::ApiError;
@@ -191,6 +191,13 @@ fn api() -> Table<App> {
         .at("/api/keys/{kid}", handlers!(keys::revoke))
         .at("/api/keys/{kid}/pem", handlers!(keys::public_pem))
         .at("/api/keys/{kid}/retire", handlers!(keys::retire))
+        .section(
+            "Audit",
+            "What happened, and that it is not told otherwise later.",
+        )
+        .at("/api/audit-logs", handlers!(audit_logs::list))
+        .at("/api/audit-logs/verify", handlers!(audit_logs::verify))
+        .at("/api/audit-seals", handlers!(audit_logs::seals))
         .section("Service", "What the service says about itself.")
         .at("/api/auth/login", handlers!(auth::login))
         .at("/api/auth/me", handlers!(auth::me))

@@ -707,13 +707,20 @@ async fn a_crash_leaves_neither_a_change_without_its_event_nor_an_event_without_
         .await
         .unwrap();
     let issuer = Issuer::builder().store(Arc::new(store)).start().await;
-    let list = issuer.admin(Method::GET, "/api/agents", None).await.json();
-    let there: BTreeSet<_> = list["agents"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|agent| agent["id"].as_str().unwrap().to_owned())
-        .collect();
+    let mut there = BTreeSet::new();
+    let mut path = "/api/agents".to_owned();
+    loop {
+        let list = issuer.admin(Method::GET, &path, None).await.json();
+        let agents = list["agents"].as_array().unwrap().clone();
+        let ids = agents
+            .iter()
+            .map(|agent| agent["id"].as_str().unwrap().to_owned());
+        there.extend(ids);
+        match list["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/agents?cursor={cursor}"),
+            None => break,
+        }
+    }
     let recorded: Vec<_> = events(&*issuer.app.store)
         .await
         .into_iter()

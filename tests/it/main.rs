@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod agents;
+mod audit;
 mod calling;
 mod client_authentication;
 mod clients;

@@ -13,7 +13,7 @@ use crate::credential::Credential;
 use crate::domain::administrator::SESSION_PREFIX;
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
-use crate::domain::api_keys::{ADMIN, ApiKey};
+use crate::domain::api_keys::{ADMIN, AUDIT_READ, ApiKey};
 use crate::domain::event::{Action, Actor, By};
 use crate::domain::id::{OrganizationId, TeamId};
 use crate::domain::secret::SecretText;
@@ -149,10 +149,32 @@ impl Caller {
     }
 }
 
+/// Who may read the audit trail: administrators, and whoever an organization gave the scope `audit:read`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditReader(pub Caller);
+
+impl FromRequestParts<App> for AuditReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::with(parts, app, &[ADMIN, AUDIT_READ]).await?;
+        // What concerns one team is not told apart.
+        caller.whole_tenant()?;
+        Ok(Self(caller))
+    }
+}
+
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Self::with(parts, app, &[ADMIN]).await
+    }
+}
+
+impl Caller {
+    /// The administrator of the server, or an organization's credentials with one of `scopes`.
+    async fn with(parts: &mut Parts, app: &App, scopes: &[&str]) -> Result<Self, ApiError> {
         let credential = Credential::read(&parts.headers, &parts.uri)?;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
         match credential {
@@ -163,10 +185,10 @@ impl FromRequestParts<App> for Caller {
             }
             Credential::ApiKey(text) => {
                 let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
-                administered(&key?.ok_or(ApiError::Unauthorized)?, &origin)
+                administered(&key?.ok_or(ApiError::Unauthorized)?, &origin, scopes)
             }
             Credential::Token(text) => {
-                let caller = by_token(app, &origin, &text).await;
+                let caller = by_token(app, &origin, &text, scopes).await;
                 if let Err(ApiError::Unauthorized) = &caller {
                     let failed = Action::AuthenticationFailed;
                     app.count_stranger(failed, origin.address, "token", None, None);
@@ -174,6 +196,12 @@ impl FromRequestParts<App> for Caller {
                 caller
             }
         }
+    }
+}
+
+impl DescribeRequest for AuditReader {
+    fn describe(operation: &mut Description<'_>) {
+        Caller::describe(operation);
     }
 }
 
@@ -222,8 +250,8 @@ fn administrator(app: &App, origin: &Origin) -> Caller {
     }
 }
 
-fn administered(key: &ApiKey, origin: &Origin) -> Result<Caller, ApiError> {
-    if !key.scopes.contains(ADMIN) {
+fn administered(key: &ApiKey, origin: &Origin, scopes: &[&str]) -> Result<Caller, ApiError> {
+    if !scopes.iter().any(|scope| key.scopes.contains(scope)) {
         return Err(ApiError::Forbidden("the API key lacks the scope admin"));
     }
     Ok(Caller {
@@ -237,7 +265,12 @@ fn administered(key: &ApiKey, origin: &Origin) -> Result<Caller, ApiError> {
 
 /// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization,
 /// and nothing without one.
-async fn by_token(app: &App, origin: &Origin, text: &str) -> Result<Caller, ApiError> {
+async fn by_token(
+    app: &App,
+    origin: &Origin,
+    text: &str,
+    scopes: &[&str],
+) -> Result<Caller, ApiError> {
     if text.starts_with(SESSION_PREFIX) {
         return match app.administrator.recognizes_session(text, app.clock.now()) {
             true => Ok(administrator(app, origin)),
@@ -252,7 +285,8 @@ async fn by_token(app: &App, origin: &Origin, text: &str) -> Result<Caller, ApiE
     if !holder.agent.value.is_active {
         return Err(ApiError::Unauthorized);
     }
-    let is_admin = token.claims().scope.contains(ADMIN);
+    let held = &token.claims().scope;
+    let is_admin = scopes.iter().any(|scope| held.contains(scope));
     let organization = holder.agent.value.organization_id.filter(|_| is_admin);
     let organization = organization.ok_or(ApiError::Forbidden(
         "only a token with the scope admin, of an agent in an organization, administers it",

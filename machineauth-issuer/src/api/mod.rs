@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod audit_logs;
 pub mod auth;
 pub mod bearer;
 pub mod body;

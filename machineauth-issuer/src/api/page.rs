@@ -94,6 +94,18 @@ impl PageQuery {
         self.page.is_some() || (self.limit.is_some() && self.cursor.is_none())
     }
 
+    /// The same, with the first numbered page where nothing says where the list begins.
+    #[must_use]
+    pub fn or_first(self) -> Self {
+        match (self.page, &self.cursor) {
+            (None, None) => Self {
+                page: Some(1),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The page that is asked for.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::date::Date;
 use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
 use crate::maintenance::clocks_disagree;
-use crate::metrics::Exposition;
+use crate::metrics::{AuditState, Exposition};
 use crate::paths;
 
 /// What the service is.
@@ -92,7 +92,11 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
     Ok(match exposition(&headers) {
         Some(exposition) => {
             let content_type = HeaderValue::from_static(exposition.content_type());
-            let written = app.metrics.expose(exposition, &stats);
+            let audit = AuditState {
+                entries: app.trail.length().await?,
+                seal_lag: app.sealer.lag(),
+            };
+            let written = app.metrics.expose(exposition, &stats, audit);
             ([(CONTENT_TYPE, content_type)], written).into_response()
         }
         None => Json(StatsView::new(&stats, app.metrics.requests())).into_response(),

@@ -3,6 +3,7 @@
 mod agent;
 mod api_key;
 mod arguments;
+mod audit;
 mod client;
 mod config;
 mod connection;
@@ -34,6 +35,7 @@ use clap_complete::Shell;
 
 use self::agent::AgentCommand;
 use self::api_key::ApiKeyCommand;
+use self::audit::AuditCommand;
 use self::connection::Administration;
 use self::failure::EXIT_CODES;
 pub use self::failure::exit_code;
@@ -87,6 +89,9 @@ enum Command {
     },
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi,
+    /// The audit trail, in the store itself: its seals, and whether they hold
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print what a shell completes commands with
     Completions {
         /// Which shell
@@ -145,6 +150,7 @@ impl Cli {
     pub async fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::run().await,
+            Command::Audit(command) => command.run().await,
             Command::Config { json, reference } => config::print(json, reference),
             Command::Openapi => openapi::print(),
             Command::Completions { shell } => Ok(print_completions(shell)?),

@@ -16,6 +16,7 @@ pub mod organizations;
 pub mod password_hash;
 pub mod proofs;
 pub mod revocation;
+pub mod sealing;
 pub mod secret;
 pub mod stats;
 pub mod teams;

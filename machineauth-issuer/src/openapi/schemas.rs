@@ -5,8 +5,9 @@ use utoipa::openapi::{Array, KnownFormat, Object, RefOr, Schema, SchemaFormat, T
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::agent::{ForeignId, MAX_FOREIGN_ID, TokenFormat};
+use crate::domain::event::Outcome;
 use crate::domain::id::{
-    AgentId, ApiKeyId, ClientId, DeliveryId, OrganizationId, SecretId, TeamId, WebhookId,
+    AgentId, ApiKeyId, ClientId, DeliveryId, EventId, OrganizationId, SecretId, TeamId, WebhookId,
 };
 use crate::domain::organization::{MAX_SLUG, Plan, Slug};
 use crate::domain::webhooks::{Format, TokenEvents};
@@ -41,11 +42,13 @@ described! {
     TokenEvents: "How a webhook is told of tokens.", |text| words(text, &["each", "aggregate", "off"]);
     ApiKeyId: "Names an API key.", uuid;
     ClientId: "Names an agent in OAuth (RFC 6749 §2.2).", uuid;
+    EventId: "Names an event, everywhere and for good.", uuid;
     OrganizationId: "Names an organization.", uuid;
     SecretId: "Names a client secret.", uuid;
     TeamId: "Names a team.", uuid;
     ForeignId: "An identifier that another system made.", |text| pattern(text, "^[A-Za-z0-9_.:-]+$", MAX_FOREIGN_ID);
     Slug: "Names an organization in URLs.", |text| pattern(text, "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", MAX_SLUG);
+    Outcome: "Whether what was tried was done.", |text| words(text, &["success", "failure", "other"]);
     Plan: "Which quotas an organization has.", |text| words(text, &["free", "pro", "enterprise"]);
     TokenFormat: "What access tokens look like: sealed, or signed for everybody to verify.", |text| words(text, &["opaque", "jwt"]);
 }

@@ -179,6 +179,18 @@ impl Store for MemoryStore {
         self.with(partition, |rows, _| rows.entries(log).read(after, limit))
     }
 
+    async fn log_back(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+        limit: usize,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError> {
+        self.with(partition, |rows, _| {
+            rows.entries(log).read_back(through, limit)
+        })
+    }
+
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
         self.with(partition, |rows, _| rows.entries(log).head())
     }
@@ -213,8 +225,13 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
-        self.with(partition, |rows, _| rows.entries(log).trim(keep))
+    async fn trim(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+    ) -> Result<usize, StoreError> {
+        self.with(partition, |rows, _| rows.entries(log).trim(through))
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -338,8 +355,23 @@ impl Entries {
         LogRead::Entries(entries.collect())
     }
 
-    fn trim(&mut self, keep: usize) -> usize {
-        let surplus = self.entries.len().saturating_sub(keep);
+    /// How many entries there are up to and with the one numbered `through`.
+    fn up_to(&self, through: u64) -> usize {
+        let count = through.saturating_sub(self.tail.sequence());
+        usize::try_from(count).map_or(self.entries.len(), |count| count.min(self.entries.len()))
+    }
+
+    fn read_back(&self, through: u64, limit: usize) -> Vec<(Position, Bytes)> {
+        let end = self.up_to(through);
+        let entries = (end.saturating_sub(limit)..end).rev().filter_map(|index| {
+            let position = self.position(index)?;
+            Some((position, self.entries.get(index)?.1.clone()))
+        });
+        entries.collect()
+    }
+
+    fn trim(&mut self, through: u64) -> usize {
+        let surplus = self.up_to(through);
         if let Some(tail) = surplus.checked_sub(1).and_then(|last| self.position(last)) {
             self.entries.drain(..surplus);
             self.tail = tail;

@@ -132,6 +132,18 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<LogRead, StoreError>;
 
+    /// Up to `limit` entries of a log, newest first, from the one numbered `through` downwards; from the newest one where
+    /// none is numbered so high.
+    ///
+    /// Fewer than `limit` means that there are no more: what was trimmed is not among them.
+    async fn log_back(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+        limit: usize,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError>;
+
     /// The position of a log's newest entry; what was appended later comes after it.
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError>;
 
@@ -149,8 +161,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// same keys. Returns how many; fewer than `limit` means that no more are due.
     async fn sweep(&self, partition: Partition, limit: usize) -> Result<usize, StoreError>;
 
-    /// Removes all but the newest `keep` entries of a log. Returns how many.
-    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError>;
+    /// Removes the oldest entries of a log, up to and with the one numbered `through`. Returns how many.
+    ///
+    /// It is said by number what goes, not how many stay: what is appended meanwhile moves nothing.
+    async fn trim(&self, partition: Partition, log: Log, through: u64)
+    -> Result<usize, StoreError>;
 
     /// The time by the store's own clock; also the probe that says whether the store is there.
     async fn now(&self) -> Result<Timestamp, StoreError>;

@@ -26,7 +26,7 @@ enum Step {
     Resend,
     Advance(u64),
     Sweep(usize),
-    Trim(Log, usize),
+    Trim(Log, u64),
     Scan {
         under: usize,
         after: Option<usize>,
@@ -159,8 +159,8 @@ impl History {
                 // Which of the due rows go first is up to the store, so all of them go.
                 while same!(self.sweep(partition(), 1_000 + limit)) > 0 {}
             }
-            Step::Trim(log, keep) => {
-                same!(self.trim(partition(), log, keep));
+            Step::Trim(log, through) => {
+                same!(self.trim(partition(), log, through));
             }
             Step::Scan {
                 under,
@@ -175,6 +175,7 @@ impl History {
                 let positions = self.positions(log).await?;
                 let after = positions[after % positions.len()];
                 same!(self.log(partition(), log, &after, limit));
+                same!(self.log_back(partition(), log, after.sequence(), limit));
             }
         }
         Ok(())
@@ -270,7 +271,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Resend),
         2 => (0_u64..90_000).prop_map(Step::Advance),
         1 => (0_usize..5).prop_map(Step::Sweep),
-        1 => (log(), 0_usize..5).prop_map(|(log, keep)| Step::Trim(log, keep)),
+        1 => (log(), 0_u64..12).prop_map(|(log, through)| Step::Trim(log, through)),
         1 => (0..roots().len(), proptest::option::of(a_key()), 0_usize..5)
             .prop_map(|(under, after, limit)| Step::Scan { under, after, limit }),
         1 => (log(), 0_usize..20, 0_usize..5)

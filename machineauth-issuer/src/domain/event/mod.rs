@@ -9,6 +9,7 @@
 mod action;
 mod by;
 mod recorder;
+mod reference;
 mod tally;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 pub use self::action::{Action, Outcome};
 pub use self::by::{Actor, By, UserAgent};
 pub use self::recorder::{Demand, Recorder, TokenEvents};
+pub use self::reference::reference;
 use super::agent::Agent;
 use super::api_keys::ApiKey;
 use super::id::{AgentId, EventId, OrganizationId, TeamId};
@@ -46,6 +48,9 @@ pub struct AuditSettings {
 const COUNT: &str = "count";
 /// The form in which this version writes events.
 const SCHEMA: u8 = 1;
+
+/// The detail that says for how many an event stands that sums up a minute.
+pub const COUNT: &str = "count";
 
 /// An entry of the audit log.
 ///

@@ -20,7 +20,9 @@ use crate::domain::event::Event;
 use crate::domain::id::WebhookId;
 use crate::domain::lease::Lease;
 use crate::domain::webhooks::{Delivery, StoredWebhook, Webhooks};
-use crate::store::{Batch, Key, Log, LogRead, Outcome, Partition, Position, StoreError, Table};
+use crate::store::{
+    Batch, Key, Log, LogRead, Outcome, Partition, Position, Store, StoreError, Table,
+};
 use crate::telemetry::Chain;
 
 const CURSORS: Table<Cursor> = Table::new("webhook_cursor", 1);
@@ -207,6 +209,16 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// The number of the last entry of a log that webhooks were told of: nothing after it may be trimmed.
+///
+/// # Errors
+/// The store's failure.
+pub async fn told_through(store: &dyn Store, partition: Partition) -> Result<u64, StoreError> {
+    let cursor = CURSORS.get(store, &cursor_key(partition)).await?;
+    let position = cursor.and_then(|cursor| cursor.value.position.parse::<Position>().ok());
+    Ok(position.map_or(0, |position| position.sequence()))
 }
 
 fn cursor_key(partition: Partition) -> Key {

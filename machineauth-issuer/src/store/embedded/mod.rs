@@ -169,6 +169,19 @@ impl Store for EmbeddedStore {
         })
     }
 
+    async fn log_back(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+        limit: usize,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError> {
+        self.file.with(|database| {
+            let entries = database.begin_read()?.open_table(ENTRIES)?;
+            tables::read_log_back(&entries, (partition.index(), log), through, limit)
+        })
+    }
+
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
         self.file.with(|database| {
             let transaction = database.begin_read()?;
@@ -197,8 +210,13 @@ impl Store for EmbeddedStore {
         self.writer.sweep(partition, limit).await
     }
 
-    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
-        self.writer.trim(partition, log, keep).await
+    async fn trim(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+    ) -> Result<usize, StoreError> {
+        self.writer.trim(partition, log, through).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

@@ -119,18 +119,18 @@ impl<'txn> Tables<'txn> {
         Ok(dead.len())
     }
 
-    /// Removes all but the newest entries of a log.
+    /// Removes the oldest entries of a log, up to and with the one numbered `through`.
     pub(super) fn trim(
         &mut self,
         partition: Partition,
         log: Log,
-        keep: usize,
+        through: u64,
     ) -> Result<usize, redb::Error> {
         let partition = partition.index();
         let tail = tail(&self.tails, partition, log)?;
         let head = head(&self.entries, &self.tails, partition, log)?;
-        let length = head.sequence() - tail.sequence();
-        let surplus = length.saturating_sub(keep as u64);
+        let through = through.min(head.sequence());
+        let surplus = through.saturating_sub(tail.sequence());
         let log = log_index(log);
         let mut last = None;
         for sequence in tail.sequence() + 1..=tail.sequence() + surplus {
@@ -264,6 +264,25 @@ pub(super) fn read_log(
         read.push((Position::new(key.value().2, version), entry));
     }
     Ok(LogRead::Entries(read))
+}
+
+/// What a log holds from the entry numbered `through` downwards.
+pub(super) fn read_log_back(
+    entries: &impl ReadableTable<EntryKey, &'static [u8]>,
+    (partition, log): (u8, Log),
+    through: u64,
+    limit: usize,
+) -> Result<Vec<(Position, Bytes)>, redb::Error> {
+    let log = log_index(log);
+    let down = (partition, log, 0)..=(partition, log, through);
+    let mut read = Vec::new();
+    for entry in entries.range(down)?.rev().take(limit) {
+        let (key, stored) = entry?;
+        let stored = Bytes::copy_from_slice(stored.value());
+        let (version, entry) = decode_log_entry(&stored).map_err(|_| corrupted("a log entry"))?;
+        read.push((Position::new(key.value().2, version), entry));
+    }
+    Ok(read)
 }
 
 fn log_index(log: Log) -> u8 {

@@ -27,7 +27,7 @@ enum Job {
     Trim(
         Partition,
         Log,
-        usize,
+        u64,
         oneshot::Sender<Result<usize, StoreError>>,
     ),
     Close(oneshot::Sender<Result<(), StoreError>>),
@@ -78,9 +78,9 @@ impl Writer {
         &self,
         partition: Partition,
         log: Log,
-        keep: usize,
+        through: u64,
     ) -> Result<usize, StoreError> {
-        self.ask(|answer| Job::Trim(partition, log, keep, answer))
+        self.ask(|answer| Job::Trim(partition, log, through, answer))
             .await
     }
 
@@ -177,8 +177,8 @@ impl WriterThread {
             Job::Sweep(partition, limit, _) => {
                 Done::Removed(tables.sweep(*partition, now, *limit)?)
             }
-            Job::Trim(partition, log, keep, _) => {
-                Done::Removed(tables.trim(*partition, *log, *keep)?)
+            Job::Trim(partition, log, through, _) => {
+                Done::Removed(tables.trim(*partition, *log, *through)?)
             }
             Job::Close(_) => Done::Removed(0),
         })

@@ -33,6 +33,9 @@ use super::{
 /// How many rows or entries one run of a script looks at: Redis does nothing else meanwhile.
 const STEP: usize = 256;
 
+/// Lua's numbers are exact up to here; no log gets that long.
+const LONGEST: u64 = 1 << 53;
+
 /// A store in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
@@ -227,8 +230,6 @@ impl Store for RedisStore {
         after: &Position,
         limit: usize,
     ) -> Result<LogRead, StoreError> {
-        /// Lua's numbers are exact up to here; no log gets that long.
-        const LONGEST: u64 = 1 << 53;
         if after.sequence() >= LONGEST {
             return Ok(LogRead::Lost);
         }
@@ -263,6 +264,38 @@ impl Store for RedisStore {
                 return Ok(LogRead::Entries(entries));
             }
         }
+    }
+
+    async fn log_back(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+        limit: usize,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError> {
+        let names = self.names(partition);
+        let mut through = through;
+        let mut entries = Vec::new();
+        while entries.len() < limit && through > 0 {
+            let step = (limit - entries.len()).min(STEP);
+            let keys = [names.log(log), &names.tails];
+            let mut command = evalsha(&self.link.scripts().log_back, &keys);
+            command
+                .arg(log.as_str())
+                .arg(through.min(LONGEST))
+                .arg(step);
+            let (newest, read): (u64, Vec<Bytes>) = self.call(&command).await?;
+            let complete = read.len() < step;
+            for (age, stored) in (0..).zip(read.iter().rev()) {
+                let (version, entry) = decode_log_entry(stored)?;
+                entries.push((Position::new(newest.saturating_sub(age), version), entry));
+            }
+            through = newest.saturating_sub(read.len() as u64);
+            if complete {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
     async fn head(&self, partition: Partition, log: Log) -> Result<Position, StoreError> {
@@ -300,10 +333,15 @@ impl Store for RedisStore {
         Ok(swept)
     }
 
-    async fn trim(&self, partition: Partition, log: Log, keep: usize) -> Result<usize, StoreError> {
+    async fn trim(
+        &self,
+        partition: Partition,
+        log: Log,
+        through: u64,
+    ) -> Result<usize, StoreError> {
         let names = self.names(partition);
         let mut command = evalsha(&self.link.scripts().trim, &[names.log(log), &names.tails]);
-        command.arg(log.as_str()).arg(keep);
+        command.arg(log.as_str()).arg(through.min(LONGEST));
         self.call(&command).await
     }
 

@@ -13,6 +13,7 @@ pub(super) struct Scripts {
     pub(super) commit: Source,
     pub(super) scan: Source,
     pub(super) log: Source,
+    pub(super) log_back: Source,
     pub(super) ends: Source,
     pub(super) trim: Source,
     pub(super) sweep: Source,
@@ -24,17 +25,19 @@ impl Scripts {
             commit: Source::new(include_str!("lua/commit.lua")),
             scan: Source::new(include_str!("lua/scan.lua")),
             log: Source::new(include_str!("lua/log.lua")),
+            log_back: Source::new(include_str!("lua/log_back.lua")),
             ends: Source::new(include_str!("lua/ends.lua")),
             trim: Source::new(include_str!("lua/trim.lua")),
             sweep: Source::new(include_str!("lua/sweep.lua")),
         }
     }
 
-    pub(super) fn all(&self) -> [&Source; 6] {
+    pub(super) fn all(&self) -> [&Source; 7] {
         [
             &self.commit,
             &self.scan,
             &self.log,
+            &self.log_back,
             &self.ends,
             &self.trim,
             &self.sweep,

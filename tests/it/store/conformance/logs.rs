@@ -109,7 +109,8 @@ pub(in crate::store) async fn a_trimmed_position_is_lost(subject: Subject) -> Te
     subject.append_all(&["1", "2", "3", "4", "5"]).await?;
     let entries = subject.entries(&Position::START).await?;
     let store = &subject.store;
-    assert_eq!(store.trim(partition(), Log::Audit, 2).await?, 3);
+    assert_eq!(store.trim(partition(), Log::Audit, 3).await?, 3);
+    assert_eq!(store.trim(partition(), Log::Audit, 3).await?, 0);
     assert_eq!(store.trim(partition(), Log::Audit, 2).await?, 0);
     for lost in [&Position::START, &entries[0].0, &entries[1].0] {
         let read = store.log(partition(), Log::Audit, lost, 10).await?;
@@ -126,19 +127,57 @@ pub(in crate::store) async fn a_trimmed_log_is_read_from_its_tail(subject: Subje
     let entries = subject.entries(&Position::START).await?;
     let store = &subject.store;
     assert_eq!(store.tail(partition(), Log::Audit).await?, Position::START);
-    store.trim(partition(), Log::Audit, 1).await?;
+    store.trim(partition(), Log::Audit, 2).await?;
     let tail = store.tail(partition(), Log::Audit).await?;
     assert_eq!(tail, entries[1].0);
     assert_eq!(subject.entries(&tail).await?, entries[2..]);
 
     // An emptied log goes on counting, and its reader at the head has lost nothing.
-    store.trim(partition(), Log::Audit, 0).await?;
+    assert_eq!(store.trim(partition(), Log::Audit, u64::MAX).await?, 1);
     assert_eq!(store.tail(partition(), Log::Audit).await?, entries[2].0);
     assert_eq!(store.head(partition(), Log::Audit).await?, entries[2].0);
     subject.append_all(&["4"]).await?;
     let rest = subject.entries(&entries[2].0).await?;
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].0.sequence(), 4);
+    Ok(())
+}
+
+pub(in crate::store) async fn a_log_is_read_backwards(subject: Subject) -> TestResult {
+    let store = &subject.store;
+    for through in [0, 1, u64::MAX] {
+        assert_eq!(
+            store.log_back(partition(), Log::Audit, through, 9).await?,
+            []
+        );
+    }
+    let batch = (0..700).fold(Batch::new(partition()), |batch, i| {
+        batch.append(Log::Audit, Bytes::from(format!("entry {i}")))
+    });
+    subject.commit(&batch).await?;
+    let mut backwards = subject.entries(&Position::START).await?;
+    backwards.reverse();
+    let read = async |through, limit| {
+        store
+            .log_back(partition(), Log::Audit, through, limit)
+            .await
+    };
+    assert_eq!(read(u64::MAX, 1000).await?, backwards);
+    assert_eq!(read(700, 3).await?, backwards[..3]);
+    assert_eq!(read(697, 300).await?, backwards[3..303]);
+    assert_eq!(read(2, 9).await?, backwards[698..]);
+    assert_eq!(read(0, 9).await?, []);
+    assert_eq!(read(u64::MAX, 0).await?, []);
+
+    store.trim(partition(), Log::Audit, 690).await?;
+    assert_eq!(read(u64::MAX, 1000).await?, backwards[..10]);
+    assert_eq!(read(692, 9).await?, backwards[8..10]);
+    assert_eq!(read(690, 9).await?, []);
+    store.trim(partition(), Log::Audit, u64::MAX).await?;
+    assert_eq!(read(u64::MAX, 9).await?, []);
+    subject.append_all(&["after"]).await?;
+    let after = read(u64::MAX, 9).await?;
+    assert_eq!((after.len(), after[0].0.sequence()), (1, 701));
     Ok(())
 }
 

@@ -58,6 +58,7 @@ macro_rules! suite {
                 logs_are_apart,
                 a_trimmed_position_is_lost,
                 a_trimmed_log_is_read_from_its_tail,
+                a_log_is_read_backwards,
                 a_foreign_position_is_lost,
                 a_change_wakes_readers_of_that_log,
             ],

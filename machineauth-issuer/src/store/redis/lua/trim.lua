@@ -1,9 +1,10 @@
--- Removes all but the newest entries of a log and remembers where it begins now.
+-- Removes the oldest entries of a log and remembers where it begins now.
 --
 -- KEYS: the log, tails
--- ARGV: the log's name, how many entries to keep
+-- ARGV: the log's name, the number of the last entry to remove
 -- Answer: how many entries were removed
-local surplus = redis.call('LLEN', KEYS[1]) - tonumber(ARGV[2])
+local tail = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+local surplus = math.min(tonumber(ARGV[2]) - tail, redis.call('LLEN', KEYS[1]))
 if surplus <= 0 then
   return 0
 end

@@ -1,0 +1,299 @@
+//! `/api/audit-logs`: what happened, for those who may know; `/api/audit-seals`: that it is not told otherwise later.
+
+mod csv;
+mod view;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+pub use self::view::{ActorView, EntryView, TargetView};
+use super::caller::{AuditReader, Caller, Reach};
+use super::page::{PageQuery, Pagination};
+use crate::app::App;
+use crate::date::moment;
+use crate::error::ApiError;
+use crate::events::audit::{self, Cursor, Entry, Filter, Report};
+use crate::openapi::{BadRequest, DescribeRequest, Description, Forbidden, NotFound};
+use crate::store::{Key, StoreError};
+
+/// How many events are read at once for an export.
+const EXPORTED_AT_ONCE: usize = 500;
+const MAX_TEXT: usize = 200;
+
+/// A part of the audit trail, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditLogList {
+    logs: Vec<EntryView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pagination: Option<Pagination>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Which events are asked for, and in which form. Empty values are as absent ones: the console sends them.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+pub struct AuditLogQuery {
+    /// Only what concerns this agent, or was done by it.
+    agent_id: String,
+    /// Only this action; `agent.*` for all that begin so.
+    action: String,
+    /// Only what concerns this organization.
+    organization_id: String,
+    /// Only what came from this address or network.
+    ip_address: String,
+    /// Only from this time or day on.
+    from: String,
+    /// Only until this time or day, it included.
+    to: String,
+    /// Only where this is part of a name or an identifier.
+    q: String,
+    /// `csv` or `jsonl` for an export of everything that is asked for.
+    format: String,
+}
+
+/// How the trail is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+    JsonLines,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AuditLogQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<Self>::from_request_parts(parts, state).await;
+        let Query(query) =
+            query.map_err(|_| invalid("the parameters of the query: each at most once"))?;
+        Ok(query)
+    }
+}
+
+impl DescribeRequest for AuditLogQuery {
+    fn describe(operation: &mut Description<'_>) {
+        operation.query::<Self>().refuses::<BadRequest>();
+    }
+}
+
+impl AuditLogQuery {
+    fn filter(&self, caller: &Caller) -> Result<Filter, ApiError> {
+        let asked = given(&self.organization_id)
+            .map(|id| id.parse().map_err(|_| ApiError::NO_SUCH_ORGANIZATION))
+            .transpose()?;
+        if let Some(asked) = asked {
+            caller.reaches_organization(asked)?;
+        }
+        let own = match caller.reach {
+            Reach::Administrator => None,
+            Reach::Tenant(tenant) => Some(tenant.organization),
+        };
+        let agent = given(&self.agent_id)
+            .map(|id| id.parse().map_err(|_| invalid("agent_id: an identifier")));
+        let address = given(&self.ip_address).map(|text| {
+            text.parse()
+                .map_err(|_| invalid("ip_address: an address or a network"))
+        });
+        let time = |text, end_of_day| {
+            given(text).map(|text| {
+                moment(text, end_of_day)
+                    .ok_or_else(|| invalid("from and to: a time as 2026-03-01T12:00:00Z, or a day"))
+            })
+        };
+        if self.q.len() > MAX_TEXT || self.action.len() > MAX_TEXT {
+            return Err(invalid("q and action: at most 200 bytes"));
+        }
+        Ok(Filter {
+            organization: own.or(asked),
+            agent: agent.transpose()?,
+            action: given(&self.action).map(str::to_owned),
+            address: address.transpose()?,
+            from: time(&self.from, false).transpose()?,
+            to: time(&self.to, true).transpose()?,
+            text: given(&self.q).map(str::to_owned),
+        })
+    }
+
+    fn format(&self, headers: &HeaderMap) -> Result<Format, ApiError> {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = accept.unwrap_or_default();
+        match self.format.as_str() {
+            "" if accept.contains("text/csv") => Ok(Format::Csv),
+            "" if accept.contains("application/x-ndjson")
+                || accept.contains("application/jsonl") =>
+            {
+                Ok(Format::JsonLines)
+            }
+            "" | "json" => Ok(Format::Json),
+            "csv" => Ok(Format::Csv),
+            "jsonl" => Ok(Format::JsonLines),
+            _ => Err(invalid("format: json, csv or jsonl")),
+        }
+    }
+}
+
+/// List what happened
+///
+/// The latest first. An organization's credentials see what concerns the organization only; an API key needs the scope
+/// `audit:read` or `admin`. As CSV or JSON lines it is everything that is asked for, as a stream.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "A part of the audit trail, or an export.", content(
+        (AuditLogList = "application/json"),
+        (String = "text/csv"),
+        (String = "application/x-ndjson"),
+    )),
+    Forbidden,
+    NotFound,
+))]
+pub async fn list(
+    AuditReader(caller): AuditReader,
+    State(app): State<App>,
+    headers: HeaderMap,
+    page: PageQuery,
+    query: AuditLogQuery,
+) -> Result<Response, ApiError> {
+    let filter = query.filter(&caller)?;
+    match query.format(&headers)? {
+        Format::Json => {}
+        format => return Ok(export(app, filter, format)),
+    }
+    let page = page.or_first();
+    let window = page.page()?;
+    let found = match page.cursor::<Cursor>()? {
+        Some(cursor) => {
+            let trail = &app.trail;
+            trail.page(&filter, Some(&cursor), window.limit()).await?
+        }
+        None => {
+            let (skip, limit) = (window.start(), window.limit());
+            app.trail.numbered(&filter, skip, limit).await?
+        }
+    };
+    let total = i64::try_from(found.total).unwrap_or(i64::MAX);
+    Ok(Json(AuditLogList {
+        logs: found.entries.into_iter().map(EntryView::from).collect(),
+        pagination: page.pagination(total),
+        next_cursor: found.next.map(|cursor| cursor.to_string()),
+    })
+    .into_response())
+}
+
+/// Verify that every entry is as it was sealed
+#[utoipa::path(get, path = "", responses(Forbidden))]
+pub async fn verify(caller: Caller, State(app): State<App>) -> Result<Json<Report>, ApiError> {
+    caller.global()?;
+    let report = audit::verify(&*app.store, &app.grants.vault, &[]).await?;
+    if !report.intact {
+        tracing::error!(
+            findings = report.findings.len(),
+            "the audit trail is not as it was sealed"
+        );
+    }
+    Ok(Json(report))
+}
+
+/// Export all seals, to be kept elsewhere
+///
+/// A JSON object on each line: first the key that seals, then the seals.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The seals.", content_type = "application/x-ndjson", body = String),
+    Forbidden,
+))]
+pub async fn seals(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
+    caller.global()?;
+    let head = audit::seals_head(app.sealer.key());
+    let chunks = try_unfold(Some((head, None)), move |state| {
+        let app = app.clone();
+        async move {
+            let Some((mut text, after)) = state else {
+                return Ok(None);
+            };
+            let after: Option<Key> = after;
+            let read = audit::scan_seals(&*app.store, after.as_ref(), EXPORTED_AT_ONCE).await?;
+            let is_end = read.len() < EXPORTED_AT_ONCE;
+            let last = read.last().map(|(key, _)| key.clone());
+            for (_, seal) in read {
+                text.push_str(&seal.to_line());
+            }
+            let next = Some((String::new(), last)).filter(|_| !is_end);
+            Ok::<_, StoreError>(Some((Bytes::from(text), next)))
+        }
+    });
+    let body = Body::from_stream(chunks);
+    Ok((
+        attachment("application/x-ndjson", "audit-seals.jsonl"),
+        body,
+    )
+        .into_response())
+}
+
+fn attachment(content_type: &'static str, name: &str) -> [(HeaderName, HeaderValue); 2] {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let disposition = HeaderValue::try_from(disposition).expect("a plain name fits a header");
+    let content_type = HeaderValue::from_static(content_type);
+    [
+        (CONTENT_TYPE, content_type),
+        (CONTENT_DISPOSITION, disposition),
+    ]
+}
+
+/// Everything that is asked for, read while it is sent.
+fn export(app: App, filter: Filter, format: Format) -> Response {
+    let (content_type, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8; header=present", "audit-logs.csv"),
+        Format::Json | Format::JsonLines => ("application/x-ndjson", "audit-logs.jsonl"),
+    };
+    let head = match format {
+        Format::Csv => csv::head(),
+        Format::Json | Format::JsonLines => String::new(),
+    };
+    let begin = Some((head, None));
+    let chunks = try_unfold(begin, move |state| {
+        let (app, filter) = (app.clone(), filter.clone());
+        async move {
+            let Some((mut text, cursor)) = state else {
+                return Ok(None);
+            };
+            let trail = &app.trail;
+            let page = trail
+                .page(&filter, Option::<Cursor>::as_ref(&cursor), EXPORTED_AT_ONCE)
+                .await?;
+            for entry in page.entries {
+                write(&mut text, entry, format);
+            }
+            let next = page.next.map(|cursor| (String::new(), Some(cursor)));
+            Ok::<_, StoreError>(Some((Bytes::from(text), next)))
+        }
+    });
+    (attachment(content_type, name), Body::from_stream(chunks)).into_response()
+}
+
+fn write(text: &mut String, entry: Entry, format: Format) {
+    let view = EntryView::from(entry);
+    match format {
+        Format::Csv => csv::row(text, &view),
+        Format::Json | Format::JsonLines => {
+            text.push_str(&serde_json::to_string(&view).expect("a view is plain data"));
+            text.push('\n');
+        }
+    }
+}
+
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn invalid(what: &'static str) -> ApiError {
+    ApiError::InvalidRequest(what.into())
+}

@@ -1,0 +1,17 @@
+//! The audit trail: what the audit logs of all partitions hold, newest first; its seals, and whether they hold.
+
+mod cursor;
+mod filter;
+mod retention;
+mod seal;
+mod sealer;
+mod trail;
+mod verify;
+
+pub use self::cursor::Cursor;
+pub use self::filter::{AddressFilter, Filter};
+pub use self::retention::trim;
+pub use self::seal::{InvalidSeals, Seal, parse_seals, scan_seals, seals_head};
+pub use self::sealer::Sealer;
+pub use self::trail::{Entry, Page, Trail};
+pub use self::verify::{Finding, Report, VerifyError, Wrong, verify};

@@ -1,0 +1,268 @@
+//! Reading the trail: the logs of all partitions, merged, newest first.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use machineauth_core::clock::Timestamp;
+
+use super::cursor::{Cursor, partitions};
+use super::filter::Filter;
+use crate::domain::event::Event;
+use crate::domain::id::OrganizationId;
+use crate::store::{DynStore, Log, Partition, StoreError};
+
+/// How many entries are looked at for one page. A filter that takes few gives short pages, and a cursor to go on with.
+const LOOKED_AT: usize = 20_000;
+/// How many entries of a log are read at first, and at most, at once.
+const FIRST_STEP: usize = 8;
+const LONGEST_STEP: usize = 256;
+/// How far from the order of their times entries of a log can be: they are timed before they are written, by clocks that
+/// may disagree.
+const DISORDER: Duration = Duration::from_secs(120);
+
+/// Reads the trail.
+#[derive(Debug)]
+pub struct Trail {
+    store: DynStore,
+}
+
+/// An event, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Which log it is in.
+    pub partition: Partition,
+    /// Its number there.
+    pub sequence: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A page of the trail.
+#[derive(Debug)]
+pub struct Page {
+    /// The events, newest first.
+    pub entries: Vec<Entry>,
+    /// Where the trail goes on, unless it is at its end.
+    pub next: Option<Cursor>,
+    /// How many there are in all, as far as that was asked and looked at.
+    pub total: u64,
+}
+
+/// One log, being read downwards.
+struct Stream {
+    partition: Partition,
+    /// The number of the next entry to read from the store; 0 when none is left.
+    next: u64,
+    step: usize,
+    read: VecDeque<Entry>,
+}
+
+impl Trail {
+    /// The trail in `store`.
+    pub fn new(store: DynStore) -> Self {
+        Self { store }
+    }
+
+    /// Up to `limit` events that `filter` takes, after `cursor`, or from the newest.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn page(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let mut merge = self.begin(filter, cursor).await?;
+        let mut entries = Vec::new();
+        for _ in 0..LOOKED_AT {
+            if entries.len() == limit {
+                break;
+            }
+            let Some(entry) = merge.next(&self.store, filter).await? else {
+                break;
+            };
+            if filter.takes(&entry.event) {
+                entries.push(entry);
+            }
+        }
+        Ok(Page {
+            total: entries.len() as u64,
+            entries,
+            next: merge.cursor(),
+        })
+    }
+
+    /// Up to `limit` events that `filter` takes, without the first `skip` of them, and how many there are in all: among
+    /// the newest [`LOOKED_AT`] entries, where a filter must look at each.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn numbered(
+        &self,
+        filter: &Filter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let whole = filter.is_whole() && filter.organization.is_none();
+        let mut merge = self.begin(filter, None).await?;
+        let (mut entries, mut next) = (Vec::new(), None);
+        let mut taken = 0;
+        for _ in 0..LOOKED_AT {
+            if entries.len() == limit && next.is_none() {
+                next = Some(merge.cursor());
+            }
+            if entries.len() == limit && whole {
+                break;
+            }
+            let Some(entry) = merge.next(&self.store, filter).await? else {
+                break;
+            };
+            if filter.takes(&entry.event) {
+                taken += 1;
+                if taken > skip && entries.len() < limit {
+                    entries.push(entry);
+                }
+            }
+        }
+        Ok(Page {
+            total: match whole {
+                true => self.length().await?,
+                false => taken as u64,
+            },
+            entries,
+            next: next.unwrap_or_else(|| merge.cursor()),
+        })
+    }
+
+    /// How many events there are.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn length(&self) -> Result<u64, StoreError> {
+        let lengths = partitions().map(|partition| async move {
+            let head = self.store.head(partition, Log::Audit).await?;
+            let tail = self.store.tail(partition, Log::Audit).await?;
+            Ok::<_, StoreError>(head.sequence().saturating_sub(tail.sequence()))
+        });
+        Ok(try_join_all(lengths).await?.into_iter().sum())
+    }
+
+    async fn begin(&self, filter: &Filter, cursor: Option<&Cursor>) -> Result<Merge, StoreError> {
+        let next: Vec<_> = match cursor {
+            Some(cursor) => cursor.next().collect(),
+            None => partitions().map(|_| u64::MAX).collect(),
+        };
+        let streams = partitions().zip(next).map(|(partition, next)| async move {
+            let is_home =
+                |id: OrganizationId| partition == id.partition() || partition == Partition::SYSTEM;
+            let next = match (filter.organization, filter.to) {
+                // What concerns an organization is in its home, or with what belongs to the server.
+                (Some(organization), _) if !is_home(organization) => 0,
+                (_, Some(to)) if cursor.is_none() => self.last_until(partition, to).await?,
+                _ => next,
+            };
+            Ok::<_, StoreError>(Stream {
+                partition,
+                next,
+                step: FIRST_STEP,
+                read: VecDeque::new(),
+            })
+        });
+        Ok(Merge(try_join_all(streams).await?))
+    }
+
+    /// A number at or above that of the last entry that happened until `to`, found by halving.
+    async fn last_until(&self, partition: Partition, to: Timestamp) -> Result<u64, StoreError> {
+        let to = to.saturating_add(DISORDER);
+        let head = self.store.head(partition, Log::Audit).await?.sequence();
+        let tail = self.store.tail(partition, Log::Audit).await?.sequence();
+        let (mut low, mut high) = (tail, head);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            let read = self
+                .store
+                .log_back(partition, Log::Audit, middle, 1)
+                .await?;
+            let is_later = match read.first() {
+                Some((_, entry)) => Event::decode(entry).is_ok_and(|event| event.at > to),
+                // It was trimmed meanwhile.
+                None => false,
+            };
+            match is_later {
+                true => high = middle - 1,
+                false => low = middle,
+            }
+        }
+        Ok(low)
+    }
+}
+
+struct Merge(Vec<Stream>);
+
+impl Merge {
+    /// The newest event that is left.
+    async fn next(
+        &mut self,
+        store: &DynStore,
+        filter: &Filter,
+    ) -> Result<Option<Entry>, StoreError> {
+        let empty = self.0.iter_mut().filter(|stream| stream.read.is_empty());
+        try_join_all(empty.map(|stream| stream.fill(store, filter))).await?;
+        let newest = self
+            .0
+            .iter_mut()
+            .filter(|stream| !stream.read.is_empty())
+            .max_by_key(|stream| stream.read.front().map(|entry| entry.event.at));
+        Ok(newest.and_then(|stream| stream.read.pop_front()))
+    }
+
+    /// Where to go on, unless nothing is left.
+    fn cursor(&self) -> Option<Cursor> {
+        let next = |stream: &Stream| match stream.read.front() {
+            Some(entry) => entry.sequence,
+            None => stream.next,
+        };
+        let is_left = self.0.iter().any(|stream| next(stream) > 0);
+        is_left.then(|| Cursor::new(self.0.iter().map(next)))
+    }
+}
+
+impl Stream {
+    async fn fill(&mut self, store: &DynStore, filter: &Filter) -> Result<(), StoreError> {
+        if self.next == 0 {
+            return Ok(());
+        }
+        let read = store
+            .log_back(self.partition, Log::Audit, self.next, self.step)
+            .await?;
+        let last = read.last().map_or(0, |(position, _)| position.sequence());
+        self.next = match read.len() < self.step {
+            true => 0,
+            false => last.saturating_sub(1),
+        };
+        self.step = (self.step * 2).min(LONGEST_STEP);
+        for (position, entry) in read {
+            // What was tampered with does not hide the rest; verifying names it.
+            let Ok(event) = Event::decode(&entry) else {
+                let (partition, sequence) = (self.partition, position.sequence());
+                tracing::error!(%partition, sequence, "an entry of the audit log cannot be read");
+                continue;
+            };
+            if filter
+                .from
+                .is_some_and(|from| event.at.saturating_add(DISORDER) < from)
+            {
+                self.next = 0;
+                break;
+            }
+            self.read.push_back(Entry {
+                partition: self.partition,
+                sequence: position.sequence(),
+                event,
+            });
+        }
+        Ok(())
+    }
+}
