@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::config::variables::Source;
 use crate::documents;
-use crate::domain::administrator::AdministratorCredentials;
+use crate::domain::administrators::Administrators;
 use crate::domain::agent::Agent;
 use crate::domain::agents::Agents;
 use crate::domain::api_keys::{self, ApiKey, ApiKeys};
@@ -55,8 +55,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Where state is kept.
     pub store: DynStore,
-    /// Recognises the administrator.
-    pub administrator: AdministratorCredentials,
+    /// Recognises administrators.
+    pub administrators: Administrators,
     /// Our clients.
     pub agents: Arc<Agents>,
     /// The tenants.
@@ -135,6 +135,21 @@ impl App {
         clock: Arc<dyn Clock>,
         store: DynStore,
     ) -> Result<Self, StartError> {
+        let app = Self::for_command(config, server_key, clock, store).await?;
+        announce_start(&app.config, &*app.store, &*app.clock).await?;
+        Ok(app)
+    }
+
+    /// As [`App::open`], for a command that works on the store by itself: no issuer starts, and none is recorded to.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn for_command(
+        config: Config,
+        server_key: &ServerKey,
+        clock: Arc<dyn Clock>,
+        store: DynStore,
+    ) -> Result<Self, StartError> {
         let certificates = config.tls.clone().map(Certificates::open).transpose()?;
         let certificates = certificates.map(Arc::new);
         let vault = Arc::new(
@@ -189,7 +204,6 @@ impl App {
         agents.index_all().await?;
         let limits = Limits::new(&config.protection);
         let metrics = Metrics::new(&limits, certificates.as_deref());
-        announce_start(&config, &*store, &*clock).await?;
         let recorder = Arc::new(Recorder::new(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -208,10 +222,12 @@ impl App {
         let sealer = Arc::new(sealer);
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
-            administrator: AdministratorCredentials::new(
+            administrators: Administrators::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                Arc::clone(&vault),
                 &config.admin.email,
                 &config.admin.password,
-                &vault,
             ),
             metadata: documents::metadata(
                 &config.tokens.issuer,

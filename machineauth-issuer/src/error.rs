@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::body::BodyError;
 use crate::credential::NoCredential;
+use crate::domain::administrators::AdministratorError;
 use crate::domain::agents::{AgentError, AuthenticationError};
 use crate::domain::api_keys::ApiKeyError;
 use crate::domain::grants::{GrantError, ScopePolicy};
@@ -380,6 +381,17 @@ impl From<AuthenticationError> for OAuthError {
                 Self::TemporarilyUnavailable(Unavailable::Overloaded)
             }
             AuthenticationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdministratorError> for ApiError {
+    fn from(error: AdministratorError) -> Self {
+        match error {
+            AdministratorError::Overloaded(_) => {
+                Self::TemporarilyUnavailable(Unavailable::Overloaded)
+            }
+            AdministratorError::Store(error) => error.into(),
         }
     }
 }

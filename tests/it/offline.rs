@@ -1,5 +1,6 @@
 //! The commands that open the store themselves.
 
+mod admin;
 mod export;
 
 use std::process::Stdio;
@@ -48,6 +49,7 @@ async fn while_a_server_holds_the_store_they_say_so_and_what_to_do() {
     for arguments in [
         ["import", "machineauth-json", "old.json"].as_slice(),
         &["export"],
+        &["admin", "reset-password"],
     ] {
         let refused = place.command(arguments);
         assert!(

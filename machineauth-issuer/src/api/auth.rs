@@ -103,41 +103,43 @@ pub async fn login(
     JsonBody(login): JsonBody<Login>,
 ) -> Response {
     let (user, password) = (login.username, login.password.into());
-    let proven = by_password(&app, &origin, Action::LoginFailed, &user, &password);
-    if let Err(error @ ApiError::TooManyRequests(_)) = proven {
-        return error.into_response();
-    }
-    if let Ok(caller) = proven {
-        let now = app.clock.now();
-        let fact = Fact::new(Action::LoginSucceeded);
-        let recorded =
-            event::record_alone(&*app.store, Partition::SYSTEM, fact, &caller.by, now).await;
-        if let Err(error) = recorded {
-            return ApiError::from(error).into_response();
+    let proven = by_password(&app, &origin, Action::LoginFailed, &user, &password).await;
+    match proven {
+        Ok(caller) => match begin_session(&app, &caller).await {
+            Ok(answer) => answer.into_response(),
+            Err(error) => error.into_response(),
+        },
+        Err(ApiError::Unauthorized) => {
+            let refused = LoginAnswer {
+                success: false,
+                access_token: String::new(),
+                expires_in: 0,
+                role: "",
+                error: Some("unauthorized"),
+                error_description: Some(REFUSED),
+                message: Some(REFUSED),
+            };
+            (StatusCode::UNAUTHORIZED, Json(refused)).into_response()
         }
-        tracing::info!("the administrator logged in");
-        let token = app.administrator.begin_session(now);
-        return Json(LoginAnswer {
-            success: true,
-            access_token: token.reveal().to_owned(),
-            expires_in: SESSION_LIFETIME.as_secs(),
-            role: ROLE,
-            error: None,
-            error_description: None,
-            message: None,
-        })
-        .into_response();
+        Err(error) => error.into_response(),
     }
-    let refused = LoginAnswer {
-        success: false,
-        access_token: String::new(),
-        expires_in: 0,
-        role: "",
-        error: Some("unauthorized"),
-        error_description: Some(REFUSED),
-        message: Some(REFUSED),
-    };
-    (StatusCode::UNAUTHORIZED, Json(refused)).into_response()
+}
+
+async fn begin_session(app: &App, caller: &Caller) -> Result<Json<LoginAnswer>, ApiError> {
+    let fact = Fact::new(Action::LoginSucceeded);
+    let now = app.clock.now();
+    event::record_alone(&*app.store, Partition::SYSTEM, fact, &caller.by, now).await?;
+    let token = app.administrators.begin_session().await?;
+    tracing::info!("the administrator logged in");
+    Ok(Json(LoginAnswer {
+        success: true,
+        access_token: token.reveal().to_owned(),
+        expires_in: SESSION_LIFETIME.as_secs(),
+        role: ROLE,
+        error: None,
+        error_description: None,
+        message: None,
+    }))
 }
 
 /// Say who is logged in
@@ -147,8 +149,8 @@ pub async fn me(caller: Caller, State(app): State<App>) -> Result<Json<Me>, ApiE
     let organizations = app.organizations.list(None, MAX_MEMBERSHIPS).await?;
     Ok(Json(Me {
         user: User {
-            id: app.administrator.id(),
-            email: app.administrator.email().to_owned(),
+            id: app.administrators.id(),
+            email: app.administrators.email().to_owned(),
             role: ROLE,
         },
         memberships: organizations.into_iter().map(Membership::from).collect(),

@@ -181,7 +181,7 @@ impl Caller {
             Credential::Basic(basic) => {
                 let password = basic.password.to_string().into();
                 let failed = Action::AuthenticationFailed;
-                by_password(app, &origin, failed, &basic.user, &password)
+                by_password(app, &origin, failed, &basic.user, &password).await
             }
             Credential::ApiKey(text) => {
                 let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
@@ -218,8 +218,9 @@ impl DescribeRequest for Caller {
 /// The administrator, by e-mail address and password; `failed` is what it is to have a wrong one.
 ///
 /// # Errors
-/// [`ApiError::Unauthorized`], or [`ApiError::TooManyRequests`] after too many wrong passwords (I6).
-pub fn by_password(
+/// [`ApiError::Unauthorized`], [`ApiError::TooManyRequests`] after too many wrong passwords (I6), or what failed on our
+/// side.
+pub async fn by_password(
     app: &App,
     origin: &Origin,
     failed: Action,
@@ -231,7 +232,7 @@ pub fn by_password(
         .limits
         .attempt(origin.address, user, password, app.clock.now())
         .inspect_err(|_| count(Action::LimitLockedOut))?;
-    if app.administrator.recognizes(user, password.reveal()) {
+    if app.administrators.recognizes(user, password).await? {
         return Ok(administrator(app, origin));
     }
     if let Some(attempt) = attempt {
@@ -245,7 +246,7 @@ fn administrator(app: &App, origin: &Origin) -> Caller {
     Caller {
         reach: Reach::Administrator,
         by: origin.by(Actor::Administrator {
-            email: app.administrator.email().into(),
+            email: app.administrators.email().into(),
         }),
     }
 }
@@ -272,7 +273,7 @@ async fn by_token(
     scopes: &[&str],
 ) -> Result<Caller, ApiError> {
     if text.starts_with(SESSION_PREFIX) {
-        return match app.administrator.recognizes_session(text, app.clock.now()) {
+        return match app.administrators.recognizes_session(text).await? {
             true => Ok(administrator(app, origin)),
             false => Err(ApiError::Unauthorized),
         };

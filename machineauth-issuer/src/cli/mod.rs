@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin;
 mod agent;
 mod api_key;
 mod arguments;
@@ -92,6 +93,9 @@ enum Command {
     /// The audit trail, in the store itself: its seals, and whether they hold
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The administrator's own password; opens the store itself
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Print what a shell completes commands with
     Completions {
         /// Which shell
@@ -142,6 +146,20 @@ enum ImportSource {
     },
 }
 
+/// What is done about the administrator.
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Set a new password, which is used instead of ADMIN_PASSWORD, and end all sessions
+    ResetPassword {
+        /// Read the password from standard input, instead of making one and printing it
+        #[arg(long)]
+        stdin: bool,
+        /// Return to ADMIN_PASSWORD
+        #[arg(long, conflicts_with = "stdin")]
+        forget: bool,
+    },
+}
+
 impl Cli {
     /// Does what the command line says.
     ///
@@ -171,6 +189,12 @@ impl Cli {
                         json,
                     },
             } => import::machineauth_json(&file, dry_run, json).await,
+            Command::Admin(AdminCommand::ResetPassword { forget: true, .. }) => {
+                admin::forget_password().await
+            }
+            Command::Admin(AdminCommand::ResetPassword { stdin, .. }) => {
+                admin::reset_password(stdin).await
+            }
             Command::Export { out } => export::run(out.as_deref()).await,
         }
     }

@@ -41,7 +41,9 @@ pub(super) async fn open_app(when_missing: WhenMissing) -> Result<App, Box<dyn E
             let server_key = store::server_key(&config.server_key, &*store).await?;
             (store, server_key)
         };
-    Ok(App::open(config, &server_key, clock, store).await?)
+    // Nobody is served, and the certificate may be readable by the server only.
+    let config = Config { tls: None, ..config };
+    Ok(App::for_command(config, &server_key, clock, store).await?)
 }
 
 fn memory(clock: &Arc<dyn Clock>) -> DynStore {

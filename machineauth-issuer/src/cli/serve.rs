@@ -42,7 +42,8 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     if let Some(certificates) = &app.certificates {
         read_again_on_hangup(Arc::clone(certificates))?;
     }
-    print_welcome(&app.config, listener.local_addr()?)
+    let has_record = app.administrators.has_record().await?;
+    print_welcome(&app.config, has_record, listener.local_addr()?)
         .map_err(|error| format!("cannot print where the server listens: {error}"))?;
     let stopping = async {
         stop.received().await;
@@ -100,14 +101,14 @@ fn read_again_on_hangup(certificates: Arc<Certificates>) -> io::Result<()> {
 }
 
 /// Says where the server listens, and three lines to paste.
-fn print_welcome(config: &Config, address: SocketAddr) -> io::Result<()> {
+fn print_welcome(config: &Config, has_record: bool, address: SocketAddr) -> io::Result<()> {
     let base = &config.tokens.issuer;
     let scheme = if config.tls.is_some() {
         "https"
     } else {
         "http"
     };
-    let admin = match config.admin.is_default {
+    let admin = match config.admin.is_default && !has_record {
         true => format!("{}:{}", config.admin.email, config.admin.password.reveal()),
         // A password of the operator's own is never printed.
         false => "$ADMIN_EMAIL:$ADMIN_PASSWORD".to_owned(),

@@ -32,6 +32,9 @@ use crate::events::webhooks::WebhookSettings;
 use crate::protection::ProtectionSettings;
 use crate::tls::TlsFiles;
 
+/// The shortest password that an administrator can have in production, in characters.
+pub const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
+
 /// What the issuer runs with.
 #[derive(Debug)]
 pub struct Config {

@@ -14,7 +14,8 @@ use machineauth_core::crypto::Algorithm;
 
 use super::variables::{self, InForce};
 use super::{
-    Access, Admin, ClientAuth, Config, ConfigError, Environment, ServerKeySource, StoreUrl,
+    Access, Admin, ClientAuth, Config, ConfigError, Environment, SHORTEST_PRODUCTION_PASSWORD,
+    ServerKeySource, StoreUrl,
 };
 use crate::domain::event::{AuditSettings, TokenEvents};
 use crate::domain::grants::{GrantSettings, ScopePolicy};
@@ -34,7 +35,6 @@ pub const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
 /// The administrator's password where none is configured, in development.
 pub const DEFAULT_ADMIN_PASSWORD: &str = "changeme";
 const DEFAULT_STORE: &str = "machineauth.redb";
-const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
 const DEFAULT_ORIGIN: &str = "http://localhost:3000";
 const LOOPBACK: &str = "127.0.0.0/8,::1";
 const DEFAULT_AUDIENCE: &str = "machineauth-api";

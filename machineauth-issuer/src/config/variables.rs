@@ -86,7 +86,7 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "ADMIN_PASSWORD",
         "changeme; refused in production",
-        "the administrator's password; in production at least 12 characters",
+        "the administrator's password, unless `admin reset-password` has set another; in production at least 12 characters",
     ),
     plain(
         "JWT_ISSUER",

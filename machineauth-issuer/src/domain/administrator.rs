@@ -1,11 +1,10 @@
-//! Who administers the server.
+//! The administrator that is configured, and the tokens that a login gets.
 
 use std::time::Duration;
 
 use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
-use machineauth_core::crypto::{HmacKey, random, sha256};
-use uuid::Uuid;
+use machineauth_core::crypto::{HmacKey, random};
 
 use super::secret::SecretText;
 use super::vault::Vault;
@@ -17,59 +16,70 @@ pub const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3600);
 const MAC_LENGTH: usize = 32;
 
 /// The configured administrator's credentials, as a keyed hash under a key of this process.
-///
-/// A login gets a signed value that says until when it works. It is stored nowhere, works at every issuer on the store,
-/// and ends with the password that it was got with.
 #[derive(Debug)]
-pub struct AdministratorCredentials {
+pub(super) struct Configured {
     email: String,
+    password: SecretText,
     key: HmacKey,
     mac: [u8; 32],
-    sessions: HmacKey,
 }
 
-impl AdministratorCredentials {
-    /// The credentials of this administrator.
-    pub fn new(email: &str, password: &SecretText, vault: &Vault) -> Self {
+impl Configured {
+    pub(super) fn new(email: &str, password: &SecretText) -> Self {
         let key = HmacKey::new(&random::<32>());
-        let message = message(email, password.reveal());
         Self {
             email: email.to_owned(),
-            mac: key.sign(&message),
-            sessions: HmacKey::new(&vault.administrator_sessions().sign(&message)),
+            password: password.clone(),
+            mac: key.sign(&message(email, password.reveal())),
             key,
         }
     }
 
-    /// The administrator's address.
-    pub fn email(&self) -> &str {
+    pub(super) fn email(&self) -> &str {
         &self.email
     }
 
-    /// Names the administrator, the same as long as the address is the same.
-    pub fn id(&self) -> Uuid {
-        let digest = sha256(format!("administrator {}", self.email).as_bytes());
-        let (bytes, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
-        uuid::Builder::from_custom_bytes(*bytes).into_uuid()
+    /// Whether both are right, in time that tells nothing about either.
+    pub(super) fn recognizes(&self, user: &str, password: &SecretText) -> bool {
+        self.key
+            .verify(&message(user, password.reveal()), &self.mac)
     }
 
-    /// Whether both are right, in time that tells nothing about either.
-    pub fn recognizes(&self, user: &str, password: &str) -> bool {
-        self.key.verify(&message(user, password), &self.mac)
+    /// The sessions that begin with the configured password.
+    pub(super) fn sessions(&self, epoch: &str, vault: &Vault) -> Sessions {
+        Sessions::new(&self.email, self.password.reveal(), epoch, vault)
+    }
+}
+
+/// Makes and recognises tokens of an administrator.
+///
+/// A login gets a signed value that says until when it works. It is stored nowhere, works at every issuer on the store,
+/// and ends with the password that it was got with, and when all sessions end.
+#[derive(Debug)]
+pub(super) struct Sessions(HmacKey);
+
+impl Sessions {
+    /// Those of the administrator with this address, and what makes its password its own, since `epoch`.
+    pub(super) fn new(email: &str, password: &str, epoch: &str, vault: &Vault) -> Self {
+        let of_the_administrator = vault
+            .administrator_sessions()
+            .sign(&message(email, password));
+        let since = HmacKey::new(&of_the_administrator).sign(epoch.as_bytes());
+        Self(HmacKey::new(&since))
     }
 
     /// A token for whoever has just proved to be the administrator.
-    pub fn begin_session(&self, now: Timestamp) -> SecretText {
+    pub(super) fn begin(&self, now: Timestamp) -> SecretText {
         let end = now.saturating_add(SESSION_LIFETIME).as_secs().to_be_bytes();
         let mut bytes = end.to_vec();
-        bytes.extend_from_slice(&self.sessions.sign(&end));
+        bytes.extend_from_slice(&self.0.sign(&end));
         let mut text = SESSION_PREFIX.to_owned();
         base64url::encode_to(bytes, &mut text);
         text.into()
     }
 
-    /// Whether the token was got with these credentials and still works at `now`.
-    pub fn recognizes_session(&self, text: &str, now: Timestamp) -> bool {
+    /// Whether the token is one of these, and still works at `now`.
+    pub(super) fn recognize(&self, text: &str, now: Timestamp) -> bool {
         let bytes = text
             .strip_prefix(SESSION_PREFIX)
             .and_then(base64url::decode);
@@ -78,7 +88,7 @@ impl AdministratorCredentials {
         };
         let (end, mac) = bytes.split_at(8);
         let end_seconds = end.try_into().map_or(0, u64::from_be_bytes);
-        self.sessions.verify(end, mac) && now < Timestamp::from_secs(end_seconds)
+        self.0.verify(end, mac) && now < Timestamp::from_secs(end_seconds)
     }
 }
 

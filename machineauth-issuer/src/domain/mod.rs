@@ -1,6 +1,7 @@
 //! What the server knows about agents, secrets, keys and tokens. Knows no HTTP.
 
 pub mod administrator;
+pub mod administrators;
 pub mod agent;
 pub mod agents;
 pub mod api_keys;

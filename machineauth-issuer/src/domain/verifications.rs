@@ -83,6 +83,25 @@ impl Verifications {
         Ok(answer)
     }
 
+    /// The hash under which a password is kept from now on, made in the same queue.
+    ///
+    /// # Errors
+    /// [`Overloaded`]
+    pub async fn hash(&self, password: &SecretText) -> Result<PasswordHash, Overloaded> {
+        let admitted = Arc::clone(&self.admitted)
+            .try_acquire_owned()
+            .map_err(|_| Overloaded)?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|_| Overloaded)?;
+        let password = password.clone();
+        let made = spawn_blocking(move || {
+            let hash = PasswordHash::of(password.reveal());
+            drop((running, admitted));
+            hash
+        });
+        made.await.map_err(|_| Overloaded)
+    }
+
     fn question(&self, hash: &PasswordHash, version: Version, secret: &SecretText) -> [u8; 32] {
         // Neither a version nor a hash holds a line break, so no two questions are the same text.
         let text = Zeroizing::new(format!("{version}\n{}\n{}", hash.as_str(), secret.reveal()));

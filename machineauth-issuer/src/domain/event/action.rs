@@ -89,6 +89,8 @@ actions! {
     WebhookDeleted = "webhook.deleted", Success, "A webhook was deleted.";
     WebhookTest = "webhook.test", Success, "A test delivery of a webhook was triggered.";
     WebhookDisabled = "webhook.disabled", Failure, "A webhook was disabled, since its receiver is gone or fails.";
+    AdministratorPasswordSet = "administrator.password_set", Success, "An administrator got a password that decides instead of the configured one; all sessions ended.";
+    AdministratorForgotten = "administrator.forgotten", Success, "The configured password of an administrator decides again; all sessions ended.";
     LoginSucceeded = "login.succeeded", Success, "An administrator logged in.";
     LoginFailed = "login.failed", Failure, "A login failed. Summed up by the minute.";
     AuthenticationFailed = "authentication.failed", Failure, "A client, an API key or an administrator presented something wrong. Summed up by the minute.";
