@@ -9,6 +9,7 @@ use machineauth_core::clock::Clock;
 use machineauth_core::quota::Exhausted;
 use tokio::task::JoinHandle;
 
+use crate::backup::{self, UnfinishedRestore};
 use crate::config::Config;
 use crate::config::variables::Source;
 use crate::documents;
@@ -108,6 +109,9 @@ pub enum StartError {
     /// The audit trail cannot be sealed.
     #[error(transparent)]
     Sealing(#[from] SealingError),
+    /// The store is half of a copy.
+    #[error(transparent)]
+    Unfinished(#[from] UnfinishedRestore),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -140,11 +144,34 @@ impl App {
         Ok(app)
     }
 
+    /// As [`App::open`], for a store that a restore has not finished yet.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn on_restored(
+        config: Config,
+        server_key: &ServerKey,
+        clock: Arc<dyn Clock>,
+        store: DynStore,
+    ) -> Result<Self, StartError> {
+        Self::assemble(config, server_key, clock, store).await
+    }
+
     /// As [`App::open`], for a command that works on the store by itself: no issuer starts, and none is recorded to.
     ///
     /// # Errors
     /// As [`App::open`].
     pub async fn for_command(
+        config: Config,
+        server_key: &ServerKey,
+        clock: Arc<dyn Clock>,
+        store: DynStore,
+    ) -> Result<Self, StartError> {
+        backup::check_finished(&*store).await??;
+        Self::assemble(config, server_key, clock, store).await
+    }
+
+    async fn assemble(
         config: Config,
         server_key: &ServerKey,
         clock: Arc<dyn Clock>,

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod basic;
 pub mod body;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! The commands that open the store themselves.
 
 mod admin;
+mod backup;
 mod export;
 
 use std::process::Stdio;
@@ -50,6 +51,7 @@ async fn while_a_server_holds_the_store_they_say_so_and_what_to_do() {
         ["import", "machineauth-json", "old.json"].as_slice(),
         &["export"],
         &["admin", "reset-password"],
+        &["backup", "backup"],
     ] {
         let refused = place.command(arguments);
         assert!(

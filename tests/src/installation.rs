@@ -18,6 +18,8 @@ pub struct Installation {
     directory: TempDir,
     redis: Option<RedisServer>,
     server_key: String,
+    /// Where it always listens, where that is its issuer too.
+    port: Option<u16>,
 }
 
 impl Installation {
@@ -32,6 +34,7 @@ impl Installation {
             directory: tempfile::tempdir().expect("a temporary directory can be made"),
             redis: None,
             server_key: server_key.collect(),
+            port: None,
         }
     }
 
@@ -59,6 +62,15 @@ impl Installation {
         }
     }
 
+    /// Its `iss` is where it listens, at every start the same.
+    #[must_use]
+    pub fn issuing_where_it_listens(self) -> Self {
+        Self {
+            port: Some(free_port()),
+            ..self
+        }
+    }
+
     /// Where its files are.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -70,13 +82,17 @@ impl Installation {
             Some(redis) => redis.url(),
             None => "embedded:machineauth.redb".to_owned(),
         };
+        let issuer = match self.port {
+            Some(port) => format!("http://127.0.0.1:{port}"),
+            None => "https://auth.example.com".to_owned(),
+        };
         vec![
             ("HOST", "127.0.0.1".to_owned()),
             ("DATABASE_URL", store),
             ("SERVER_KEY", self.server_key.clone()),
             ("ADMIN_EMAIL", ADMIN.0.to_owned()),
             ("ADMIN_PASSWORD", ADMIN.1.to_owned()),
-            ("JWT_ISSUER", "https://auth.example.com".to_owned()),
+            ("JWT_ISSUER", issuer),
         ]
     }
 
@@ -106,7 +122,7 @@ impl Installation {
 
     /// Starts the server.
     pub async fn start(&self) -> Process {
-        let port = free_port();
+        let port = self.port.unwrap_or_else(free_port);
         let text = port.to_string();
         let variables = self.variables();
         let mut variables: Vec<_> = variables

@@ -11,5 +11,7 @@ mod verify;
 
 pub use algorithm::Algorithm;
 pub use sign::SigningKey;
-pub use symmetric::{AeadKey, HmacKey, Pbkdf2, constant_time_eq, hkdf_sha256, random, sha256};
+pub use symmetric::{
+    AeadKey, HmacKey, Pbkdf2, Sha256, constant_time_eq, hkdf_sha256, random, sha256,
+};
 pub use verify::VerifyingKey;

@@ -12,6 +12,39 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     first_32(digest::digest(&digest::SHA256, data).as_ref())
 }
 
+/// The SHA-256 digest of data that comes in parts.
+#[derive(Clone)]
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// The digest of nothing so far.
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The digest of all parts.
+    pub fn finish(self) -> [u8; 32] {
+        first_32(self.0.finish().as_ref())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sha256(..)")
+    }
+}
+
 /// A key for HMAC-SHA-256 (RFC 2104).
 #[derive(Clone)]
 pub struct HmacKey(hmac::Key);
@@ -155,6 +188,10 @@ mod tests {
             hex(&sha256(b"abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+        let mut parts = Sha256::new();
+        parts.update(b"a");
+        parts.update(b"bc");
+        assert_eq!(parts.finish(), sha256(b"abc"));
     }
 
     /// RFC 4231 §4.3

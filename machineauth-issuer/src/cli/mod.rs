@@ -5,6 +5,7 @@ mod agent;
 mod api_key;
 mod arguments;
 mod audit;
+mod backup;
 mod client;
 mod config;
 mod connection;
@@ -93,6 +94,22 @@ enum Command {
     /// The audit trail, in the store itself: its seals, and whether they hold
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Copy the whole store into one file; opens the store itself
+    Backup {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Put what `backup` wrote into the store, and revoke all that was issued before; opens the store itself
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+        /// Delete what is in the store
+        #[arg(long)]
+        replace: bool,
+        /// Revoke nothing: for a move to another store, with no server in between
+        #[arg(long)]
+        keep_tokens: bool,
+    },
     /// The administrator's own password; opens the store itself
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -194,6 +211,18 @@ impl Cli {
             }
             Command::Admin(AdminCommand::ResetPassword { stdin, .. }) => {
                 admin::reset_password(stdin).await
+            }
+            Command::Backup { file } => backup::backup(&file).await,
+            Command::Restore {
+                file,
+                replace,
+                keep_tokens,
+            } => {
+                let how = backup::How {
+                    replace,
+                    keep_tokens,
+                };
+                backup::restore(&file, how).await
             }
             Command::Export { out } => export::run(out.as_deref()).await,
         }

@@ -42,7 +42,10 @@ pub(super) async fn open_app(when_missing: WhenMissing) -> Result<App, Box<dyn E
             (store, server_key)
         };
     // Nobody is served, and the certificate may be readable by the server only.
-    let config = Config { tls: None, ..config };
+    let config = Config {
+        tls: None,
+        ..config
+    };
     Ok(App::for_command(config, &server_key, clock, store).await?)
 }
 

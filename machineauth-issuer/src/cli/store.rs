@@ -64,6 +64,26 @@ pub(super) async fn server_key(
     }
 }
 
+/// The key that a copy of another store depends on. None is made.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub(super) fn existing_server_key(source: &ServerKeySource) -> Result<ServerKey, Box<dyn Error>> {
+    let path = match source {
+        ServerKeySource::Given(key) => return Ok(key.clone()),
+        ServerKeySource::Generated(path) => path,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!(
+            "the server key of the store that the backup was made of is needed, in SERVER_KEY, SERVER_KEY_FILE or {}: \
+             {error}",
+            path.display()
+        )
+    })?;
+    let key = ServerKey::parse(&text);
+    Ok(key.map_err(|error| format!("the server key file {}: {error}", path.display()))?)
+}
+
 /// Makes the key file beside a new store. Since the store is open, no other process is doing the same.
 ///
 /// The file gets its name only when it is whole and on the disk, and the name is on the disk before anything in the

@@ -177,6 +177,21 @@ impl Vault {
         Ok(store.get(&first_data_key().1).await?.is_some())
     }
 
+    /// Whether `server_key` opens the data key, when that is what the row of a copy at `path` in `partition` holds.
+    pub fn opens(
+        partition: Partition,
+        path: &str,
+        value: &[u8],
+        server_key: &ServerKey,
+    ) -> Option<Result<bool, StoreError>> {
+        let (_, row) = first_data_key();
+        if partition != row.partition() || path != row.path() {
+            return None;
+        }
+        let stored = DATA_KEYS.decode(value);
+        Some(stored.map(|stored| unwrap(&row, &stored, server_key).is_ok()))
+    }
+
     fn new(data_key: KeyName, key: &[u8; 32]) -> Self {
         Self {
             data_key,

@@ -58,6 +58,18 @@ impl Partition {
     pub(super) fn index(self) -> u8 {
         self.0
     }
+
+    /// Its number in files: below [`PARTITIONS`], or 255 for [`Partition::SYSTEM`].
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The partition with that number. `None` when there is none.
+    pub fn numbered(number: u8) -> Option<Partition> {
+        Self::data()
+            .chain([Self::SYSTEM])
+            .find(|partition| partition.0 == number)
+    }
 }
 
 /// `07`, or `sys` for [`Partition::SYSTEM`].

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::batch::Write;
 use super::changes::Changes;
 use super::key::{Direction, scan_bounds};
+use super::piece::{Piece, Pieces, Place, Section};
 use super::verdict::Verdict;
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,
@@ -33,7 +34,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Rows {
     rows: BTreeMap<Arc<str>, Row>,
-    counters: HashMap<Arc<str>, i64>,
+    counters: BTreeMap<Arc<str>, i64>,
     audit: Entries,
     revocations: Entries,
 }
@@ -234,6 +235,29 @@ impl Store for MemoryStore {
         self.with(partition, |rows, _| rows.entries(log).trim(through))
     }
 
+    async fn dump(
+        &self,
+        partition: Partition,
+        from: &Place,
+        limit: usize,
+    ) -> Result<Pieces, StoreError> {
+        self.with(partition, |rows, _| rows.dump(from, limit))
+    }
+
+    async fn load(&self, partition: Partition, pieces: &[Piece]) -> Result<(), StoreError> {
+        self.with(partition, |rows, _| {
+            pieces.iter().try_for_each(|piece| rows.load(piece))
+        })?
+    }
+
+    async fn erase(&self, partition: Partition) -> Result<(), StoreError> {
+        self.with(partition, |rows, _| *rows = Rows::default())
+    }
+
+    async fn is_shared(&self) -> Result<bool, StoreError> {
+        self.now_unless_closed().map(|_| false)
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.now_unless_closed()
     }
@@ -289,6 +313,71 @@ impl Rows {
     fn delete(&mut self, path: &str) {
         self.rows.remove(path);
         self.counters.remove(path);
+    }
+
+    fn dump(&self, from: &Place, limit: usize) -> Pieces {
+        let rest = |path: &Option<Box<str>>| {
+            let after = path.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            (after, Bound::<Box<str>>::Unbounded)
+        };
+        let pieces: Vec<_> = match &from.0 {
+            Section::Rows(path) => {
+                let (after, end) = rest(path);
+                let range = (
+                    after.as_ref().map(|path| &**path),
+                    end.as_ref().map(|path| &**path),
+                );
+                let rows = self.rows.range::<str, _>(range).take(limit);
+                rows.map(|(path, row)| Piece::Row {
+                    path: (&**path).into(),
+                    version: row.entry.version,
+                    expires_at: row.expires_at,
+                    value: row.entry.value.clone(),
+                })
+                .collect()
+            }
+            Section::Counters(path) => {
+                let (after, end) = rest(path);
+                let range = (
+                    after.as_ref().map(|path| &**path),
+                    end.as_ref().map(|path| &**path),
+                );
+                let counters = self.counters.range::<str, _>(range).take(limit);
+                counters
+                    .map(|(path, count)| Piece::Counter {
+                        path: (&**path).into(),
+                        count: *count,
+                    })
+                    .collect()
+            }
+        };
+        let next = from.after(&pieces, limit);
+        (pieces, next)
+    }
+
+    fn load(&mut self, piece: &Piece) -> Result<(), StoreError> {
+        match piece.clone() {
+            Piece::Row {
+                path,
+                version,
+                expires_at,
+                value,
+            } => {
+                let entry = Entry { value, version };
+                let row = Row { entry, expires_at };
+                self.rows.insert(path.into(), row);
+            }
+            Piece::Counter { path, count } => {
+                self.counters.insert(path.into(), count);
+            }
+            Piece::Tail { log, position } => self.entries(log).tail = position,
+            Piece::Entry {
+                log,
+                position,
+                entry,
+            } => self.entries(log).load(position, entry)?,
+        }
+        Ok(())
     }
 
     fn entries(&mut self, log: Log) -> &mut Entries {
@@ -353,6 +442,20 @@ impl Entries {
             Some((position, self.entries.get(index)?.1.clone()))
         });
         LogRead::Entries(entries.collect())
+    }
+
+    fn load(&mut self, position: Position, entry: Bytes) -> Result<(), StoreError> {
+        let next = self.head().sequence() + 1;
+        match position.sequence() {
+            sequence if sequence > next => Err(StoreError::Corrupt {
+                what: "a gap in a log",
+            }),
+            sequence if sequence < next => Ok(()),
+            _ => {
+                self.entries.push_back((position.version(), entry));
+                Ok(())
+            }
+        }
     }
 
     /// How many entries there are up to and with the one numbered `through`.

@@ -33,6 +33,7 @@ mod error;
 mod key;
 mod log;
 mod memory;
+mod piece;
 mod redis;
 mod row;
 mod table;
@@ -53,6 +54,7 @@ pub use error::{Incompatibility, InvalidAddress, StoreError};
 pub use key::{InvalidKeyName, Key, KeyName, KeyPart, PARTITIONS, Partition};
 pub use log::{InvalidPosition, Log, LogRead, Position};
 pub use memory::MemoryStore;
+pub use piece::{Piece, Pieces, Place};
 pub use redis::{RedisOptions, RedisStore};
 pub use table::{Table, Versioned};
 
@@ -166,6 +168,27 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// It is said by number what goes, not how many stay: what is appended meanwhile moves nothing.
     async fn trim(&self, partition: Partition, log: Log, through: u64)
     -> Result<usize, StoreError>;
+
+    /// Some pieces of a partition from a place on, about `limit` at most: its rows, dead ones among them, and its counters.
+    /// Its logs are read by [`Store::tail`] and [`Store::log`]. Of what changes meanwhile, a part may be missing.
+    async fn dump(
+        &self,
+        partition: Partition,
+        from: &Place,
+        limit: usize,
+    ) -> Result<Pieces, StoreError>;
+
+    /// Puts pieces of a copy, exactly as they were, into a partition that nobody uses: versions, expiry, positions. A
+    /// log's tail comes before its entries, and those in order. Doing it twice is the same as doing it once.
+    ///
+    /// An entry without the one before it is [`StoreError::Corrupt`].
+    async fn load(&self, partition: Partition, pieces: &[Piece]) -> Result<(), StoreError>;
+
+    /// Removes all that a partition holds.
+    async fn erase(&self, partition: Partition) -> Result<(), StoreError>;
+
+    /// Whether others have the store open as well, as far as it knows.
+    async fn is_shared(&self) -> Result<bool, StoreError>;
 
     /// The time by the store's own clock; also the probe that says whether the store is there.
     async fn now(&self) -> Result<Timestamp, StoreError>;

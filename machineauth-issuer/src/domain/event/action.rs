@@ -96,6 +96,7 @@ actions! {
     AuthenticationFailed = "authentication.failed", Failure, "A client, an API key or an administrator presented something wrong. Summed up by the minute.";
     LimitExceeded = "limit.exceeded", Failure, "Requests were refused because there were too many. Summed up by the minute.";
     LimitLockedOut = "limit.locked_out", Failure, "Requests were refused because of too many wrong secrets. Summed up by the minute.";
+    StoreRestored = "store.restored", Success, "The store was restored from a backup; unless `tokens_kept`, everything issued before was revoked.";
     ServerStarted = "server.started", Success, "An issuer started on this store.";
 }
 

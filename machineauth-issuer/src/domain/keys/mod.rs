@@ -185,6 +185,19 @@ impl KeyRings {
         Ok(ring)
     }
 
+    /// Revokes all keys of all rings, and lets new ones sign. Says how many were revoked.
+    ///
+    /// # Errors
+    /// As [`KeyRing::revoke`].
+    pub async fn replace_all(&self, by: &By) -> Result<usize, KeyError> {
+        let mut replaced = self.server.replace_all(by).await?;
+        for organization in stored::organizations_with_keys(&*self.store).await? {
+            let ring = self.ring(RingName::Organization(organization)).await?;
+            replaced += ring.replace_all(by).await?;
+        }
+        Ok(replaced)
+    }
+
     /// Deletes the keys of an organization that is gone.
     ///
     /// # Errors

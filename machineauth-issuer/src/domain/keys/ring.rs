@@ -250,6 +250,22 @@ impl KeyRing {
         self.commit(&event::record(batch, fact, by, now)).await
     }
 
+    /// Revokes all keys of the ring, one after the other, and lets a new one sign. Says how many were revoked.
+    ///
+    /// # Errors
+    /// As [`KeyRing::revoke`].
+    pub(super) async fn replace_all(&self, by: &By) -> Result<usize, KeyError> {
+        self.load().await?;
+        let (state, now) = (self.state(), self.clock.now());
+        let signs = |key: &&RingKey| state.state_of(key, now) == KeyState::Signing;
+        let (signing, others): (Vec<_>, Vec<_>) = state.keys().iter().partition(signs);
+        // The one that signs goes last: whatever followed it would only be revoked as well.
+        for key in others.iter().chain(&signing) {
+            self.revoke(key.kid.as_str(), by).await?;
+        }
+        Ok(state.keys().len())
+    }
+
     /// Writes a key that follows those of its algorithm, which retire after it.
     async fn succeed(
         &self,

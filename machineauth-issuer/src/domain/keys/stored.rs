@@ -1,5 +1,6 @@
 //! Signing keys as they are stored: the private half sealed, and from when on they sign.
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
@@ -130,6 +131,27 @@ impl RingName {
                 open(vault, &row, &stored.value, stored.version).ok_or(KeyError::Unreadable(kid))
             })
             .collect()
+    }
+}
+
+/// The organizations that have keys of their own.
+pub(super) async fn organizations_with_keys(
+    store: &dyn Store,
+) -> Result<BTreeSet<OrganizationId>, StoreError> {
+    let all = ORGANIZATION_KEYS.key(Partition::SYSTEM);
+    let mut organizations = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let rows = store.scan(&all, after.as_ref(), MAX_KEYS).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(organizations);
+        };
+        after = Some(last.clone());
+        // table/organization/kid
+        let names = rows
+            .iter()
+            .filter_map(|(row, _)| row.path().split('/').nth(1));
+        organizations.extend(names.filter_map(|name| name.parse::<OrganizationId>().ok()));
     }
 }
 

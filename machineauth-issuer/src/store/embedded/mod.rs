@@ -22,6 +22,7 @@ use self::tables::{COUNTERS, ENTRIES, ROWS, TAILS, corrupted};
 use self::writer::Writer;
 use super::changes::Changes;
 use super::key::{Direction, scan_bounds};
+use super::piece::{Piece, Pieces, Place};
 use super::row::{StoredRow, live_entry};
 use super::{Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, Store, StoreError};
 
@@ -217,6 +218,29 @@ impl Store for EmbeddedStore {
         through: u64,
     ) -> Result<usize, StoreError> {
         self.writer.trim(partition, log, through).await
+    }
+
+    async fn dump(
+        &self,
+        partition: Partition,
+        from: &Place,
+        limit: usize,
+    ) -> Result<Pieces, StoreError> {
+        self.file
+            .with(|database| tables::dump(&database.begin_read()?, partition, from, limit))
+    }
+
+    async fn load(&self, partition: Partition, pieces: &[Piece]) -> Result<(), StoreError> {
+        self.writer.load(partition, pieces).await
+    }
+
+    async fn erase(&self, partition: Partition) -> Result<(), StoreError> {
+        self.writer.erase(partition).await
+    }
+
+    /// Never: one process has the file open.
+    async fn is_shared(&self) -> Result<bool, StoreError> {
+        self.file.with(|_| Ok(false))
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

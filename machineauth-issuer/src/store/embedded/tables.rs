@@ -1,11 +1,14 @@
 //! The tables of the file, and what batches do to them inside one transaction.
 
+mod copy;
+
 use std::ops::Bound;
 
 use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
 use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+pub(super) use self::copy::dump;
 use super::file::store_error;
 use crate::store::batch::Write;
 use crate::store::row::{StoredRow, decode_log_entry, encode_log_entry};
@@ -148,14 +151,7 @@ impl<'txn> Tables<'txn> {
     fn apply(&mut self, partition: u8, write: &Write, version: Version) -> Result<(), redb::Error> {
         match write {
             Write::Put(key, value, expires_at) => {
-                let row = StoredRow::encode(version, *expires_at, value);
-                let old = self.rows.insert((partition, key.path()), &row[..])?;
-                let old = old.map(|old| dies_at(old.value())).transpose()?.flatten();
-                self.forget_expiry(partition, key.path(), old)?;
-                if let Some(at) = decode(&row)?.dies_at() {
-                    self.expiry
-                        .insert((partition, at.as_millis(), key.path()), ())?;
-                }
+                self.put(partition, key.path(), version, *expires_at, value)?;
             }
             Write::Delete(key) => self.delete(partition, key.path())?,
             Write::Add(key, amount) => {
@@ -170,6 +166,24 @@ impl<'txn> Tables<'txn> {
                 let key = (partition, log_index(*log), head.sequence() + 1);
                 self.entries.insert(key, &entry[..])?;
             }
+        }
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        partition: u8,
+        path: &str,
+        version: Version,
+        expires_at: Option<Timestamp>,
+        value: &[u8],
+    ) -> Result<(), redb::Error> {
+        let row = StoredRow::encode(version, expires_at, value);
+        let old = self.rows.insert((partition, path), &row[..])?;
+        let old = old.map(|old| dies_at(old.value())).transpose()?.flatten();
+        self.forget_expiry(partition, path, old)?;
+        if let Some(at) = decode(&row)?.dies_at() {
+            self.expiry.insert((partition, at.as_millis(), path), ())?;
         }
         Ok(())
     }

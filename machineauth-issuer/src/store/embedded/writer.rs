@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::file::DatabaseFile;
 use super::tables::Tables;
 use crate::store::changes::Changes;
+use crate::store::piece::Piece;
 use crate::store::verdict::Verdict;
 use crate::store::{Batch, Log, Outcome, Partition, StoreError};
 
@@ -30,6 +31,12 @@ enum Job {
         u64,
         oneshot::Sender<Result<usize, StoreError>>,
     ),
+    Load(
+        Partition,
+        Vec<Piece>,
+        oneshot::Sender<Result<usize, StoreError>>,
+    ),
+    Erase(Partition, oneshot::Sender<Result<usize, StoreError>>),
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -82,6 +89,22 @@ impl Writer {
     ) -> Result<usize, StoreError> {
         self.ask(|answer| Job::Trim(partition, log, through, answer))
             .await
+    }
+
+    pub(super) async fn load(
+        &self,
+        partition: Partition,
+        pieces: &[Piece],
+    ) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Load(partition, pieces.to_vec(), answer))
+            .await
+            .map(drop)
+    }
+
+    pub(super) async fn erase(&self, partition: Partition) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Erase(partition, answer))
+            .await
+            .map(drop)
     }
 
     pub(super) async fn close(&self) -> Result<(), StoreError> {
@@ -175,12 +198,20 @@ impl WriterThread {
         Ok(match job {
             Job::Commit(batch, _) => Done::Judged(tables.commit(batch, now)?),
             Job::Sweep(partition, limit, _) => {
-                Done::Removed(tables.sweep(*partition, now, *limit)?)
+                Done::Counted(tables.sweep(*partition, now, *limit)?)
             }
             Job::Trim(partition, log, through, _) => {
-                Done::Removed(tables.trim(*partition, *log, *through)?)
+                Done::Counted(tables.trim(*partition, *log, *through)?)
             }
-            Job::Close(_) => Done::Removed(0),
+            Job::Load(partition, pieces, _) => {
+                tables.load(*partition, pieces)?;
+                Done::Counted(pieces.len())
+            }
+            Job::Erase(partition, _) => {
+                tables.erase(*partition)?;
+                Done::Counted(1)
+            }
+            Job::Close(_) => Done::Counted(0),
         })
     }
 
@@ -200,12 +231,21 @@ impl WriterThread {
                     }
                     let _ = answer.send(Ok(verdict.outcome()));
                 }
-                (Job::Sweep(.., answer) | Job::Trim(.., answer), Done::Removed(count)) => {
+                (
+                    Job::Sweep(.., answer)
+                    | Job::Trim(.., answer)
+                    | Job::Load(.., answer)
+                    | Job::Erase(.., answer),
+                    Done::Counted(count),
+                ) => {
                     let _ = answer.send(Ok(count));
                 }
                 (Job::Close(answer), _) => closing = Some(answer),
-                (Job::Commit(..), Done::Removed(_))
-                | (Job::Sweep(..) | Job::Trim(..), Done::Judged(_)) => {
+                (Job::Commit(..), Done::Counted(_))
+                | (
+                    Job::Sweep(..) | Job::Trim(..) | Job::Load(..) | Job::Erase(..),
+                    Done::Judged(_),
+                ) => {
                     unreachable!("each job is done as what it is")
                 }
             }
@@ -229,14 +269,14 @@ impl WriterThread {
 #[derive(Clone, Copy)]
 enum Done {
     Judged(Verdict),
-    Removed(usize),
+    Counted(usize),
 }
 
 impl Done {
     fn has_written(&self) -> bool {
         match self {
             Done::Judged(verdict) => *verdict == Verdict::Apply,
-            Done::Removed(count) => *count > 0,
+            Done::Counted(count) => *count > 0,
         }
     }
 }
@@ -252,7 +292,10 @@ fn refuse(group: Vec<Job>, error: StoreError) -> Option<oneshot::Sender<Result<(
     for job in group {
         match job {
             Job::Commit(_, answer) => drop(answer.send(Err(failure()))),
-            Job::Sweep(.., answer) | Job::Trim(.., answer) => drop(answer.send(Err(failure()))),
+            Job::Sweep(.., answer)
+            | Job::Trim(.., answer)
+            | Job::Load(.., answer)
+            | Job::Erase(.., answer) => drop(answer.send(Err(failure()))),
             Job::Close(answer) => closing = Some(answer),
         }
     }

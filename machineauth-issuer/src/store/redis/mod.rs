@@ -6,6 +6,7 @@
 mod address;
 mod announce;
 mod commit;
+mod copy;
 mod link;
 mod script;
 
@@ -21,9 +22,10 @@ pub use self::address::RedisOptions;
 use self::address::client;
 use self::announce::{Announcer, Subscriber};
 use self::link::{Link, Resend};
-use self::script::{Names, evalsha};
+use self::script::{CHANGES, Names, evalsha};
 use super::changes::Changes;
 use super::key::{Direction, scan_bounds};
+use super::piece::{Piece, Pieces, Place, Section};
 use super::row::{decode_log_entry, live_entry};
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position, SWEEP_MARGIN, Store,
@@ -343,6 +345,55 @@ impl Store for RedisStore {
         let mut command = evalsha(&self.link.scripts().trim, &[names.log(log), &names.tails]);
         command.arg(log.as_str()).arg(through.min(LONGEST));
         self.call(&command).await
+    }
+
+    async fn dump(
+        &self,
+        partition: Partition,
+        from: &Place,
+        limit: usize,
+    ) -> Result<Pieces, StoreError> {
+        let (names, limit) = (self.names(partition), limit.min(STEP));
+        match &from.0 {
+            Section::Rows(after) => {
+                let scripts = self.link.scripts();
+                let command = copy::rows(scripts, names, after.as_deref(), limit);
+                let answer: Vec<Option<Bytes>> = self.call(&command).await?;
+                copy::read_rows(from, &answer, limit)
+            }
+            Section::Counters(cursor) => {
+                let command = copy::counters(names, cursor.as_deref(), limit);
+                let (cursor, counters) =
+                    self.call::<(String, Vec<(String, i64)>)>(&command).await?;
+                Ok(copy::read_counters(&cursor, counters))
+            }
+        }
+    }
+
+    async fn load(&self, partition: Partition, pieces: &[Piece]) -> Result<(), StoreError> {
+        for pieces in pieces.chunks(STEP) {
+            let command = copy::load(self.link.scripts(), self.names(partition), pieces);
+            if self.call::<u8>(&command).await? != 1 {
+                return Err(StoreError::Corrupt {
+                    what: "a gap in a log",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn erase(&self, partition: Partition) -> Result<(), StoreError> {
+        let mut command = redis::cmd("UNLINK");
+        command.arg(&self.names(partition).of_copy());
+        self.call::<u64>(&command).await.map(drop)
+    }
+
+    /// Every process that has the store open listens to changes.
+    async fn is_shared(&self) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(CHANGES);
+        let (_, listeners): (String, u64) = self.call(&command).await?;
+        Ok(listeners > 1)
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

@@ -17,6 +17,8 @@ pub(super) struct Scripts {
     pub(super) ends: Source,
     pub(super) trim: Source,
     pub(super) sweep: Source,
+    pub(super) dump: Source,
+    pub(super) load: Source,
 }
 
 impl Scripts {
@@ -29,10 +31,12 @@ impl Scripts {
             ends: Source::new(include_str!("lua/ends.lua")),
             trim: Source::new(include_str!("lua/trim.lua")),
             sweep: Source::new(include_str!("lua/sweep.lua")),
+            dump: Source::new(include_str!("lua/dump.lua")),
+            load: Source::new(include_str!("lua/load.lua")),
         }
     }
 
-    pub(super) fn all(&self) -> [&Source; 7] {
+    pub(super) fn all(&self) -> [&Source; 9] {
         [
             &self.commit,
             &self.scan,
@@ -41,6 +45,8 @@ impl Scripts {
             &self.ends,
             &self.trim,
             &self.sweep,
+            &self.dump,
+            &self.load,
         ]
     }
 }
@@ -97,6 +103,19 @@ impl Names {
             Log::Audit => &self.audit,
             Log::Revocations => &self.revocations,
         }
+    }
+
+    /// All that a partition consists of, in the order in which the script that puts a copy back takes it.
+    pub(super) fn of_copy(&self) -> [&str; 7] {
+        [
+            &self.rows,
+            &self.index,
+            &self.expiry,
+            &self.counters,
+            &self.tails,
+            &self.audit,
+            &self.revocations,
+        ]
     }
 
     /// What the commit script may touch, in its order.

@@ -1,6 +1,7 @@
 //! What every store promises. Each test takes a fresh store of any kind.
 
 pub(super) mod batches;
+pub(super) mod copies;
 pub(super) mod counters;
 pub(super) mod expiry;
 pub(super) mod logs;
@@ -36,6 +37,11 @@ macro_rules! suite {
                 a_scan_passes_over_dead_rows,
                 deleting_a_key_removes_row_and_counter,
                 a_closed_store_is_unavailable,
+            ],
+            copies: [
+                a_copy_put_back_is_the_same,
+                an_erased_partition_is_as_new,
+                a_gap_in_a_log_is_not_put_back,
             ],
             expiry: [
                 a_row_dies_when_the_clock_says_so,
