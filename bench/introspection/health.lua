@@ -1,0 +1,2 @@
+-- The cheapest answer of the server.
+wrk.method = "GET"
