@@ -379,6 +379,56 @@ async fn an_api_key_is_verified_in_either_header() {
     }
 }
 
+/// The SDKs read `key_prefix`, the document and the console `prefix`.
+#[tokio::test]
+async fn an_api_keys_beginning_has_both_of_its_names() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("acme").await;
+    let path = format!("/api/organizations/{organization}/api-keys");
+    let body = Some(json!({ "name": "k" }));
+    let created = issuer.admin(Method::POST, &path, body).await;
+    let listed = issuer.admin(Method::GET, &path, None).await.json();
+    for key in [&created.json()["api_key"], &listed["api_keys"][0]] {
+        assert_eq!(key["prefix"], created.str("key")[..12]);
+        assert_eq!(key["key_prefix"], key["prefix"]);
+    }
+}
+
+/// The TypeScript SDK, once it renews tokens by itself, sends its last one with every request: expired or not, it is no
+/// client authentication and does no harm.
+#[tokio::test]
+async fn a_bearer_token_beside_credentials_in_the_body_is_passed_over() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let agent = issuer.agent(&["read"]).await;
+    let (last, refresh_token) = issuer.tokens(&agent).await;
+    clock.advance(Duration::from_secs(86_400));
+    let post = async |path: &str, form: &[(&str, &str)], status| {
+        let request = issuer.request(Method::POST, path).bearer_auth(&last);
+        let answer = Answer::to(request.form(form)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        answer
+    };
+    let grant = ("grant_type", "client_credentials");
+    let granted = post("/oauth/token", &agent.form(&[grant]), 200).await;
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh_token.as_str()),
+    ];
+    post("/oauth/token", &agent.form(&refresh), 200).await;
+    let token = granted.str("access_token");
+    let described = post("/oauth/introspect", &[("token", &token)], 200).await;
+    assert_eq!(described.json()["active"], true);
+    post("/oauth/revoke", &[("token", &token)], 200).await;
+
+    // It proves nothing either.
+    post("/oauth/token", &[grant], 401).await;
+    let wrong = Agent {
+        client_secret: "wrong".into(),
+        ..agent
+    };
+    post("/oauth/token", &wrong.form(&[grant]), 401).await;
+}
+
 /// Dates are RFC 3339 in UTC wherever an API shows one; Unix seconds are only in OAuth's bodies and in tokens.
 #[tokio::test]
 async fn dates_are_rfc_3339_and_unix_seconds_are_oauths() {

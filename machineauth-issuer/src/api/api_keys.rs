@@ -31,6 +31,8 @@ pub struct ApiKeyView {
     name: String,
     /// How its text begins.
     prefix: String,
+    /// The same, where the Go service's SDKs look for it.
+    key_prefix: String,
     #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +51,7 @@ impl ApiKeyView {
             organization_id: key.organization_id,
             team_id: key.team_id,
             name: key.name,
+            key_prefix: key.prefix.clone(),
             prefix: key.prefix,
             scopes: key.scopes,
             last_used_at: last_used_at.map(Date),

@@ -26,6 +26,7 @@ use crate::protection::failures::Attempt;
 const METHOD: &str = "client_secret";
 /// RFC 7523 §2.2
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const BEARER: &[u8] = b"Bearer ";
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///
@@ -52,7 +53,7 @@ fn presented(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAut
     match (params.take("client_assertion_type"), assertion) {
         (None, None) => {}
         (Some(kind), Some(assertion)) if kind == ASSERTION_TYPE => {
-            if secret.is_some() || headers.contains_key(AUTHORIZATION) {
+            if secret.is_some() || authenticates_in_header(headers) {
                 return Err(OAuthError::InvalidRequest(
                     "authenticate in one way: with an assertion or with a secret".into(),
                 ));
@@ -66,7 +67,7 @@ fn presented(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAut
             ));
         }
     }
-    if !headers.contains_key(AUTHORIZATION) {
+    if !authenticates_in_header(headers) {
         return match (name, secret) {
             (None, None) => Ok(Presented::Nothing),
             (Some(name), None) => Ok(Presented::Name(client_id(&name)?)),
@@ -86,6 +87,20 @@ fn presented(headers: &HeaderMap, params: &mut Params) -> Result<Presented, OAut
         ));
     }
     credentials(&basic_name, percent_decode(&basic.password)?)
+}
+
+/// Whether the client means to authenticate in the header. A bearer token is no client authentication (RFC 6749 §2.3), and
+/// some clients send their last one with every request.
+fn authenticates_in_header(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => false,
+        (Some(value), None) => !value
+            .as_bytes()
+            .get(..BEARER.len())
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(BEARER)),
+        (Some(_), Some(_)) => true,
+    }
 }
 
 /// The credentials, which must be there.
