@@ -114,21 +114,29 @@ async fn whatever_is_wrong_with_a_client_the_answer_is_the_same() {
         client_secret: suspended.client_secret.clone(),
         ..good.clone()
     };
-    let mut answers = Vec::new();
-    for agent in [&unknown, &malformed, &wrong, &suspended, &expired] {
-        let answer = issuer.token_answer(agent).await;
-        answer.expect_error(401, "invalid_client");
-        let mut headers = answer.headers.clone();
-        headers.remove("date");
-        // Names the request, not the client.
-        headers.remove("x-request-id");
-        assert!(headers.contains_key("www-authenticate"));
-        answers.push((answer.text, headers));
+    for path in [
+        "/oauth/token",
+        "/v1/oauth/token",
+        "/oauth/introspect",
+        "/oauth/revoke",
+    ] {
+        let mut answers = Vec::new();
+        for agent in [&unknown, &malformed, &wrong, &suspended, &expired] {
+            let more = [("grant_type", "client_credentials"), ("token", "t")];
+            let answer = issuer.post(path, &agent.form(&more)).await;
+            answer.expect_error(401, "invalid_client");
+            let mut headers = answer.headers.clone();
+            headers.remove("date");
+            // Names the request, not the client.
+            headers.remove("x-request-id");
+            assert!(headers.contains_key("www-authenticate"));
+            answers.push((answer.text, headers));
+        }
+        assert!(
+            answers.windows(2).all(|pair| pair[0] == pair[1]),
+            "{path}: {answers:#?}"
+        );
     }
-    assert!(
-        answers.windows(2).all(|pair| pair[0] == pair[1]),
-        "{answers:#?}"
-    );
     assert_eq!(issuer.token_answer(&good).await.status, 200);
 }
 

@@ -228,7 +228,15 @@ async fn talk_nonsense(stage: &Stage, agent: &Agent) {
 
 async fn nothing_secret_is_printed_on(database_url: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let mut stage = Stage::set(directory.path(), database_url).await;
+    nothing_secret_is_printed(directory.path(), database_url).await;
+}
+
+/// The secrets that were in use, and an agent that was.
+async fn nothing_secret_is_printed(
+    directory: &Path,
+    database_url: &str,
+) -> (BTreeMap<String, String>, Agent) {
+    let mut stage = Stage::set(directory, database_url).await;
     let agent = use_every_endpoint(&mut stage).await;
     make_every_mistake(&mut stage, &agent).await;
     talk_nonsense(&stage, &agent).await;
@@ -244,12 +252,24 @@ async fn nothing_secret_is_printed_on(database_url: &str) {
             panic!("{what} is in the log: {line}");
         }
     }
+    (stage.secrets, agent)
 }
 
-/// I21
+/// I5, I21
 #[tokio::test]
-async fn nothing_secret_is_printed_on_the_embedded_store() {
-    nothing_secret_is_printed_on("embedded:machineauth.redb").await;
+async fn nothing_secret_is_printed_on_the_embedded_store_or_kept_in_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secrets, agent) =
+        nothing_secret_is_printed(directory.path(), "embedded:machineauth.redb").await;
+    let file = std::fs::read(directory.path().join("machineauth.redb")).unwrap();
+    let holds = |text: &str| {
+        file.windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(holds(&agent.id), "the file is the store");
+    for (what, secret) in &secrets {
+        assert!(!holds(secret), "{what} is in the store's file");
+    }
 }
 
 /// I21

@@ -200,6 +200,22 @@ async fn no_answer_with_a_token_or_secret_is_cached() {
         )
         .await;
     assert_eq!(rotated.header("cache-control"), "no-store");
+
+    let organization = issuer.organization("acme").await;
+    let path = format!("/api/organizations/{organization}/api-keys");
+    let body = Some(json!({ "name": "k" }));
+    let key = issuer.admin(Method::POST, &path, body.clone()).await;
+    assert_eq!(key.header("cache-control"), "no-store");
+    let path = format!("/v1/organizations/{organization}/machine-clients");
+    let machine = issuer.admin(Method::POST, &path, body).await;
+    assert_eq!(machine.header("cache-control"), "no-store");
+    let path = format!("{path}/{}/rotate", machine.str("clientId"));
+    let rotated = issuer.admin(Method::POST, &path, None).await;
+    assert_eq!(rotated.header("cache-control"), "no-store");
+    let verified = issuer
+        .bearer(&key.str("key"), Method::GET, "/api/verify", None)
+        .await;
+    assert_eq!(verified.header("cache-control"), "no-store");
 }
 
 #[tokio::test]
@@ -228,19 +244,44 @@ async fn what_is_no_grant_type_of_ours_is_refused() {
 async fn credentials_in_the_url_and_get_requests_are_refused() {
     let issuer = Issuer::start().await;
     let agent = issuer.agent(&["read"]).await;
-    let path = format!(
-        "/oauth/token?client_id={}&client_secret={}",
+    let (token, refresh_token) = issuer.tokens(&agent).await;
+    let credentials = format!(
+        "client_id={}&client_secret={}",
         agent.client_id, agent.client_secret
     );
-    issuer
-        .post(&path, &[("grant_type", "client_credentials")])
-        .await
-        .expect_error(400, "invalid_request");
-    let answer = issuer
-        .get("/oauth/token?grant_type=client_credentials")
-        .await;
-    answer.expect_error(405, "method_not_allowed");
-    assert_eq!(answer.header("allow"), "POST");
+    for (path, query, form) in [
+        (
+            "/oauth/token",
+            credentials.as_str(),
+            vec![("grant_type", "client_credentials")],
+        ),
+        (
+            "/v1/oauth/token",
+            &credentials,
+            vec![("grant_type", "client_credentials")],
+        ),
+        (
+            "/oauth/refresh",
+            &format!("refresh_token={refresh_token}"),
+            agent.form(&[]),
+        ),
+        ("/oauth/introspect", &format!("token={token}"), vec![]),
+        ("/oauth/revoke", &format!("token={token}"), vec![]),
+    ] {
+        let path_and_query = format!("{path}?{query}");
+        issuer
+            .post(&path_and_query, &form)
+            .await
+            .expect_error(400, "invalid_request");
+        let answer = issuer.get(&path_and_query).await;
+        answer.expect_error(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), "POST", "{path}");
+    }
+    assert_eq!(
+        issuer.introspect(&token).await["active"],
+        true,
+        "nothing was revoked"
+    );
 }
 
 /// I22

@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use crate::captured;
 use crate::certificate::Pair;
 
 /// An answer, read to its end.
@@ -30,12 +31,18 @@ impl Answer {
     /// # Errors
     /// When the connection fails.
     pub async fn try_to(request: reqwest::RequestBuilder) -> reqwest::Result<Self> {
-        let response = request.send().await?;
+        let (client, request) = request.build_split();
+        let request = request?;
+        let sent = request.body().and_then(|body| body.as_bytes());
+        let (sent, sent_headers) = (sent.map(<[u8]>::to_vec), request.headers().clone());
+        let response = client.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await?;
+        captured::exchange(&sent_headers, sent.as_deref(), status, &text);
         Ok(Self {
             status,
             headers,
-            text: response.text().await?,
+            text,
         })
     }
 

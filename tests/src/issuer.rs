@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
+use crate::captured;
 use crate::certificate::{Pair, TlsFiles};
 use crate::description::Watch;
 use crate::http::{self, Answer};
@@ -112,6 +113,7 @@ impl Builder {
     /// # Panics
     /// When it does not start.
     pub async fn start(mut self) -> Issuer {
+        captured::logs();
         let listener = TcpListener::bind(self.address)
             .await
             .expect("the address can be listened on");

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod captured;
 pub mod certificate;
 pub mod command;
 pub mod description;

@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::captured;
+
 /// How long a process may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -219,6 +221,7 @@ impl Output {
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
                 let new = String::from_utf8_lossy(&buffer[..read]);
                 eprint!("{new}");
+                captured::output(&new);
                 sink.send_modify(|text| text.push_str(&new));
             }
         });
