@@ -515,7 +515,10 @@ fn any_percent_encoding_of_basic_is_understood() {
             })
             .collect()
     };
-    let mut runner = TestRunner::new(Config::with_cases(64));
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(64)
+    });
     let outcome = runner.run(&any::<u128>(), |mask| {
         let secret = encoded(&agent.client_secret, mask.rotate_left(64));
         let request = issuer

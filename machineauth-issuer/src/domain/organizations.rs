@@ -408,7 +408,8 @@ fn taken(name: &UniqueName) -> OrganizationError {
     }
 }
 
-fn record_key(id: OrganizationId) -> Key {
+/// Where an organization's record is.
+pub fn record_key(id: OrganizationId) -> Key {
     ORGANIZATIONS.key(id.partition()).with(id)
 }
 

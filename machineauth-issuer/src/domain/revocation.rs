@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join3;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::revocation::Revocation;
 use machineauth_core::verifier::GREATEST_LEEWAY;
 
 use super::id::{AgentId, FamilyId, OrganizationId, TokenId};
-use crate::store::{Batch, Key, KeyName, Log, Partition, Store, StoreError, Table};
+use crate::store::{Batch, Entry, Key, KeyName, Log, Partition, Store, StoreError, Table};
 
 /// The longest an access token or refresh token can live, whatever the configuration says now or said before.
 ///
@@ -150,32 +149,35 @@ pub async fn family_is_revoked(
     Ok(store.get(&family_key(home, family)).await?.is_some())
 }
 
-/// Whether the access token is revoked by itself, through its family, or with all of its agent's generation.
-///
-/// # Errors
-/// When the store cannot tell; the caller fails closed.
-pub async fn token_is_revoked(
-    store: &dyn Store,
+/// The rows that revoke an access token: its own, its agent's, its family's.
+pub fn rows_that_revoke(
     home: Partition,
     agent: AgentId,
     token: TokenId,
     family: Option<FamilyId>,
-    generation: u64,
-) -> Result<bool, StoreError> {
-    let by_agent = agent_key(home, agent);
-    let (token, family, agent) = try_join3(
-        async { Ok(store.get(&token_key(home, token)).await?.is_some()) },
-        async {
-            match family {
-                Some(family) => family_is_revoked(store, home, family).await,
-                None => Ok(false),
-            }
-        },
-        REVOKED.get(store, &by_agent),
-    )
-    .await?;
-    let by_generation = agent.is_some_and(|row| {
-        matches!(row.value, Revocation::Agent { below_generation, .. } if generation < below_generation)
-    });
-    Ok(token || family || by_generation)
+) -> Vec<Key> {
+    let mut keys = vec![token_key(home, token), agent_key(home, agent)];
+    keys.extend(family.map(|family| family_key(home, family)));
+    keys
+}
+
+/// Whether `rows`, as [`rows_that_revoke`] names them, revoke an access token: by itself, through its family, or with all
+/// of its agent's `generation`.
+///
+/// # Errors
+/// When a row cannot be read; the caller fails closed.
+pub fn is_revoked_by(rows: &[Option<Entry>], generation: u64) -> Result<bool, StoreError> {
+    let [token, agent, family @ ..] = rows else {
+        return Err(StoreError::Corrupt {
+            what: "fewer rows than were asked for",
+        });
+    };
+    if token.is_some() || family.iter().any(Option::is_some) {
+        return Ok(true);
+    }
+    let agent = agent.as_ref().map(|row| REVOKED.decode(&row.value));
+    Ok(matches!(
+        agent.transpose()?,
+        Some(Revocation::Agent { below_generation, .. }) if generation < below_generation
+    ))
 }

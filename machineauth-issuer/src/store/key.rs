@@ -72,6 +72,19 @@ impl Partition {
     }
 }
 
+/// The partition that all of `keys` are in; `None` where there are no keys.
+///
+/// # Panics
+/// When they are in several, which is a programming error.
+pub(super) fn one_partition(keys: &[Key]) -> Option<Partition> {
+    let partition = keys.first()?.partition();
+    assert!(
+        keys.iter().all(|key| key.partition() == partition),
+        "what is read at once is in one partition"
+    );
+    Some(partition)
+}
+
 /// `07`, or `sys` for [`Partition::SYSTEM`].
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::batch::Write;
 use super::changes::Changes;
-use super::key::{Direction, scan_bounds};
 use super::piece::{Piece, Pieces, Place, Section};
+use super::key::{Direction, one_partition, scan_bounds};
 use super::verdict::Verdict;
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,
@@ -124,6 +124,19 @@ impl Store for MemoryStore {
         self.with(key.partition(), |rows, now| {
             let row = rows.rows.get(key.path())?;
             row.is_live(now).then(|| row.entry.clone())
+        })
+    }
+
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let Some(partition) = one_partition(keys) else {
+            return Ok(Vec::new());
+        };
+        self.with(partition, |rows, now| {
+            let entry = |key: &Key| {
+                let row = rows.rows.get(key.path())?;
+                row.is_live(now).then(|| row.entry.clone())
+            };
+            keys.iter().map(entry).collect()
         })
     }
 

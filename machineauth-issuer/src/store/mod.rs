@@ -94,6 +94,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The live row at `key`.
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError>;
 
+    /// The live rows at `keys`, all of one partition, in their order: one round trip, and one moment.
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, StoreError>;
+
     /// Up to `limit` live rows under `prefix`, ordered by the bytes of their paths, after the key `after`.
     ///
     /// Fewer than `limit` means that there are no more.

@@ -60,6 +60,15 @@ pub(super) fn live_entry(bytes: &Bytes, now: Timestamp) -> Result<Option<Entry>,
     }))
 }
 
+/// As [`live_entry`] of each row that is there.
+pub(super) fn live_entries(
+    rows: Vec<Option<Bytes>>,
+    now: Timestamp,
+) -> Result<Vec<Option<Entry>>, StoreError> {
+    let entry = |row: Option<Bytes>| row.map_or(Ok(None), |row| live_entry(&row, now));
+    rows.into_iter().map(entry).collect()
+}
+
 /// A log entry as stored: 16 bytes of version, the entry.
 pub(super) fn encode_log_entry(version: Version, entry: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(VERSION_LEN + entry.len());

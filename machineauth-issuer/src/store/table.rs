@@ -159,7 +159,11 @@ impl<T: DeserializeOwned> Table<T> {
         })
     }
 
-    fn versioned(&self, entry: &Entry) -> Result<Versioned<T>, StoreError> {
+    /// The record in a row that was read otherwise.
+    ///
+    /// # Errors
+    /// As [`Table::decode`].
+    pub fn versioned(&self, entry: &Entry) -> Result<Versioned<T>, StoreError> {
         Ok(Versioned {
             value: self.decode(&entry.value)?,
             version: entry.version,

@@ -26,7 +26,7 @@ for authentication in (IN_BASIC, IN_THE_BODY):
     oauth = session(["write", "read"])
     token = oauth.fetch_token(TOKEN_URL, **authentication)
     assert token["token_type"] == "Bearer", token
-    assert token["scope"] == "write read" and not token.scope_changed, token
+    assert token["scope"] == ["write", "read"] and not token.scope_changed
     me = oauth.get(f"{BASE}/api/agents/me").json()
     assert me["agent"]["client_id"] == CLIENT_ID, me
 

@@ -7,12 +7,12 @@ use machineauth_core::clock::Timestamp;
 use super::{AGENTS, Agents, CLIENTS, DirectoryEntry, directory_key, record_key};
 use crate::domain::agent::{self, Agent, Refusal};
 use crate::domain::assertion::{Assertion, Expected};
-use crate::domain::id::{AgentId, ClientId, SecretId};
 use crate::domain::organization::IssuerUrl;
+use crate::domain::id::{AgentId, ClientId, OrganizationId, SecretId};
 use crate::domain::organizations::{self, StoredOrganization};
 use crate::domain::secret::SecretText;
 use crate::domain::verifications::Overloaded;
-use crate::store::{Batch, Outcome, StoreError, Versioned};
+use crate::store::{Batch, Entry, Key, Outcome, StoreError, Versioned};
 
 /// An agent's record with the version that a batch can insist on.
 pub type StoredAgent = Versioned<Agent>;
@@ -188,6 +188,31 @@ impl Agents {
             }
             (Some(agent), None) => Some((Arc::new(agent), None)),
         })
+    }
+
+    /// The agent, if it and its organization exist, and the rows at `beside`, which are in the same partition: all by one
+    /// look at the store.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn with_rows(
+        &self,
+        id: AgentId,
+        organization: Option<OrganizationId>,
+        beside: Vec<Key>,
+    ) -> Result<(Option<StoredAgent>, Vec<Option<Entry>>), StoreError> {
+        let mut keys = vec![record_key(agent::home(id, organization), id)];
+        keys.extend(organization.map(organizations::record_key));
+        let own = keys.len();
+        keys.extend(beside);
+        let mut rows = self.store.get_all(&keys).await?;
+        let beside = rows.split_off(own);
+        // A deleted organization has no agents.
+        let agent = match rows.into_iter().collect::<Option<Vec<_>>>() {
+            Some(rows) => Some(AGENTS.versioned(&rows[0])?),
+            None => None,
+        };
+        Ok((agent, beside))
     }
 
     /// The agent that `credentials` belong to, by its record as it stands now.

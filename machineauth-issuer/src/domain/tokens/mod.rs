@@ -19,7 +19,7 @@ use super::agents::{Agents, Source, StoredAgent};
 use super::event::{self, Action, By, Fact, Recorder};
 use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
 use super::keys::{KeyRings, RingName};
-use super::revocation::{self, token_is_revoked};
+use super::revocation;
 use super::stats::{self, Stat};
 use super::vault::Vault;
 use crate::store::{Batch, DynStore, Outcome, Partition, StoreError};
@@ -346,24 +346,19 @@ impl Tokens {
         if Timestamp::from_secs(token.claims().expires_at) <= now {
             return Ok(None);
         }
-        let (found, revoked) = futures_util::try_join!(
-            self.agents.by_client(token.client, Source::Store),
-            token_is_revoked(
-                &*self.store,
-                token.home(),
-                token.agent,
-                token.token,
-                token.family,
-                token.generation
-            ),
-        )?;
-        let agent = found.map(|found| StoredAgent::clone(&found.agent));
+        let revoking =
+            revocation::rows_that_revoke(token.home(), token.agent, token.token, token.family);
+        let (agent, revoking) = self
+            .agents
+            .with_rows(token.agent, token.organization, revoking)
+            .await?;
         let agent = agent.filter(|stored| {
             let agent = &stored.value;
-            agent.id == token.agent
+            agent.client_id == token.client
                 && agent.generation <= token.generation
                 && agent.may_act(now) != Err(Refusal::Expired)
         });
+        let revoked = revocation::is_revoked_by(&revoking, token.generation)?;
         Ok(agent.filter(|_| !revoked).map(|agent| Holder { agent }))
     }
 

@@ -21,9 +21,9 @@ use self::file::DatabaseFile;
 use self::tables::{COUNTERS, ENTRIES, ROWS, TAILS, corrupted};
 use self::writer::Writer;
 use super::changes::Changes;
-use super::key::{Direction, scan_bounds};
 use super::piece::{Piece, Pieces, Place};
-use super::row::{StoredRow, live_entry};
+use super::key::{Direction, one_partition, scan_bounds};
+use super::row::{StoredRow, live_entries, live_entry};
 use super::{Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, Store, StoreError};
 
 /// A store in one file, mode 0600, that one process has open.
@@ -119,6 +119,22 @@ impl Store for EmbeddedStore {
             Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
         })?;
         row.map_or(Ok(None), |row| live_entry(&row, self.clock.now()))
+    }
+
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, StoreError> {
+        if one_partition(keys).is_none() {
+            return Ok(Vec::new());
+        }
+        let found = self.file.with(|database| {
+            let rows = database.begin_read()?.open_table(ROWS)?;
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                let row = rows.get((key.partition().index(), key.path()))?;
+                found.push(row.map(|row| Bytes::copy_from_slice(row.value())));
+            }
+            Ok(found)
+        })?;
+        live_entries(found, self.clock.now())
     }
 
     async fn scan(

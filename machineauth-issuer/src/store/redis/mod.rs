@@ -24,9 +24,9 @@ use self::announce::{Announcer, Subscriber};
 use self::link::{Link, Resend};
 use self::script::{CHANGES, Names, evalsha};
 use super::changes::Changes;
-use super::key::{Direction, scan_bounds};
 use super::piece::{Piece, Pieces, Place, Section};
-use super::row::{decode_log_entry, live_entry};
+use super::key::{Direction, one_partition, scan_bounds};
+use super::row::{decode_log_entry, live_entries, live_entry};
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position, SWEEP_MARGIN, Store,
     StoreError, Version,
@@ -172,6 +172,19 @@ impl Store for RedisStore {
         row.map_or(Ok(None), |row| live_entry(&row, self.clock.now()))
     }
 
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let Some(partition) = one_partition(keys) else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.names(partition).rows);
+        for key in keys {
+            command.arg(key.path());
+        }
+        let rows: Vec<Option<Bytes>> = self.call(&command).await?;
+        live_entries(rows, self.clock.now())
+    }
+
     async fn scan(
         &self,
         prefix: &Key,
@@ -191,17 +204,12 @@ impl Store for RedisStore {
     }
 
     async fn counts(&self, keys: &[Key]) -> Result<Vec<i64>, StoreError> {
-        let Some(first) = keys.first() else {
+        let Some(partition) = one_partition(keys) else {
             return Ok(Vec::new());
         };
         let mut command = redis::cmd("HMGET");
-        command.arg(&self.names(first.partition()).counters);
+        command.arg(&self.names(partition).counters);
         for key in keys {
-            assert_eq!(
-                key.partition(),
-                first.partition(),
-                "counters are read from one partition"
-            );
             command.arg(key.path());
         }
         let counts: Vec<Option<i64>> = self.call(&command).await?;

@@ -30,6 +30,7 @@ macro_rules! suite {
             ],
             rows: [
                 a_row_is_read_as_it_was_put,
+                rows_are_read_together_in_the_order_asked_for,
                 a_large_value_is_kept_whole,
                 a_scan_is_ordered_and_paged,
                 a_scan_back_is_the_reverse_of_a_scan,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use machineauth_issuer::store::{Batch, Log, Partition, Position, SWEEP_MARGIN, StoreError};
+use machineauth_issuer::store::{Batch, Key, Log, Partition, Position, SWEEP_MARGIN, StoreError};
 
 use super::Subject;
 use crate::store::TestResult;
@@ -20,6 +20,34 @@ pub(in crate::store) async fn a_row_is_read_as_it_was_put(subject: Subject) -> T
         assert_eq!(entry.value, value);
         assert_eq!(entry.version, batch.version());
     }
+    Ok(())
+}
+
+pub(in crate::store) async fn rows_are_read_together_in_the_order_asked_for(
+    subject: Subject,
+) -> TestResult {
+    let keys: Vec<_> = (0..5_u64).map(|index| key("row").with(index)).collect();
+    let end = subject.after(Duration::from_secs(1));
+    let batch = Batch::new(partition())
+        .put(&keys[1], bytes("one"))
+        .put(&keys[3], bytes("three"))
+        .put_until(&keys[4], bytes("four"), end);
+    subject.commit(&batch).await?;
+    let read = async |keys: &[Key]| -> Result<Vec<Option<Bytes>>, StoreError> {
+        let rows = subject.store.get_all(keys).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| row.map(|row| row.value))
+            .collect())
+    };
+    let asked = [3, 0, 4, 1, 1].map(|index: usize| keys[index].clone());
+    let (one, three) = (Some(bytes("one")), Some(bytes("three")));
+    let alive = [&three, &None, &Some(bytes("four")), &one, &one].map(Clone::clone);
+    assert_eq!(read(&asked).await?, alive);
+    subject.clock.advance(Duration::from_secs(1));
+    let alive = [&three, &None, &None, &one, &one].map(Clone::clone);
+    assert_eq!(read(&asked).await?, alive, "a dead row is absent");
+    assert!(read(&[]).await?.is_empty());
     Ok(())
 }
 
