@@ -56,6 +56,11 @@ impl Claims {
     pub fn parse(payload: &[u8]) -> Result<Self, Error> {
         read::claims(payload)
     }
+
+    /// As [`Claims::parse`], for an issuer that says in `client_id` whom a token is meant for.
+    pub(crate) fn parse_for_client(payload: &[u8]) -> Result<Self, Error> {
+        read::claims_for_client(payload)
+    }
 }
 
 /// Whom a token is meant for: one or many (RFC 7519 §4.1.3). Never empty.

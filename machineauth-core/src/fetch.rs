@@ -1,17 +1,19 @@
 //! Key sets over HTTP: the issuer's metadata (RFC 8414) says where they are, or the configuration does.
 
-use bytes::Bytes;
-use reqwest::Client;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderMap, HeaderName, IF_NONE_MATCH};
+use reqwest::{Client, StatusCode, Url};
 
 use crate::discovery::{Endpoint, Place};
 use crate::error::Error;
-use crate::jwks::{FetchError, FetchFuture, FetchKeys};
-use crate::outbound::{CallError, PlainHttp, client, get_json};
+use crate::jwks::{AnswerFuture, FetchError, FetchFuture, FetchKeys, KeysAnswer};
+use crate::outbound::{CallError, MAX_BODY, PlainHttp, body, client};
 
 /// The key set of one issuer, fetched over HTTP.
 ///
 /// Only https URLs are asked, and http ones on loopback addresses. Redirects are not followed, nothing is cached
-/// here, and at most 512 KiB of an answer are read.
+/// here but the place, and at most 512 KiB of an answer are read.
 #[derive(Debug)]
 pub struct HttpKeys {
     client: Client,
@@ -66,20 +68,71 @@ impl HttpKeys {
         })
     }
 
-    async fn key_set(&self) -> Result<Bytes, FetchError> {
+    async fn key_set(&self, etag: Option<&str>) -> Result<KeysAnswer, FetchError> {
         let url = self.place.url(&self.client).await?;
-        let answer = get_json(&self.client, &url).await;
+        let answer = self.ask(&url, etag).await;
         if answer.is_err() {
             self.place.forget();
         }
-        Ok(answer?)
+        answer
+    }
+
+    async fn ask(&self, url: &Url, etag: Option<&str>) -> Result<KeysAnswer, FetchError> {
+        let mut request = self
+            .client
+            .get(url.clone())
+            .header(ACCEPT, "application/json");
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let response = request.send().await.map_err(CallError::from)?;
+        let headers = response.headers();
+        let mut answer = KeysAnswer {
+            document: None,
+            etag: text(headers, ETAG).map(str::to_owned),
+            fresh_for: text(headers, CACHE_CONTROL).and_then(fresh_for),
+        };
+        match response.status() {
+            StatusCode::OK => answer.document = Some(body(response, MAX_BODY).await?),
+            StatusCode::NOT_MODIFIED if etag.is_some() => {}
+            status => return Err(FetchError::Status(status.as_u16())),
+        }
+        Ok(answer)
     }
 }
 
 impl FetchKeys for HttpKeys {
     fn fetch(&self) -> FetchFuture<'_> {
-        Box::pin(self.key_set())
+        Box::pin(async {
+            let answer = self.key_set(None).await?;
+            answer.document.ok_or(FetchError::Status(304))
+        })
     }
+
+    fn fetch_if_changed<'a>(&'a self, etag: Option<&'a str>) -> AnswerFuture<'a> {
+        Box::pin(self.key_set(etag))
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// RFC 9111 §5.2.2: `no-store` and `no-cache` want every answer to be asked for.
+fn fresh_for(cache_control: &str) -> Option<Duration> {
+    let mut max_age = None;
+    for directive in cache_control.split(',') {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let name = name.trim();
+        if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") {
+            return Some(Duration::ZERO);
+        }
+        if name.eq_ignore_ascii_case("max-age") {
+            let seconds = value.trim().trim_matches('"').parse();
+            max_age = seconds.ok().map(Duration::from_secs).or(max_age);
+        }
+    }
+    max_age
 }
 
 impl From<CallError> for FetchError {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use wiremock::matchers::{method, path};
+use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
@@ -254,4 +254,57 @@ fn an_issuer_that_may_not_be_asked_is_refused_at_once() {
     }
     assert!(HttpKeys::danger_discover_over_plain_http("http://issuer.example").is_ok());
     assert!(HttpKeys::danger_at_over_plain_http("http://issuer.example/jwks").is_ok());
+}
+
+#[tokio::test]
+async fn a_document_that_has_not_changed_is_asked_for_by_its_etag() {
+    let server = MockServer::start().await;
+    let unchanged = Mock::given(path("/jwks")).and(header("if-none-match", "\"v1\""));
+    unchanged
+        .respond_with(ResponseTemplate::new(304))
+        .mount(&server)
+        .await;
+    let first = ok("{\"keys\":[]}")
+        .insert_header("etag", "\"v1\"")
+        .insert_header("cache-control", "public, max-age=120");
+    answer(&server, "/jwks", first).await;
+    let keys = HttpKeys::at(&format!("{}/jwks", server.uri())).unwrap();
+
+    let answer = keys.fetch_if_changed(None).await.unwrap();
+    assert_eq!(
+        answer.document.as_deref(),
+        Some(b"{\"keys\":[]}".as_slice())
+    );
+    assert_eq!(answer.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(answer.fresh_for, Some(Duration::from_secs(120)));
+    let again = keys.fetch_if_changed(answer.etag.as_deref()).await.unwrap();
+    assert_eq!(again.document, None);
+}
+
+/// V16
+#[tokio::test]
+async fn not_modified_is_a_failure_for_who_has_nothing() {
+    let server = MockServer::start().await;
+    answer(&server, "/jwks", ResponseTemplate::new(304)).await;
+    let keys = HttpKeys::at(&format!("{}/jwks", server.uri())).unwrap();
+    assert_eq!(
+        keys.fetch_if_changed(None).await,
+        Err(FetchError::Status(304))
+    );
+}
+
+#[test]
+fn cache_control_is_read_as_far_as_it_concerns_us() {
+    for (text, seconds) in [
+        ("max-age=60", Some(60)),
+        ("public, Max-Age=\"60\" , must-revalidate", Some(60)),
+        ("no-cache", Some(0)),
+        ("max-age=60, no-store", Some(0)),
+        ("max-age=-1", None),
+        ("max-age", None),
+        ("s-maxage=5", None),
+        ("", None),
+    ] {
+        assert_eq!(fresh_for(text), seconds.map(Duration::from_secs), "{text}");
+    }
 }

@@ -7,13 +7,28 @@
 //! * everybody who misses a key waits for one and the same fetch, for a bounded time;
 //! * after each attempt, successful or not, the source is left alone for the cool-down, however many unknown keys
 //!   are asked for meanwhile;
+//! * a key that was asked for and is not there is not asked for again for two cool-downs, and no more than a thousand
+//!   requests wait at a time;
+//! * the issuer's `Cache-Control` says when to ask again, but not sooner than the cool-down and not later than the
+//!   refresh interval; an `ETag` saves sending what has not changed;
 //! * an answer replaces the keys only when it is a key set with at least one usable key;
 //! * while the source is away the last good keys serve, up to a stated age.
+//!
+//! # Starting
+//!
+//! * Empty, the default: the first token waits for the keys.
+//! * Not at all without keys: [`JwksCache::load`].
+//! * Warm: [`JwksCacheBuilder::snapshot_file`] keeps the last good keys in a file.
+//!
+//! [`JwksCache::health`] is for readiness checks and metrics.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod missing;
+mod snapshot;
+mod source;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +36,12 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+use missing::MissingKeys;
+use snapshot::{Snapshot, SnapshotFile};
+pub use source::{AnswerFuture, FetchError, FetchFuture, FetchKeys, KeysAnswer};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto;
@@ -35,14 +55,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// issuer should not refuse everybody for a whole cool-down.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a [`JwksCache`] gets its keys from. [`HttpKeys`](crate::fetch::HttpKeys) asks an issuer.
-pub trait FetchKeys: Send + Sync + fmt::Debug {
-    /// Makes one attempt to get the JWK Set document, as it came. The cache bounds how long it may take.
-    fn fetch(&self) -> FetchFuture<'_>;
-}
-
-/// What [`FetchKeys::fetch`] returns.
-pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>;
+/// Each request that waits takes memory, so a flood may not have all of them wait.
+const MOST_WAITING: usize = 1000;
 
 /// A key set together with the number that tells it from the ones before.
 #[derive(Debug)]
@@ -51,6 +65,7 @@ pub struct Keys {
     generation: u64,
     /// What the set was parsed from: the same document again is no new generation.
     document: Bytes,
+    etag: Option<String>,
 }
 
 impl Keys {
@@ -72,11 +87,11 @@ pub struct JwksCache(Arc<Shared>);
 impl JwksCache {
     /// A cache with the default limits, which [`JwksCacheBuilder`] states. Nothing is fetched before it is needed.
     pub fn new(source: impl FetchKeys + 'static) -> Self {
-        let limits = Limits::default();
         Self(Arc::new(Shared::new(
             Box::new(source),
             Arc::new(SystemClock),
-            limits,
+            Limits::default(),
+            None,
         )))
     }
 
@@ -86,6 +101,33 @@ impl JwksCache {
             source: Box::new(source),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            snapshot_file: None,
+        }
+    }
+
+    /// Asks the source for its keys: for a server that would rather not start than start without.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KeysUnavailable`] when there are none after the [patience](JwksCacheBuilder::patience), neither
+    /// from the source nor from a snapshot.
+    pub async fn load(&self) -> Result<(), Error> {
+        self.refresh().await;
+        self.current(self.0.clock.now()).map(drop)
+    }
+
+    /// How the cache is doing. Asks nobody.
+    pub fn health(&self) -> KeysHealth {
+        let shared = &self.0;
+        let now = shared.clock.now();
+        let keys = shared.keys.load();
+        let fetched_at = Timestamp::from_millis(shared.fetched_at.load(Ordering::Acquire));
+        let troubles = *shared.troubles();
+        KeysHealth {
+            usable: now.as_millis() < shared.usable_until.load(Ordering::Acquire),
+            keys: keys.as_ref().map_or(0, |keys| keys.set.len()),
+            age: keys.as_ref().map(|_| now.duration_since(fetched_at)),
+            failures: troubles.failures,
+            last_failure: troubles.last,
         }
     }
 
@@ -122,7 +164,31 @@ impl JwksCache {
     /// There is nothing to learn from the outcome but to look again. A caller that goes away does not stop the
     /// attempt. Call it inside a Tokio runtime with time enabled; elsewhere it does nothing.
     pub async fn refresh(&self) {
-        let Some(mut landing) = self.join_or_start_fetch(self.0.clock.now()) else {
+        self.wait_for_fetch(self.0.clock.now()).await;
+    }
+
+    /// As [`JwksCache::refresh`], for a key called `kid`: nothing happens when the source was asked for that one within
+    /// two cool-downs, and did not have it.
+    pub async fn refresh_for(&self, kid: &str) {
+        let shared = &self.0;
+        let now = shared.clock.now();
+        if shared.missing.has(kid, now) {
+            return;
+        }
+        self.wait_for_fetch(now).await;
+        // An outage says nothing about the key; and neither does an answer to an older question.
+        let answered = shared.fetched_at.load(Ordering::Acquire) >= now.as_millis();
+        let keys = shared.keys.load();
+        if answered && keys.as_ref().is_some_and(|keys| !keys.set.has(kid)) {
+            shared.missing.note(kid, now, 2 * shared.limits.cool_down);
+        }
+    }
+
+    async fn wait_for_fetch(&self, now: Timestamp) {
+        let Some(mut landing) = self.join_or_start_fetch(now) else {
+            return;
+        };
+        let Some(_place) = self.0.place_to_wait() else {
             return;
         };
         // The sender sends nothing: it goes away when the attempt is over, even by a panic.
@@ -166,6 +232,7 @@ pub struct JwksCacheBuilder {
     source: Box<dyn FetchKeys>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    snapshot_file: Option<SnapshotFile>,
 }
 
 impl JwksCacheBuilder {
@@ -177,7 +244,7 @@ impl JwksCacheBuilder {
     }
 
     /// How old the keys may get before the next use starts a refresh in the background. Default 5 min, at least the
-    /// cool-down. Each time it is shortened by a random part of up to a tenth, so that a fleet does not ask at once.
+    /// cool-down. The source may ask for less with `Cache-Control: max-age`, down to the cool-down. Each time it is shortened by a random part of up to a tenth, so that a fleet does not ask at once.
     #[must_use]
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.limits.refresh_every = interval;
@@ -205,61 +272,44 @@ impl JwksCacheBuilder {
         self
     }
 
+    /// Keeps the last good keys in this file, and starts with what is in it: they serve until they are older than the
+    /// [maximum age](JwksCacheBuilder::max_age), and are refreshed at the first use.
+    ///
+    /// Keep the file where only this server can write: it decides which tokens are good. A file that cannot be read, or
+    /// that has keys of another source, is ignored, and the log says so.
+    #[must_use]
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot_file = Some(SnapshotFile(path.into()));
+        self
+    }
+
     /// The cache.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] when the limits contradict each other.
     pub fn build(self) -> Result<JwksCache, Error> {
         self.limits.validate()?;
-        Ok(JwksCache(Arc::new(Shared::new(
-            self.source,
-            self.clock,
-            self.limits,
-        ))))
+        let shared = Shared::new(self.source, self.clock, self.limits, self.snapshot_file);
+        shared.start_warm();
+        Ok(JwksCache(Arc::new(shared)))
     }
 }
 
-/// Why one attempt to get keys failed; it is logged, and shown to nobody.
+/// How a [`JwksCache`] is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FetchError {
-    /// No connection, or one that broke.
-    Unreachable,
-    /// No answer in time.
-    TimedOut,
-    /// An answer with another status than 200. Redirects are never followed.
-    Status(u16),
-    /// An answer longer than 512 KiB.
-    TooLarge,
-    /// The issuer's metadata is no JSON object with `issuer` and `jwks_uri` (RFC 8414 §2).
-    InvalidMetadata,
-    /// The metadata names another issuer than the one asked (RFC 8414 §3.3).
-    WrongIssuer,
-    /// The metadata points to a URL that may not be asked: neither https nor loopback, or less safe than the issuer's.
-    ForbiddenUrl,
-    /// The answer is no JWK Set (RFC 7517 §5).
-    InvalidKeySet,
-    /// The answer is a JWK Set in which no key can be used.
-    NoUsableKey,
+pub struct KeysHealth {
+    /// There are keys, and they are not too old: tokens can be verified.
+    pub usable: bool,
+    /// How many keys there are.
+    pub keys: usize,
+    /// How long ago the source was asked for the keys that are in force; `None` without keys.
+    pub age: Option<Duration>,
+    /// How many attempts have failed since the last one that did not.
+    pub failures: u64,
+    /// Why the last of them failed.
+    pub last_failure: Option<FetchError>,
 }
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "the connection failed",
-            Self::TimedOut => "no answer in time",
-            Self::Status(status) => return write!(f, "answered with status {status}"),
-            Self::TooLarge => "the answer is longer than 512 KiB",
-            Self::InvalidMetadata => "the metadata has no `issuer` and `jwks_uri`",
-            Self::WrongIssuer => "the metadata names another issuer",
-            Self::ForbiddenUrl => "the metadata's `jwks_uri` is neither https nor loopback",
-            Self::InvalidKeySet => "the answer is no JWK Set",
-            Self::NoUsableKey => "the JWK Set has no usable key",
-        })
-    }
-}
-
-impl std::error::Error for FetchError {}
 
 #[derive(Debug)]
 struct Limits {
@@ -281,6 +331,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The source may want to be asked sooner, within reason, and not later.
+    fn refresh_after(&self, fresh_for: Option<Duration>) -> Duration {
+        fresh_for.map_or(self.refresh_every, |wish| {
+            wish.clamp(self.cool_down, self.refresh_every)
+        })
+    }
+
     fn validate(&self) -> Result<(), Error> {
         let wrong = |detail| Err(Error::because(ErrorKind::InvalidConfiguration, detail));
         if self.cool_down < Duration::from_secs(1) {
@@ -312,11 +369,37 @@ struct Shared {
     usable_until: AtomicU64,
     /// Unix milliseconds; never, while there are no keys: then requests ask by themselves.
     refresh_at: AtomicU64,
+    /// Unix milliseconds: when the source was asked for what it answered last.
+    fetched_at: AtomicU64,
     fetching: Mutex<Fetching>,
+    waiting: AtomicUsize,
+    missing: MissingKeys,
+    troubles: Mutex<Troubles>,
+    snapshot_file: Option<SnapshotFile>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Troubles {
+    failures: u64,
+    last: Option<FetchError>,
+}
+
+/// A place among those who wait, given back at the end.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Shared {
-    fn new(source: Box<dyn FetchKeys>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+    fn new(
+        source: Box<dyn FetchKeys>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        snapshot_file: Option<SnapshotFile>,
+    ) -> Self {
         Self {
             source,
             clock,
@@ -325,8 +408,22 @@ impl Shared {
             generation: AtomicU64::new(0),
             usable_until: AtomicU64::new(0),
             refresh_at: AtomicU64::new(u64::MAX),
+            fetched_at: AtomicU64::new(0),
             fetching: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            missing: MissingKeys::default(),
+            troubles: Mutex::default(),
+            snapshot_file,
         }
+    }
+
+    fn place_to_wait(&self) -> Option<Place<'_>> {
+        let place = Place(&self.waiting);
+        (self.waiting.fetch_add(1, Ordering::AcqRel) < MOST_WAITING).then_some(place)
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fetching(&self) -> MutexGuard<'_, Fetching> {
@@ -334,39 +431,116 @@ impl Shared {
     }
 
     async fn fetch_once(&self, asked_at: Timestamp) {
-        let answer = timeout(FETCH_TIMEOUT, self.source.fetch()).await;
+        let known = self.keys.load_full();
+        let etag = known.as_ref().and_then(|keys| keys.etag.as_deref());
+        let answer = timeout(FETCH_TIMEOUT, self.source.fetch_if_changed(etag)).await;
         let accepted = answer
             .unwrap_or(Err(FetchError::TimedOut))
-            .and_then(|document| self.accept(document, asked_at));
-        if let Err(error) = accepted {
-            let serving = self.keys.load().is_some();
-            tracing::warn!(source = ?self.source, %error, serving_last_good_keys = serving, "fetching keys failed");
+            .and_then(|answer| self.accept(answer, asked_at));
+        match accepted {
+            Ok(()) => {
+                *self.troubles() = Troubles::default();
+                self.keep_snapshot(asked_at);
+            }
+            Err(error) => {
+                let mut troubles = self.troubles();
+                troubles.failures += 1;
+                troubles.last = Some(error);
+                let serving = known.is_some();
+                tracing::warn!(source = ?self.source, %error, serving_last_good_keys = serving, "fetching keys failed");
+            }
         }
     }
 
-    /// Parses first and swaps then, so that a bad answer changes nothing.
-    fn accept(&self, document: Bytes, asked_at: Timestamp) -> Result<(), FetchError> {
-        let known = self.keys.load_full();
-        if known.as_ref().is_none_or(|keys| keys.document != document) {
-            let set = KeySet::parse(&document).map_err(|_| FetchError::InvalidKeySet)?;
-            if set.is_empty() {
-                return Err(FetchError::NoUsableKey);
-            }
-            let generation = known.map_or(0, |keys| keys.generation) + 1;
-            tracing::info!(source = ?self.source, generation, keys = set.len(), skipped = set.skipped(), "new keys");
-            self.keys.store(Some(Arc::new(Keys {
-                set,
-                generation,
-                document,
-            })));
-            self.generation.store(generation, Ordering::Release);
+    fn accept(&self, answer: KeysAnswer, asked_at: Timestamp) -> Result<(), FetchError> {
+        match answer.document {
+            Some(document) => self.take(document, answer.etag)?,
+            // 304, and nothing that could be unchanged.
+            None if self.keys.load().is_none() => return Err(FetchError::Status(304)),
+            None => {}
         }
         // Counted from before the question: an answer that was long under way is as old as that.
+        self.fetched_at
+            .store(asked_at.as_millis(), Ordering::Release);
         let usable_until = asked_at.saturating_add(self.limits.max_age);
         self.usable_until
             .store(usable_until.as_millis(), Ordering::Release);
-        self.refresh_due(asked_at, shortened(self.limits.refresh_every));
+        self.refresh_due(
+            asked_at,
+            shortened(self.limits.refresh_after(answer.fresh_for)),
+        );
         Ok(())
+    }
+
+    /// Parses first and swaps then, so that a bad answer changes nothing.
+    fn take(&self, document: Bytes, etag: Option<String>) -> Result<(), FetchError> {
+        let known = self.keys.load_full();
+        if known
+            .as_ref()
+            .is_some_and(|keys| keys.document == document && keys.etag == etag)
+        {
+            return Ok(());
+        }
+        let set = KeySet::parse(&document).map_err(|_| FetchError::InvalidKeySet)?;
+        if set.is_empty() {
+            return Err(FetchError::NoUsableKey);
+        }
+        let same = known.as_ref().is_some_and(|keys| keys.document == document);
+        let generation = known.map_or(0, |keys| keys.generation) + u64::from(!same);
+        if !same {
+            tracing::info!(source = ?self.source, generation, keys = set.len(), skipped = set.skipped(), "new keys");
+        }
+        self.keys.store(Some(Arc::new(Keys {
+            set,
+            generation,
+            document,
+            etag,
+        })));
+        self.generation.store(generation, Ordering::Release);
+        Ok(())
+    }
+
+    fn start_warm(&self) {
+        let Some(file) = &self.snapshot_file else {
+            return;
+        };
+        match file.read() {
+            Ok(snapshot) => self.take_snapshot(snapshot),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(file = ?file.0, %error, "the key snapshot cannot be read"),
+        }
+    }
+
+    fn take_snapshot(&self, snapshot: Snapshot) {
+        let file = self.snapshot_file.as_ref().map(|file| &file.0);
+        if snapshot.source != format!("{:?}", self.source) {
+            tracing::warn!(?file, "the key snapshot is of another source");
+            return;
+        }
+        // A time in the future would keep these keys in force for too long.
+        let fetched_at = snapshot.fetched_at.min(self.clock.now());
+        if let Err(error) = self.accept(Bytes::from(snapshot.document).into(), fetched_at) {
+            tracing::warn!(?file, %error, "the key snapshot has no keys");
+            return;
+        }
+        self.refresh_at.store(0, Ordering::Relaxed);
+    }
+
+    fn keep_snapshot(&self, fetched_at: Timestamp) {
+        let (Some(file), Some(keys)) = (self.snapshot_file.clone(), self.keys.load_full()) else {
+            return;
+        };
+        let snapshot = Snapshot {
+            source: format!("{:?}", self.source),
+            fetched_at,
+            document: String::from_utf8_lossy(&keys.document).into_owned(),
+        };
+        // Nobody waits for it: the next one is minutes away.
+        drop(spawn_blocking(move || {
+            if let Err(error) = file.write(&snapshot) {
+                tracing::warn!(file = ?file.0, %error, "the key snapshot cannot be written");
+            }
+        }));
     }
 
     fn refresh_due(&self, now: Timestamp, after: Duration) {
@@ -421,5 +595,4 @@ fn unavailable() -> Error {
 }
 
 #[cfg(test)]
-#[path = "jwks_tests.rs"]
 mod tests;

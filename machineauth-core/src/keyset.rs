@@ -128,6 +128,11 @@ impl KeySet {
             .ok_or(Error::new(ErrorKind::UnsupportedAlgorithm))
     }
 
+    /// Whether any key is called `kid`.
+    pub fn has(&self, kid: &str) -> bool {
+        self.jwks().any(|jwk| jwk.kid() == Some(kid))
+    }
+
     /// The keys as JSON.
     pub fn jwks(&self) -> impl Iterator<Item = &Jwk> {
         self.keys.iter().map(|key| &key.jwk)

@@ -1,6 +1,7 @@
 //! Verify access tokens locally: no call to the issuer per request, and yet no token outlives its revocation.
 //!
-//! A [`Verifier`] belongs to one issuer and one audience; both must be named. It judges a token by its whole text:
+//! A [`Verifier`] is made for an issuer and an audience; both must be named. [`Verifier::any_of`] takes several, and a
+//! [`TokenProfile`] says where issuers that are not ours put things. It judges a token by its whole text:
 //!
 //! 1. **Parse, strictly.** [`Jws`] refuses whatever two readers could read differently: duplicate members, padding,
 //!    a second spelling of the same bytes, critical extensions, anything beyond 16 KiB.
@@ -83,6 +84,7 @@ pub mod jwks;
 #[cfg(feature = "http")]
 mod outbound;
 pub mod policy;
+pub mod profile;
 pub mod quota;
 pub mod revocation;
 #[cfg(feature = "http")]
@@ -112,4 +114,5 @@ pub use fetch::HttpKeys;
 pub use introspection::{Introspection, Introspector};
 pub use jwks::JwksCache;
 pub use policy::{Policy, Rule};
+pub use profile::TokenProfile;
 pub use revocation::{Revocation, RevocationSet};

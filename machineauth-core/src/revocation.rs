@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::claims::Claims;
 use crate::clock::Timestamp;
@@ -97,6 +98,8 @@ struct Shared {
     table: RwLock<Table>,
     /// Moves after each change, so that whoever reads it *before* a look-up never misses the change.
     epoch: AtomicU64,
+    /// Wakes those who wait for a change; the number is of no interest.
+    changes: watch::Sender<u64>,
     /// Unix milliseconds plus one; zero means never.
     fresh_at: AtomicU64,
     /// Something did not fit, so an answer of "not revoked" may be wrong.
@@ -118,6 +121,7 @@ impl RevocationSet {
         Self(Arc::new(Shared {
             table: RwLock::default(),
             epoch: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             fresh_at: AtomicU64::new(0),
             incomplete: AtomicBool::new(false),
             max_bytes,
@@ -162,6 +166,11 @@ impl RevocationSet {
         self.0.epoch.load(Ordering::Acquire)
     }
 
+    /// Hears of each change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
     /// How many revocations there are.
     pub fn len(&self) -> usize {
         self.read().len()
@@ -198,7 +207,8 @@ impl RevocationSet {
 
     /// Called with the table still locked: an epoch never names two states of the table.
     fn bump(&self) {
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        let before = self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        self.0.changes.send_replace(before + 1);
     }
 
     /// No code between lock and unlock can leave the table half changed, so a panic elsewhere does no harm to it.

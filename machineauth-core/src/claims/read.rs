@@ -23,17 +23,29 @@ const MAX_AUDIENCES: usize = 64;
 const NUMERIC_DATE_END: u64 = 1 << 53;
 
 pub(super) fn claims(payload: &[u8]) -> Result<Claims, Error> {
+    draft(payload)?.finish()
+}
+
+/// The client is one more audience, and may be the only one.
+pub(super) fn claims_for_client(payload: &[u8]) -> Result<Claims, Error> {
+    let mut draft = draft(payload)?;
+    if let Some(client) = &draft.client_id {
+        let audience = draft.audience.get_or_insert_with(|| Audience(Vec::new()));
+        audience.0.push(client.clone());
+    }
+    draft.finish()
+}
+
+fn draft(payload: &[u8]) -> Result<Draft, Error> {
     // serde's errors are text; the cell carries out which claim was being read when one occurred.
     let reading = Cell::new(None);
-    let draft =
-        json::read(payload, Reader { reading: &reading }).map_err(|_| match reading.get() {
-            Some(claim) => invalid(claim),
-            None => Error::because(
-                ErrorKind::MalformedToken,
-                "the payload is not a strict JSON object",
-            ),
-        })?;
-    draft.finish()
+    json::read(payload, Reader { reading: &reading }).map_err(|_| match reading.get() {
+        Some(claim) => invalid(claim),
+        None => Error::because(
+            ErrorKind::MalformedToken,
+            "the payload is not a strict JSON object",
+        ),
+    })
 }
 
 #[derive(Default)]

@@ -1,9 +1,11 @@
 //! What a verifier is made of.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::VerifiedTokens;
+use super::stale::{Freshness, StaleHook, StalePolicy};
 use super::{Inner, KeySource, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
@@ -11,6 +13,7 @@ use crate::introspection::Introspector;
 use crate::jwks::JwksCache;
 use crate::jws::{HeaderMemo, is_media_type};
 use crate::keyset::KeySet;
+use crate::profile::TokenProfile;
 use crate::revocation::RevocationSet;
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
@@ -18,19 +21,6 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 /// that they hit, so no verifier may allow more.
 pub const GREATEST_LEEWAY: Duration = Duration::from_secs(300);
 const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
-
-/// What to do when it is long ago that the revocations were known to be complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StalePolicy {
-    /// Go on with what is known.
-    Serve,
-    /// Refuse every token, as [`ErrorKind::RevocationsStale`].
-    Refuse {
-        /// How old the last complete knowledge may be.
-        after: Duration,
-    },
-}
 
 /// Which `typ` headers name an access token (RFC 8725 §3.11). The types of other JWTs are refused in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,20 +48,21 @@ impl TokenTypes {
 }
 
 /// Makes a [`Verifier`]. Issuer and audience are given; so must be keys.
-#[derive(Debug)]
 #[must_use]
 pub struct VerifierBuilder {
     issuer: String,
-    audience: String,
+    audiences: Vec<String>,
     any_issuer: bool,
     any_audience: bool,
     any_possession: bool,
     keys: Option<Keys>,
     types: TokenTypes,
+    profile: TokenProfile,
     leeway: Duration,
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
     stale: StalePolicy,
+    on_stale: Option<StaleHook>,
     introspector: Option<Arc<dyn Introspector>>,
     cache_bytes: u64,
 }
@@ -86,16 +77,18 @@ impl VerifierBuilder {
     pub(super) fn new(issuer: String, audience: String) -> Self {
         Self {
             issuer,
-            audience,
+            audiences: vec![audience],
             any_issuer: false,
             any_audience: false,
             any_possession: false,
             keys: None,
             types: TokenTypes::AnyAccessToken,
+            profile: TokenProfile::Standard,
             leeway: DEFAULT_LEEWAY,
             clock: Arc::new(SystemClock),
             revocations: None,
             stale: StalePolicy::Serve,
+            on_stale: None,
             introspector: None,
             cache_bytes: DEFAULT_CACHE_BYTES,
         }
@@ -110,6 +103,18 @@ impl VerifierBuilder {
     /// Uses the keys that the issuer publishes.
     pub fn jwks(mut self, jwks: JwksCache) -> Self {
         self.keys = Some(Keys::Remote(jwks));
+        self
+    }
+
+    /// Takes tokens that are meant for `audience` as well: a service that changes its name, or has two.
+    pub fn or_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// Says where the issuer's tokens have scopes, roles and client ids. The default is [`TokenProfile::Standard`].
+    pub fn profile(mut self, profile: TokenProfile) -> Self {
+        self.profile = profile;
         self
     }
 
@@ -170,6 +175,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Is told `true` when the revocations become stale, by the policy's limit, and `false` when they are fresh again: for
+    /// metrics. It is called by the request that finds out, while it waits.
+    pub fn on_stale_revocations(mut self, hook: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        self.on_stale = Some(Arc::new(hook));
+        self
+    }
+
     /// Takes opaque tokens too: whatever is no JWT is asked about, and judged like one by what the answer says.
     pub fn introspection(mut self, introspector: impl Introspector + 'static) -> Self {
         self.introspector = Some(Arc::new(introspector));
@@ -186,38 +198,55 @@ impl VerifierBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] when the issuer or the audience is empty, there are no keys, the leeway is
-    /// too great, or stale revocations are to be refused although none are followed.
+    /// too great, or the policy for stale revocations needs revocations or introspection that are not there.
     pub fn build(self) -> Result<Verifier, Error> {
         let invalid = |what| Err(Error::because(ErrorKind::InvalidConfiguration, what));
-        if self.issuer.is_empty() || self.audience.is_empty() {
+        if self.issuer.is_empty() || self.audiences.iter().any(String::is_empty) {
             return invalid("the issuer and the audience must not be empty");
         }
         if self.leeway > GREATEST_LEEWAY {
             return invalid("the leeway is at most 5 minutes");
         }
         if self.stale != StalePolicy::Serve && self.revocations.is_none() {
-            return invalid("refusing on stale revocations needs revocations to follow");
+            return invalid("a policy for stale revocations needs revocations to follow");
+        }
+        if matches!(self.stale, StalePolicy::Introspect { .. }) && self.introspector.is_none() {
+            return invalid("introspecting on stale revocations needs introspection");
         }
         let keys = match self.keys {
             Some(Keys::Fixed(keys)) => KeySource::Fixed(keys),
             Some(Keys::Remote(jwks)) => KeySource::Remote(jwks),
             None => return invalid("keys are missing: give a key set or a JWKS cache"),
         };
-        Ok(Verifier(Arc::new(Inner {
+        let inner = Inner {
             issuer: self.issuer.into(),
-            audience: self.audience.into(),
+            audiences: self.audiences.into_iter().map(Into::into).collect(),
             any_issuer: self.any_issuer,
             any_audience: self.any_audience,
             any_possession: self.any_possession,
             keys,
             types: self.types,
+            profile: self.profile,
             leeway: self.leeway,
             clock: self.clock,
             revocations: self.revocations,
-            stale: self.stale,
+            freshness: Freshness::new(self.stale, self.on_stale),
             introspector: self.introspector,
             header: HeaderMemo::default(),
             verified: VerifiedTokens::new(self.cache_bytes),
-        })))
+        };
+        Ok(Verifier(Arc::new(inner), Arc::new([])))
+    }
+}
+
+impl fmt::Debug for VerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .field("types", &self.types)
+            .field("profile", &self.profile)
+            .field("stale", &self.stale)
+            .finish_non_exhaustive()
     }
 }

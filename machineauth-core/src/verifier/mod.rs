@@ -7,16 +7,21 @@
 mod agent;
 mod builder;
 mod cache;
+mod ended;
 mod possession;
+mod several;
+mod stale;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use agent::Agent;
-pub use builder::{GREATEST_LEEWAY, StalePolicy, TokenTypes, VerifierBuilder};
+pub use builder::{GREATEST_LEEWAY, TokenTypes, VerifierBuilder};
 use cache::VerifiedTokens;
 pub use possession::Possession;
+pub use stale::StalePolicy;
+use stale::{Freshness, GoOn};
 
 use crate::claims::Claims;
 use crate::clock::{Clock, Timestamp};
@@ -25,27 +30,30 @@ use crate::introspection::{Introspector, is_jwt};
 use crate::jwks::JwksCache;
 use crate::jws::{HeaderMemo, Jws};
 use crate::keyset::{KeySet, PublishedKey};
+use crate::profile::TokenProfile;
 use crate::revocation::RevocationSet;
 
 /// Claims that only an OpenID Connect ID token has (OpenID Connect Core §2, §3.3.2.11).
 const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
 
-/// Verifies the access tokens of one issuer for one audience. Clones share everything.
+/// Verifies the access tokens of one issuer, or [of several](Verifier::any_of), for the audiences that each was
+/// configured with. Clones share everything.
 #[derive(Clone)]
-pub struct Verifier(Arc<Inner>);
+pub struct Verifier(Arc<Inner>, Arc<[Arc<Inner>]>);
 
 struct Inner {
     issuer: Box<str>,
-    audience: Box<str>,
+    audiences: Box<[Box<str>]>,
     any_issuer: bool,
     any_audience: bool,
     any_possession: bool,
     keys: KeySource,
     types: TokenTypes,
+    profile: TokenProfile,
     leeway: Duration,
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
-    stale: StalePolicy,
+    freshness: Freshness,
     /// Whom to ask about tokens that are no JWTs.
     introspector: Option<Arc<dyn Introspector>>,
     header: HeaderMemo,
@@ -64,19 +72,9 @@ impl Verifier {
         VerifierBuilder::new(issuer.into(), audience.into())
     }
 
-    /// Who must have issued a token.
-    pub fn issuer(&self) -> &str {
-        &self.0.issuer
-    }
-
-    /// Whom a token must be meant for.
-    pub fn audience(&self) -> &str {
-        &self.0.audience
-    }
-
-    /// What this verifier knows to be revoked.
-    pub fn revocations(&self) -> Option<&RevocationSet> {
-        self.0.revocations.as_ref()
+    /// What is known to be revoked, of each issuer whose revocations are followed.
+    pub fn revocations(&self) -> impl Iterator<Item = &RevocationSet> {
+        self.each().filter_map(|one| one.revocations.as_ref())
     }
 
     /// The agent that `token` speaks for, if the token is good now. Never waits, never does I/O.
@@ -97,8 +95,9 @@ impl Verifier {
     /// As [`Verifier::check`], and [`ErrorKind::InvalidClaim`] of [`ClaimName::Confirmation`](crate::ClaimName) when it is
     /// not what the token is bound to.
     pub fn check_as(&self, token: &str, possession: &Possession<'_>) -> Result<Arc<Agent>, Error> {
-        let agent = self.0.check(token)?;
-        self.0.confirm(&agent, possession)?;
+        let verifier = self.chosen(token)?;
+        let agent = verifier.check(token)?;
+        verifier.confirm(&agent, possession)?;
         Ok(agent)
     }
 
@@ -122,8 +121,9 @@ impl Verifier {
         token: &str,
         possession: &Possession<'_>,
     ) -> Result<Arc<Agent>, Error> {
-        let agent = self.0.verify(token).await?;
-        self.0.confirm(&agent, possession)?;
+        let verifier = self.chosen(token)?;
+        let agent = verifier.verify(token).await?;
+        verifier.confirm(&agent, possession)?;
         Ok(agent)
     }
 
@@ -131,21 +131,14 @@ impl Verifier {
     /// missing, or only the issuer can read the token, and there is an issuer to ask. Never, when the keys are fixed and
     /// nobody is to be asked about tokens.
     pub fn can_recover(&self, error: &Error) -> bool {
-        match error.kind() {
-            ErrorKind::UnknownKey | ErrorKind::KeysUnavailable => {
-                matches!(self.0.keys, KeySource::Remote(_))
-            }
-            ErrorKind::IntrospectionUnavailable => self.0.introspector.is_some(),
-            _ => false,
-        }
+        self.each().any(|one| one.can_recover(error))
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("issuer", &self.0.issuer)
-            .field("audience", &self.0.audience)
+            .field("issuers", &self.issuers().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -179,7 +172,15 @@ impl KeySource {
 impl Inner {
     fn check(&self, token: &str) -> Result<Arc<Agent>, Error> {
         let now = self.clock.now();
-        self.revocations_are_fresh(now)?;
+        let go_on = self.freshness.judge(self.revocations.as_ref(), now)?;
+        let agent = self.check_locally(token, now)?;
+        match (go_on, &self.introspector) {
+            (GoOn::Confirmed, Some(introspector)) => self.check_opaque(&**introspector, token, now),
+            _ => Ok(agent),
+        }
+    }
+
+    fn check_locally(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
         if let Some(agent) = self.verified.get(token)
             && agent.generation() == self.keys.generation(now)?
         {
@@ -190,18 +191,19 @@ impl Inner {
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {
-        let checked = self.check(token);
-        let Err(error) = &checked else {
-            return checked;
-        };
-        match (error.kind(), &self.keys, &self.introspector) {
-            (ErrorKind::IntrospectionUnavailable, _, Some(introspector)) => {
+        let mut checked = self.check(token);
+        if let Err(error) = &checked
+            && is_about_keys(error)
+            && self.ask_for_key(token).await
+        {
+            checked = self.check(token);
+        }
+        match (&checked, &self.introspector) {
+            (Err(error), Some(introspector))
+                if error.kind() == ErrorKind::IntrospectionUnavailable =>
+            {
                 let agent = introspector.introspect(token).await?;
                 self.judge_introspected(agent, self.clock.now())
-            }
-            (ErrorKind::UnknownKey | ErrorKind::KeysUnavailable, KeySource::Remote(jwks), _) => {
-                jwks.refresh().await;
-                self.check(token)
             }
             _ => checked,
         }
@@ -213,6 +215,29 @@ impl Inner {
             true => Ok(()),
             false => possession.satisfies(agent.claims().confirmation.as_ref()),
         }
+    }
+
+    fn can_recover(&self, error: &Error) -> bool {
+        match error.kind() {
+            _ if is_about_keys(error) => matches!(self.keys, KeySource::Remote(_)),
+            ErrorKind::IntrospectionUnavailable => self.introspector.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is somebody to ask for the key of this token; then it has happened.
+    async fn ask_for_key(&self, token: &str) -> bool {
+        let KeySource::Remote(jwks) = &self.keys else {
+            return false;
+        };
+        let Ok(jws) = Jws::parse_with(token, &self.header) else {
+            return false;
+        };
+        match jws.header().kid() {
+            Some(kid) => jwks.refresh_for(kid).await,
+            None => jwks.refresh().await,
+        }
+        true
     }
 
     /// What can have changed since the token was accepted (V17).
@@ -246,7 +271,7 @@ impl Inner {
         };
         self.types.accept(jws.header().typ())?;
         let (key, generation) = self.keys.verify(&jws, now)?;
-        let claims = Claims::parse(jws.payload())?;
+        let claims = self.profile.read(jws.payload())?;
         self.judge(&claims, now)?;
         let epoch = self.revocations.as_ref().map_or(0, RevocationSet::epoch);
         let agent = Agent::new(claims, key, generation, epoch);
@@ -286,7 +311,7 @@ impl Inner {
         if !self.any_issuer && *claims.issuer != *self.issuer {
             return Err(ErrorKind::WrongIssuer.into());
         }
-        if !self.any_audience && !claims.audience.contains(&self.audience) {
+        if !self.any_audience && !self.is_meant_for_us(claims) {
             return Err(ErrorKind::WrongAudience.into());
         }
         if ID_TOKEN_CLAIMS
@@ -309,14 +334,15 @@ impl Inner {
         now >= Timestamp::from_secs(claims.expires_at).saturating_add(self.leeway)
     }
 
-    fn revocations_are_fresh(&self, now: Timestamp) -> Result<(), Error> {
-        let (StalePolicy::Refuse { after }, Some(revocations)) = (self.stale, &self.revocations)
-        else {
-            return Ok(());
-        };
-        match revocations.staleness(now) {
-            Some(staleness) if staleness <= after => Ok(()),
-            _ => Err(ErrorKind::RevocationsStale.into()),
-        }
+    fn is_meant_for_us(&self, claims: &Claims) -> bool {
+        let mut ours = self.audiences.iter();
+        ours.any(|audience| claims.audience.contains(audience))
     }
+}
+
+fn is_about_keys(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnknownKey | ErrorKind::KeysUnavailable
+    )
 }

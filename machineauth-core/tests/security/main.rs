@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod several_issuers;
+mod stale;
 mod support;
 
 mod algorithms;
@@ -13,6 +15,7 @@ mod issuer_binding;
 mod key_sets;
 mod missing_keys;
 mod oracle;
+mod profiles;
 mod properties;
 mod remembered_tokens;
 mod time;

@@ -1,3 +1,5 @@
+mod keeping;
+
 use std::collections::VecDeque;
 
 use tokio::sync::Notify;
