@@ -20,6 +20,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// How many cells a limit has: half a megabyte.
 const CELLS: usize = 1 << 16;
+/// How many seconds of its rate a subject may use at once.
+const BURST_SECONDS: u32 = 2;
 
 /// How much each subject may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,15 @@ impl Buckets {
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// A limit of so many acts per second, twice as many at once. `None` for 0, which is no limit.
+    pub fn per_second(acts: u32) -> Option<Self> {
+        let interval = Duration::from_secs(1).checked_div(acts)?;
+        Some(Self::new(Quota {
+            burst: acts.saturating_mul(BURST_SECONDS),
+            interval,
+        }))
     }
 
     /// How much each subject may do.

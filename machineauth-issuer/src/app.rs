@@ -24,6 +24,7 @@ use crate::domain::organization::location;
 use crate::domain::organizations::Organizations;
 use crate::domain::proofs::Proofs;
 use crate::domain::sealing::SealingError;
+use crate::domain::plans::TokenRates;
 use crate::domain::secret::SecretText;
 use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
@@ -202,6 +203,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&vault),
             names(&config.tokens.issuer),
+            config.plans,
         ));
         let teams = Arc::new(Teams {
             store: Arc::clone(&store),
@@ -277,6 +279,7 @@ impl App {
                 minter: Minter::new(config.tokens.clone(), Arc::clone(&vault)),
                 recorder: Arc::clone(&recorder),
                 settings: config.grants.clone(),
+                rates: TokenRates::new(&config.plans),
             },
             tokens: Tokens {
                 store: Arc::clone(&store),

@@ -95,6 +95,8 @@ pub enum ApiError {
     NotFound(&'static str),
     /// There is no such method on this path.
     MethodNotAllowed,
+    /// The organization has as much as its plan allows; the text names the plan and the limit.
+    QuotaExceeded(String),
     /// Somebody else changed the same object.
     Conflict(&'static str),
     /// The object is not at the version that the change was made for (RFC 9110 §13.1.1).
@@ -296,6 +298,7 @@ impl IntoResponse for ApiError {
                 "method_not_allowed",
                 "this path has other methods; see the Allow header",
             ),
+            Self::QuotaExceeded(what) => answer(StatusCode::CONFLICT, "quota_exceeded", &what),
             Self::Conflict(what) => answer(StatusCode::CONFLICT, "conflict", what),
             Self::PreconditionFailed => answer(
                 StatusCode::PRECONDITION_FAILED,
@@ -347,6 +350,7 @@ impl From<GrantError> for OAuthError {
             GrantError::InvalidTarget => Self::InvalidTarget(
                 "the requested audience is not one that this client may have tokens for",
             ),
+            GrantError::TooMany(exhausted) => exhausted.into(),
             GrantError::Contended => Self::TemporarilyUnavailable(Unavailable::Contended),
             GrantError::Overloaded(_) => Self::TemporarilyUnavailable(Unavailable::Overloaded),
             GrantError::Keys(error) => error.into(),
@@ -416,6 +420,7 @@ impl From<AgentError> for ApiError {
             AgentError::NoSuchOrganization | AgentError::NoSuchTeam => {
                 Self::InvalidRequest(error.to_string().into())
             }
+            AgentError::PlanExhausted { .. } => Self::QuotaExceeded(error.to_string()),
             AgentError::Grace => Self::InvalidRequest(error.to_string().into()),
             AgentError::NoSuchSecret => Self::NotFound("there is no such secret"),
             AgentError::CurrentSecret => {

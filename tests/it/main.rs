@@ -33,6 +33,7 @@ mod openapi;
 mod organizations;
 mod outage;
 mod private_key_jwt;
+mod plans;
 mod protection;
 mod refresh;
 mod resource_server;

@@ -4,6 +4,7 @@
 //! together. Secrets can come from files: `ADMIN_PASSWORD_FILE`, `SERVER_KEY_FILE`.
 
 mod commands;
+mod plans;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use variables::InForce;
 use crate::domain::event::AuditSettings;
 use crate::domain::grants::GrantSettings;
 use crate::domain::keys::KeyPolicy;
+use crate::domain::plans::PlanSettings;
 use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
@@ -62,6 +64,8 @@ pub struct Config {
     pub grants: GrantSettings,
     /// Who must authenticate where.
     pub access: Access,
+    /// What the plans of organizations allow.
+    pub plans: PlanSettings,
     /// How the server is protected.
     pub protection: ProtectionSettings,
     /// What is recorded, and for how long.

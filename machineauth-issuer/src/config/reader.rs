@@ -114,6 +114,7 @@ impl Reader {
             tokens,
             grants: self.grants(),
             access: self.access(production),
+            plans: self.plans(),
             protection: self.protection(production),
             audit: self.audit(),
             webhooks: self.webhooks(production),
@@ -508,7 +509,7 @@ impl Reader {
         }
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         name: &str,
         allowed: &str,

@@ -96,6 +96,7 @@ fn every_unusable_value_is_named_with_what_is_allowed() {
         ("WEBHOOK_WORKER_COUNT", "0", "1 to 64"),
         ("WEBHOOK_ALLOWED_NETWORKS", "localhost", "a network"),
         ("WEBHOOK_TOKEN_EVENTS", "some", "each, aggregate, off"),
+        ("PLAN_FREE", "agents=some", "agents=NUMBER"),
     ] {
         let error = read(&[(name, value)]).unwrap_err().to_string();
         assert!(
@@ -256,6 +257,7 @@ fn every_variable_that_is_read_is_described() {
     let source = [
         include_str!("reader.rs"),
         include_str!("commands.rs"),
+        include_str!("plans.rs"),
         include_str!("../tls.rs"),
     ]
     .concat();

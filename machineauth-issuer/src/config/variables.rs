@@ -184,6 +184,17 @@ pub const VARIABLES: &[Variable] = &[
         "wrong secrets for one name from one address until it is locked out there; 0 for any number",
     ),
     plain(
+        "PLAN_FREE",
+        "no limits",
+        "what organizations on the free plan may have, as agents=1000,tokens_per_second=50; what is absent or 0 is any number",
+    ),
+    plain("PLAN_PRO", "no limits", "the same for the pro plan"),
+    plain(
+        "PLAN_ENTERPRISE",
+        "no limits",
+        "the same for the enterprise plan",
+    ),
+    plain(
         "AUDIT_TOKEN_EVENTS",
         "aggregate",
         "aggregate: one event for each agent and minute that tokens were issued or introspected; each: one event each",

@@ -16,6 +16,7 @@ pub mod organization;
 pub mod organizations;
 pub mod password_hash;
 pub mod proofs;
+pub mod plans;
 pub mod revocation;
 pub mod sealing;
 pub mod secret;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use machineauth_core::clock::Clock;
 use serde::{Deserialize, Serialize};
 
-use super::agents::{AgentError, Agents};
+use super::agents::{AgentError, Agents, forget_seats};
 use super::api_keys::ApiKeys;
 use super::event::{self, Action, By, Fact};
 use super::id::OrganizationId;
@@ -314,6 +314,7 @@ impl Organizations {
         let batch = Batch::new(id.partition())
             .at_version(&key, remains.version)
             .delete(&key);
+        let batch = forget_seats(batch, id);
         match self.store.commit(&batch).await? {
             // A conflict means that another issuer was faster.
             Outcome::Committed | Outcome::Conflict => Ok(()),

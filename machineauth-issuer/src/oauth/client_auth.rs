@@ -153,7 +153,7 @@ pub fn attempt<'a>(
     let now = app.clock.now();
     let limited = |action| {
         move |exhausted| {
-            count(app, origin, action, credentials);
+            count_of(app, origin, action, credentials);
             OAuthError::from(exhausted)
         }
     };
@@ -170,19 +170,32 @@ pub fn failed(app: &App, origin: &Origin, credentials: &Credentials, attempt: Op
     if let Some(attempt) = attempt {
         attempt.failed();
     }
-    count(app, origin, Action::AuthenticationFailed, credentials);
+    count_of(app, origin, Action::AuthenticationFailed, credentials);
 }
 
-fn count(app: &App, origin: &Origin, action: Action, credentials: &Credentials) {
-    let client = credentials.client_id;
-    let name = client.to_string();
-    // An unknown client is looked for where a known one is found, in the same time (I3).
-    let agent = app.agents.at_hand(client);
-    let agent = agent.as_deref().map(|stored| &stored.value);
+/// The organization's plan allows no token at the moment. Who has only a refresh token need not say who it is.
+pub fn over_plan(app: &App, origin: &Origin, client: Option<ClientId>) {
+    app.limits.limited.inc();
+    let exceeded = Action::LimitExceeded;
+    match client {
+        Some(client) => count(app, origin, exceeded, client, METHOD),
+        None => app.count_stranger(exceeded, origin.address, METHOD, None, None),
+    }
+}
+
+fn count_of(app: &App, origin: &Origin, action: Action, credentials: &Credentials) {
     let method = match credentials.method {
         Method::Secret => METHOD,
         Method::Assertion => "private_key_jwt",
     };
+    count(app, origin, action, credentials.client_id, method);
+}
+
+fn count(app: &App, origin: &Origin, action: Action, client: ClientId, method: &'static str) {
+    let name = client.to_string();
+    // An unknown client is looked for where a known one is found, in the same time (I3).
+    let agent = app.agents.at_hand(client);
+    let agent = agent.as_deref().map(|stored| &stored.value);
     app.count_stranger(action, origin.address, method, Some(&name), agent);
 }
 

@@ -18,6 +18,7 @@ use crate::domain::agent::MAX_SCOPE_TEXT;
 use crate::domain::agents::{Credentials, Presented};
 use crate::domain::event::Actor;
 use crate::domain::grants::{GrantError, Granted, Requested};
+use crate::domain::id::ClientId;
 use crate::error::OAuthError;
 use crate::openapi::{DescribeAnswer, Description, InvalidClient};
 use crate::protection::failures::Attempt;
@@ -200,11 +201,18 @@ impl<'a> Call<'a> {
     fn answered(
         &self,
         granted: Result<Granted, GrantError>,
+        client: Option<ClientId>,
         credentials: Option<&Credentials>,
         attempt: Option<Attempt<'_>>,
     ) -> Result<Granted, OAuthError> {
-        if let (Err(GrantError::InvalidClient), Some(credentials)) = (&granted, credentials) {
-            client_auth::failed(self.app, self.origin, credentials, attempt);
+        match (&granted, credentials) {
+            (Err(GrantError::InvalidClient), Some(credentials)) => {
+                client_auth::failed(self.app, self.origin, credentials, attempt);
+            }
+            (Err(GrantError::TooMany(_)), _) => {
+                client_auth::over_plan(self.app, self.origin, client);
+            }
+            _ => {}
         }
         let granted = granted?;
         if let Some(proof) = &self.proof {
@@ -229,7 +237,8 @@ async fn client_credentials(call: &Call<'_>, mut params: Params) -> Result<Grant
         .grants
         .client_credentials(&credentials, &requested, &by)
         .await;
-    call.answered(granted, Some(&credentials), attempt)
+    let client = Some(credentials.client_id);
+    call.answered(granted, client, Some(&credentials), attempt)
 }
 
 async fn refresh_token(call: &Call<'_>, mut params: Params) -> Result<Granted, OAuthError> {
@@ -251,7 +260,7 @@ async fn refresh_token(call: &Call<'_>, mut params: Params) -> Result<Granted, O
     };
     let by = origin.by(Actor::Anonymous);
     let granted = app.grants.refresh(&token, &client, &requested, &by).await;
-    call.answered(granted, client.credentials(), attempt)
+    call.answered(granted, client.client_id(), client.credentials(), attempt)
 }
 
 /// `resource` (RFC 8707 §2), or `audience`, which many clients send instead.

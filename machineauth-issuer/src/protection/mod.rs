@@ -5,7 +5,6 @@ pub mod gate;
 pub mod origins;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use machineauth_core::clock::Timestamp;
@@ -14,9 +13,6 @@ use prometheus_client::metrics::counter::Counter;
 
 use self::failures::{Attempt, Failures};
 use crate::domain::secret::SecretText;
-
-/// How many seconds of its rate a client may use at once.
-const BURST_SECONDS: u32 = 2;
 
 /// How the server is protected.
 #[derive(Debug, Clone)]
@@ -51,8 +47,8 @@ impl Limits {
     /// The limits that the settings ask for.
     pub fn new(settings: &ProtectionSettings) -> Self {
         Self {
-            per_address: rate(settings.rate_per_address),
-            per_client: rate(settings.rate_per_client),
+            per_address: Buckets::per_second(settings.rate_per_address),
+            per_client: Buckets::per_second(settings.rate_per_client),
             failures: (settings.failure_limit > 0).then(|| Failures::new(settings.failure_limit)),
             limited: Counter::default(),
             locked_out: Counter::default(),
@@ -113,14 +109,6 @@ impl Limits {
         }
         taken
     }
-}
-
-fn rate(per_second: u32) -> Option<Buckets> {
-    let interval = Duration::from_secs(1).checked_div(per_second)?;
-    Some(Buckets::new(Quota {
-        burst: per_second.saturating_mul(BURST_SECONDS),
-        interval,
-    }))
 }
 
 /// What is one client's: a whole /64 of IPv6, which one machine can have to itself.

@@ -4,6 +4,7 @@ mod directory;
 mod import;
 mod index;
 mod list;
+mod seats;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use index::{Order, Place, SORTED_NAME, Shelf};
 pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{Algorithm, SigningKey};
+pub use seats::forget_seats;
 use serde::{Deserialize, Serialize};
 
 use super::agent::{
@@ -25,7 +27,9 @@ use super::agent::{
 use super::event::{self, Action, By, Fact};
 use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
 use super::last_use::{self, LastUses};
+use super::organization::Plan;
 use super::organizations::{self, StoredOrganization};
+use super::plans::PlanSettings;
 use super::revocation;
 use super::secret::{SecretText, StoredSecret};
 use super::stats::{self, Stat};
@@ -75,6 +79,14 @@ pub enum AgentError {
     /// The agent would belong to a team that does not exist in its organization.
     #[error("team_id: the organization has no such team")]
     NoSuchTeam,
+    /// The organization has as many agents as its plan allows.
+    #[error("an organization on the {} plan has at most {agents} agents: delete some, or have another plan set", plan.as_str())]
+    PlanExhausted {
+        /// The organization's plan.
+        plan: Plan,
+        /// How many agents that allows.
+        agents: u32,
+    },
     /// The record would not be valid.
     #[error(transparent)]
     Invalid(#[from] InvalidAgent),
@@ -110,6 +122,7 @@ pub struct Agents {
     by_client: moka::sync::Cache<ClientId, directory::Member>,
     secret_uses: LastUses<SecretId>,
     verifications: Verifications,
+    seats: seats::Seats,
     /// The record of an agent that does not exist.
     decoy: Bytes,
     /// The names of this server, for one of which an assertion must be made.
@@ -119,12 +132,14 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// The agents in `store`. An assertion of who they are is made for one of `names`.
+    /// The agents in `store`, of which organizations have as many as `plans` allow. An assertion of who they are is made for
+    /// one of `names`.
     pub fn new(
         store: DynStore,
         clock: Arc<dyn Clock>,
         vault: Arc<Vault>,
         names: Vec<String>,
+        plans: PlanSettings,
     ) -> Self {
         let nobodys_key = SigningKey::generate(Algorithm::EdDSA).expect("keys can be made");
         let decoy = AGENTS.encode(&Agent::decoy(&vault, clock.now()));
@@ -135,6 +150,7 @@ impl Agents {
             by_client: moka::sync::Cache::new(CACHED_CLIENTS),
             secret_uses: LastUses::new(),
             verifications: Verifications::new(),
+            seats: seats::Seats::new(plans),
             decoy,
             names,
             nobodys_key: nobodys_key.public_jwk("").into(),
@@ -144,8 +160,26 @@ impl Agents {
     /// Creates an agent. The secret is returned here and never again.
     ///
     /// # Errors
-    /// [`AgentError::Invalid`] names the field that cannot be accepted.
+    /// [`AgentError::Invalid`] names the field that cannot be accepted, [`AgentError::PlanExhausted`] the limit.
     pub async fn create(&self, new: NewAgent, by: &By) -> Result<(Agent, SecretText), AgentError> {
+        let _turn = match new.organization_id {
+            Some(organization) => self.seats.turn(organization).await,
+            None => None,
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(created) = self.try_to_create(new.clone(), by).await? {
+                return Ok(created);
+            }
+        }
+        Err(AgentError::Contended)
+    }
+
+    /// `None` when what it was judged by has changed meanwhile.
+    async fn try_to_create(
+        &self,
+        new: NewAgent,
+        by: &By,
+    ) -> Result<Option<(Agent, SecretText)>, AgentError> {
         let (organization, team) = self.belonging(new.organization_id, new.team_id).await?;
         let now = self.clock.now();
         let (agent, secret) = Agent::create(new, &self.vault, now)?;
@@ -154,6 +188,10 @@ impl Agents {
         let mut batch = Batch::new(agent.home());
         if let Some(organization) = &organization {
             batch = organizations::unchanged(batch, organization);
+            batch = self
+                .seats
+                .claim(&*self.store, &organization.value, batch)
+                .await?;
         }
         if let Some(team) = &team {
             batch = teams::unchanged(batch, team);
@@ -173,8 +211,8 @@ impl Agents {
         let fact = Fact::agent(Action::AgentCreated, &agent).with("client_id", agent.client_name());
         let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
-            Outcome::Committed => Ok((agent, secret)),
-            Outcome::Conflict => Err(AgentError::Contended),
+            Outcome::Committed => Ok(Some((agent, secret))),
+            Outcome::Conflict => Ok(None),
         }
     }
 

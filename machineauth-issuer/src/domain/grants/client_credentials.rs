@@ -36,6 +36,7 @@ impl Grants {
             let judged = proven.and_then(|proven| {
                 let scope = self.grantable(&agent.scopes, requested.scope.as_ref())?;
                 let audience = self.audience(agent, requested.audience.as_ref())?;
+                self.within_plan(&found, now)?;
                 Ok((proven, scope, audience))
             });
             let Some((proven, scope, audience)) = final_word(judged, &found)? else {

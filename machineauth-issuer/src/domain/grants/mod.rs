@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::dpop::Thumbprint;
+use machineauth_core::quota::Exhausted;
 use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
@@ -19,6 +20,7 @@ use super::agents::{Agents, AuthenticationError, Found, Source};
 use super::event::{self, Action, Actor, By, Fact, Recorder};
 use super::id::FamilyId;
 use super::keys::{KeyError, KeyRings, RingName};
+use super::plans::TokenRates;
 use super::tokens::access::{AccessContent, AccessToken, Minter};
 use super::tokens::refresh::{Issuance, RefreshToken};
 use super::vault::Vault;
@@ -92,6 +94,9 @@ pub enum GrantError {
     /// Too many secrets are being verified.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The organization's tokens of this moment are used up, as its plan has it.
+    #[error("the organization gets as many tokens as its plan allows")]
+    TooMany(Exhausted),
     /// The record kept changing while it was judged.
     #[error("the client is being changed by many at once; try again")]
     Contended,
@@ -138,10 +143,24 @@ pub struct Grants {
     pub recorder: Arc<Recorder>,
     /// How this server grants.
     pub settings: GrantSettings,
+    /// How many tokens organizations get.
+    pub rates: TokenRates,
 }
 
 impl Grants {
-    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, in the sum of the minute, or in both.
+    /// Counts a token against what the plan of the client's organization allows.
+    fn within_plan(&self, found: &Found, now: Timestamp) -> Result<(), GrantError> {
+        match &found.organization {
+            Some(organization) => self
+                .rates
+                .take(&organization.value, now)
+                .map_err(GrantError::TooMany),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, in the sum of the minute, or in
+    /// both.
     async fn commit(
         &self,
         batch: Batch,

@@ -61,6 +61,7 @@ impl Grants {
                 let offered = token.scope.intersection(&agent.scopes);
                 let scope = self.grantable(&offered, requested.scope.as_ref())?;
                 let audience = self.same_audience(&token, agent, requested)?;
+                self.within_plan(&found, now)?;
                 Ok((scope, audience))
             });
             let Some((scope, audience)) = final_word(judged, &found)? else {
