@@ -244,7 +244,8 @@ impl JwksCacheBuilder {
     }
 
     /// How old the keys may get before the next use starts a refresh in the background. Default 5 min, at least the
-    /// cool-down. The source may ask for less with `Cache-Control: max-age`, down to the cool-down. Each time it is shortened by a random part of up to a tenth, so that a fleet does not ask at once.
+    /// cool-down. The source may ask for less with `Cache-Control: max-age`, down to the cool-down. Each time it is
+    /// shortened by a random part of up to a tenth, so that a fleet does not ask at once.
     #[must_use]
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.limits.refresh_every = interval;

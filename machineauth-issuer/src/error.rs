@@ -168,20 +168,68 @@ impl Unavailable {
     }
 }
 
+/// Why a request was refused, for programs.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request is malformed.
+    InvalidRequest,
+    /// The client did not authenticate (RFC 6749 §5.2).
+    InvalidClient,
+    /// The refresh token gets nothing (RFC 6749 §5.2).
+    InvalidGrant,
+    /// The client may not do this (RFC 6749 §5.2).
+    UnauthorizedClient,
+    /// The grant type is none of ours (RFC 6749 §5.2).
+    UnsupportedGrantType,
+    /// No requested scope can be granted, or one is malformed (RFC 6749 §5.2).
+    InvalidScope,
+    /// The client may not have tokens for that audience (RFC 8707 §2).
+    InvalidTarget,
+    /// The proof of possession proves nothing (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The token or the client lacks a scope (RFC 6750 §3.1).
+    InsufficientScope,
+    /// The access token or API key is good for nothing here (RFC 6750 §3.1).
+    InvalidToken,
+    /// Administrator credentials are missing or wrong.
+    Unauthorized,
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// The request came without TLS.
+    HttpsRequired,
+    /// There is no such object, or nothing at this path.
+    NotFound,
+    /// There is no such method on this path.
+    MethodNotAllowed,
+    /// The request took too long.
+    Timeout,
+    /// The object, as it is now, does not allow this.
+    Conflict,
+    /// The organization's plan does not allow this.
+    QuotaExceeded,
+    /// The object is not at the version that the change was made for.
+    PreconditionFailed,
+    /// Too many requests, or too many wrong secrets.
+    TooManyRequests,
+    /// Trying again will help.
+    TemporarilyUnavailable,
+    /// A fault of ours.
+    ServerError,
+}
+
 /// Why a request was refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorBody<'a> {
-    /// For programs.
-    #[schema(example = "invalid_request")]
-    error: &'a str,
+    error: ErrorCode,
     /// For people.
     error_description: &'a str,
     /// The same as `error_description`.
     message: &'a str,
 }
 
-fn answer(status: StatusCode, error: &str, description: &str) -> Response {
+fn answer(status: StatusCode, error: ErrorCode, description: &str) -> Response {
     let body = ErrorBody {
         error,
         error_description: description,
@@ -199,7 +247,7 @@ fn too_large(limit: usize) -> Response {
     let description = format!("the body is larger than {} KiB", limit / 1024);
     answer(
         StatusCode::PAYLOAD_TOO_LARGE,
-        "invalid_request",
+        ErrorCode::InvalidRequest,
         &description,
     )
 }
@@ -207,7 +255,7 @@ fn too_large(limit: usize) -> Response {
 fn too_many_requests(exhausted: Exhausted) -> Response {
     let mut answer = answer(
         StatusCode::TOO_MANY_REQUESTS,
-        "too_many_requests",
+        ErrorCode::TooManyRequests,
         "too many requests, or too many wrong secrets; Retry-After says when to try again",
     );
     let seconds = exhausted.retry_after_header();
@@ -218,7 +266,7 @@ fn too_many_requests(exhausted: Exhausted) -> Response {
 fn unavailable(why: Unavailable) -> Response {
     let mut answer = answer(
         StatusCode::SERVICE_UNAVAILABLE,
-        "temporarily_unavailable",
+        ErrorCode::TemporarilyUnavailable,
         why.description(),
     );
     answer
@@ -231,33 +279,35 @@ impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let bad_request = |error, description| answer(StatusCode::BAD_REQUEST, error, description);
         match self {
-            Self::InvalidRequest(what) => bad_request("invalid_request", &what),
+            Self::InvalidRequest(what) => bad_request(ErrorCode::InvalidRequest, &what),
             Self::TooLarge(limit) => too_large(limit),
             Self::InvalidClient(what) => challenged(
                 BASIC_CHALLENGE,
-                answer(StatusCode::UNAUTHORIZED, "invalid_client", what),
+                answer(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, what),
             ),
             Self::InvalidGrant => bad_request(
-                "invalid_grant",
+                ErrorCode::InvalidGrant,
                 "the refresh token is invalid, expired or already used",
             ),
-            Self::InvalidProof(error) => bad_request("invalid_dpop_proof", &error.to_string()),
-            Self::UnauthorizedClient(what) => bad_request("unauthorized_client", what),
+            Self::InvalidProof(error) => {
+                bad_request(ErrorCode::InvalidDpopProof, &error.to_string())
+            }
+            Self::UnauthorizedClient(what) => bad_request(ErrorCode::UnauthorizedClient, what),
             Self::InsufficientScope(what) => challenged(
                 BEARER_CHALLENGE,
-                answer(StatusCode::FORBIDDEN, "insufficient_scope", what),
+                answer(StatusCode::FORBIDDEN, ErrorCode::InsufficientScope, what),
             ),
             Self::UnsupportedGrantType => bad_request(
-                "unsupported_grant_type",
+                ErrorCode::UnsupportedGrantType,
                 "grant_type must be client_credentials or refresh_token",
             ),
-            Self::InvalidScope(what) => bad_request("invalid_scope", what),
-            Self::InvalidTarget(what) => bad_request("invalid_target", what),
+            Self::InvalidScope(what) => bad_request(ErrorCode::InvalidScope, what),
+            Self::InvalidTarget(what) => bad_request(ErrorCode::InvalidTarget, what),
             Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
             Self::TemporarilyUnavailable(why) => unavailable(why),
             Self::ServerError => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "server_error",
+                ErrorCode::ServerError,
                 SERVER_ERROR,
             ),
         }
@@ -267,13 +317,15 @@ impl IntoResponse for OAuthError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
-            Self::InvalidRequest(what) => answer(StatusCode::BAD_REQUEST, "invalid_request", &what),
+            Self::InvalidRequest(what) => {
+                answer(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, &what)
+            }
             Self::TooLarge(limit) => too_large(limit),
             Self::Unauthorized => challenged(
                 BASIC_CHALLENGE,
                 answer(
                     StatusCode::UNAUTHORIZED,
-                    "unauthorized",
+                    ErrorCode::Unauthorized,
                     "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD, or an organization's API key",
                 ),
             ),
@@ -281,39 +333,41 @@ impl IntoResponse for ApiError {
                 INVALID_TOKEN_CHALLENGE,
                 answer(
                     StatusCode::UNAUTHORIZED,
-                    "invalid_token",
+                    ErrorCode::InvalidToken,
                     "a valid access token is required: Authorization: Bearer …",
                 ),
             ),
-            Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, "forbidden", what),
+            Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, ErrorCode::Forbidden, what),
             Self::HttpsRequired => answer(
                 StatusCode::FORBIDDEN,
-                "https_required",
+                ErrorCode::HttpsRequired,
                 "this server is reached by https only",
             ),
             Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
-            Self::NotFound(what) => answer(StatusCode::NOT_FOUND, "not_found", what),
+            Self::NotFound(what) => answer(StatusCode::NOT_FOUND, ErrorCode::NotFound, what),
             Self::MethodNotAllowed => answer(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+                ErrorCode::MethodNotAllowed,
                 "this path has other methods; see the Allow header",
             ),
-            Self::QuotaExceeded(what) => answer(StatusCode::CONFLICT, "quota_exceeded", &what),
-            Self::Conflict(what) => answer(StatusCode::CONFLICT, "conflict", what),
+            Self::QuotaExceeded(what) => {
+                answer(StatusCode::CONFLICT, ErrorCode::QuotaExceeded, &what)
+            }
+            Self::Conflict(what) => answer(StatusCode::CONFLICT, ErrorCode::Conflict, what),
             Self::PreconditionFailed => answer(
                 StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
+                ErrorCode::PreconditionFailed,
                 "the object has changed since; read it again",
             ),
             Self::Timeout => answer(
                 StatusCode::REQUEST_TIMEOUT,
-                "timeout",
+                ErrorCode::Timeout,
                 "the request took too long",
             ),
             Self::TemporarilyUnavailable(why) => unavailable(why),
             Self::ServerError => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "server_error",
+                ErrorCode::ServerError,
                 SERVER_ERROR,
             ),
         }

@@ -19,6 +19,9 @@ use serde_json::{Map, Value, json};
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Headers that are always there when they are described.
+const CERTAIN: [&str; 4] = ["ETag", "Location", "Retry-After", "WWW-Authenticate"];
+
 /// The description, as it is served.
 pub static DESCRIPTION: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(routes::description()).expect("it is plain data"));
@@ -145,6 +148,13 @@ impl Asked {
         }
         if status.is_success() {
             self.compare_request(operation, sent)?;
+        }
+        let described = answer["headers"].as_object().into_iter().flatten();
+        let missing = described
+            .map(|(name, _)| name.as_str())
+            .find(|name| CERTAIN.contains(name) && !headers.contains_key(*name));
+        if let Some(name) = missing {
+            return Err(format!("there is no header {name}, and one is described"));
         }
         let Some(content) = answer["content"].as_object() else {
             return match media_type {
@@ -336,7 +346,13 @@ mod tests {
             (200, &json, json!({ "status": null }), "string"),
             (200, &[("content-type", "text/plain")], ok.clone(), "body"),
             (202, &json, ok.clone(), "status"),
-            (429, &json, ok.clone(), "required"),
+            (429, &json, ok.clone(), "header retry-after"),
+            (
+                429,
+                &[json[0], ("retry-after", "1")],
+                ok.clone(),
+                "required",
+            ),
         ] {
             let found = health(status, headers, &body).unwrap_err();
             assert!(found.to_lowercase().contains(why), "{found}");

@@ -88,6 +88,7 @@ impl From<TokenErrorKind> for TokenError {
 }
 
 impl Refusal {
+    #[cfg(feature = "http")]
     pub(super) fn of(code: &str) -> Self {
         match code {
             "invalid_client" => Self::InvalidClient,

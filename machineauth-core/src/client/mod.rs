@@ -31,6 +31,7 @@ mod error;
 mod renewal;
 #[cfg(feature = "http")]
 mod request;
+#[cfg(feature = "http")]
 mod secret;
 mod token;
 
@@ -43,6 +44,7 @@ use std::sync::Arc;
 pub use credentials::{ClientAuthentication, ClientCredentials, ClientCredentialsBuilder};
 pub use error::{Refusal, TokenError, TokenErrorKind};
 pub use renewal::{Renewing, RequestFuture, RequestToken};
+#[cfg(feature = "http")]
 pub use secret::{ClientSecret, NoSecret};
 pub use token::{AccessToken, IssuedToken};
 

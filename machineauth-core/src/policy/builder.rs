@@ -10,8 +10,7 @@ use super::template::Template;
 use super::trie::{Spelling, Trie};
 use super::{Hook, Inner, NamedDemands, Policy};
 
-/// Makes a [`Policy`]. Deserializes from what a policy file has in it; with the feature `toml`,
-/// [`from_toml`](PolicyBuilder::from_toml) reads one.
+/// Makes a [`Policy`]. Deserializes from what a policy file has in it; with the feature `toml`, `from_toml` reads one.
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(from = "super::document::PolicyDocument")]
 #[must_use]

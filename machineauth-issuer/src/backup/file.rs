@@ -132,7 +132,7 @@ impl<W: Write> Writer<W> {
 }
 
 /// Reads a backup, piece by piece. What it has read is good only once [`Reader::next`] has said that there is no more.
-pub struct Reader<R: Read> {
+pub(super) struct Reader<R: Read> {
     input: R,
     digest: Sha256,
     pieces: u64,
@@ -144,7 +144,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`NotABackup`]
-    pub fn open(input: R) -> Result<Self, NotABackup> {
+    pub(super) fn open(input: R) -> Result<Self, NotABackup> {
         let mut reader = Self {
             input,
             digest: Sha256::new(),
@@ -164,7 +164,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// What the backup says about itself.
-    pub fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         &self.header
     }
 
@@ -172,7 +172,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`NotABackup`]
-    pub fn next(&mut self) -> Result<Option<(Partition, Piece)>, NotABackup> {
+    pub(super) fn next(&mut self) -> Result<Option<(Partition, Piece)>, NotABackup> {
         let mut frame = self.frame(MAX_PIECE)?;
         if frame.is_empty() {
             self.check_end()?;

@@ -51,7 +51,7 @@ pub enum RestoreError {
 /// [`RestoreError::File`], [`RestoreError::WrongServerKey`], [`RestoreError::Empty`]
 pub fn check<'a>(
     file: impl Read,
-    server_keys: impl Iterator<Item = &'a ServerKey> + Clone,
+    server_keys: &(impl Iterator<Item = &'a ServerKey> + Clone),
 ) -> Result<Header, RestoreError> {
     let mut reader = Reader::open(file)?;
     let mut fits = None;

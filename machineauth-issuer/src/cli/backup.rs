@@ -80,7 +80,7 @@ pub(super) async fn restore(file: &Path, how: How) -> Result<(), Box<dyn Error>>
     };
     let keys = [Some(&server_key), config.previous_server_key.as_ref()];
     let header =
-        backup::check(open()?, keys.into_iter().flatten()).map_err(|error| in_file(&error))?;
+        backup::check(open()?, &keys.into_iter().flatten()).map_err(|error| in_file(&error))?;
     let store = offline::open_store(&config.store, Arc::clone(&clock), WhenMissing::Create).await?;
     if store.is_shared().await? {
         return Err(format!(

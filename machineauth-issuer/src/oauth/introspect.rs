@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::client_auth::{self, Asker};
-use super::params::Params;
+use super::params::ParamsOf;
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::event::Action;
@@ -153,20 +153,12 @@ impl Introspection {
 /// Say whether a token is good (RFC 7662)
 ///
 /// A caller that authenticates sees what concerns it; other tokens are inactive to it.
-#[utoipa::path(
-    post, path = "",
-    request_body(content(
-        (IntrospectionRequest = "application/x-www-form-urlencoded"),
-        (IntrospectionRequest = "application/json"),
-    )),
-    security(("client" = []), ("bearer" = []), ("api_key" = []), ()),
-    responses(InvalidClient),
-)]
+#[utoipa::path(post, path = "", security(("client" = []), ("bearer" = []), ("api_key" = []), ()), responses(InvalidClient))]
 pub async fn introspect(
     State(app): State<App>,
     origin: Origin,
     headers: HeaderMap,
-    mut params: Params,
+    ParamsOf(mut params, _): ParamsOf<IntrospectionRequest>,
 ) -> Result<Json<Introspection>, OAuthError> {
     let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
     let unrecognized = |answer| {

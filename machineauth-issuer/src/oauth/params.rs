@@ -1,9 +1,11 @@
 //! The parameters of an OAuth request: a form (RFC 6749 appendix B) or, as documented, a JSON object of strings.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, Request};
 use serde::de::{Deserializer, MapAccess, Visitor};
+use utoipa::ToSchema;
 
 use crate::body::{self, MediaType};
 use crate::error::OAuthError;
@@ -14,6 +16,10 @@ const MAX_PARAMETERS: usize = 32;
 
 /// Parameters by name, none of them twice (RFC 6749 §3.2).
 pub struct Params(Vec<(String, String)>);
+
+/// The parameters that `T` describes.
+#[derive(Debug)]
+pub struct ParamsOf<T>(pub Params, pub PhantomData<T>);
 
 impl Params {
     /// No parameters, for a request that has no body.
@@ -80,10 +86,21 @@ impl<S: Sync> FromRequest<S> for Params {
     }
 }
 
-/// Which parameters there are, each handler says itself.
-impl DescribeRequest for Params {
+impl<S: Sync, T> FromRequest<S> for ParamsOf<T> {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, OAuthError> {
+        let params = Params::from_request(request, state).await?;
+        Ok(Self(params, PhantomData))
+    }
+}
+
+impl<T: ToSchema> DescribeRequest for ParamsOf<T> {
     fn describe(operation: &mut Description<'_>) {
-        operation.refuses::<BadRequest>().refuses::<TooLarge>();
+        operation
+            .form_body::<T>()
+            .refuses::<BadRequest>()
+            .refuses::<TooLarge>();
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client_auth::{self, Asker};
-use super::params::Params;
+use super::params::ParamsOf;
 use crate::app::App;
 use crate::context::Origin;
 use crate::domain::api_keys::ADMIN;
@@ -43,20 +43,12 @@ pub struct RevocationRequest {
 ///
 /// Who holds a token may end it. A client that authenticates ends only its own, an organization's API key those of the
 /// organization.
-#[utoipa::path(
-    post, path = "",
-    request_body(content(
-        (RevocationRequest = "application/x-www-form-urlencoded"),
-        (RevocationRequest = "application/json"),
-    )),
-    security(("client" = []), ("bearer" = []), ("api_key" = []), ()),
-    responses(InvalidClient),
-)]
+#[utoipa::path(post, path = "", security(("client" = []), ("bearer" = []), ("api_key" = []), ()), responses(InvalidClient))]
 pub async fn revoke(
     State(app): State<App>,
     origin: Origin,
     headers: HeaderMap,
-    mut params: Params,
+    ParamsOf(mut params, _): ParamsOf<RevocationRequest>,
 ) -> Result<Json<Revoked>, OAuthError> {
     let asker = client_auth::asker(&app, &origin, &headers, &mut params).await?;
     let revoker = match &asker {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client_auth;
-use super::params::Params;
+use super::params::{Params, ParamsOf};
 use crate::app::App;
 use crate::config::ClientAuth;
 use crate::context::Origin;
@@ -110,21 +110,13 @@ impl DescribeAnswer for Granted {
 /// Get an access token (RFC 6749 §3.2)
 ///
 /// For client credentials (§4.4), or for a refresh token (§6).
-#[utoipa::path(
-    post, path = "",
-    request_body(content(
-        (TokenRequest = "application/x-www-form-urlencoded"),
-        (TokenRequest = "application/json"),
-    )),
-    security(("client" = []), ()),
-    responses(InvalidClient),
-)]
+#[utoipa::path(post, path = "", security(("client" = []), ()), responses(InvalidClient))]
 pub async fn token(
     State(app): State<App>,
     origin: Origin,
     uri: Uri,
     headers: HeaderMap,
-    mut params: Params,
+    ParamsOf(mut params, _): ParamsOf<TokenRequest>,
 ) -> Result<Granted, OAuthError> {
     let call = Call::new(&app, &origin, &uri, &headers)?;
     match params.require("grant_type")?.as_str() {
@@ -137,21 +129,13 @@ pub async fn token(
 /// Redeem a refresh token
 ///
 /// The documented short form of one of the grants.
-#[utoipa::path(
-    post, path = "",
-    request_body(content(
-        (RefreshRequest = "application/x-www-form-urlencoded"),
-        (RefreshRequest = "application/json"),
-    )),
-    security(("client" = []), ()),
-    responses(InvalidClient),
-)]
+#[utoipa::path(post, path = "", security(("client" = []), ()), responses(InvalidClient))]
 pub async fn refresh(
     State(app): State<App>,
     origin: Origin,
     uri: Uri,
     headers: HeaderMap,
-    mut params: Params,
+    ParamsOf(mut params, _): ParamsOf<RefreshRequest>,
 ) -> Result<Granted, OAuthError> {
     let call = Call::new(&app, &origin, &uri, &headers)?;
     match params.take("grant_type").as_deref() {

@@ -22,6 +22,7 @@ use super::refusals::BadRequest;
 use super::schemas::without_nulls;
 
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// An extractor that says what it reads of a request, and how it refuses one.
@@ -71,8 +72,21 @@ impl Description<'_> {
     pub fn json_body<T: ToSchema>(&mut self, required: Required) -> &mut Self {
         self.collect::<T>(|_| ());
         let mut body = RequestBody::new();
-        body.content.insert(JSON.to_owned(), json::<T>().into());
+        body.content.insert(JSON.to_owned(), content::<T>().into());
         body.required = Some(required);
+        self.operation.request_body = Some(RefOr::T(body));
+        self
+    }
+
+    /// A body of parameters: a form, or as JSON.
+    pub fn form_body<T: ToSchema>(&mut self) -> &mut Self {
+        self.collect::<T>(without_nulls);
+        let mut body = RequestBody::new();
+        for media_type in [FORM, JSON] {
+            body.content
+                .insert(media_type.to_owned(), content::<T>().into());
+        }
+        body.required = Some(Required::True);
         self.operation.request_body = Some(RefOr::T(body));
         self
     }
@@ -91,7 +105,9 @@ impl Description<'_> {
     pub fn json_answer<T: ToSchema>(&mut self) -> &mut Self {
         self.collect::<T>(without_nulls);
         let mut answer = Answer::new(meaning::<T>());
-        answer.content.insert(JSON.to_owned(), json::<T>().into());
+        answer
+            .content
+            .insert(JSON.to_owned(), content::<T>().into());
         self.answer(StatusCode::OK, answer)
     }
 
@@ -173,7 +189,7 @@ fn reference<T: ToSchema>() -> RefOr<Schema> {
     Ref::from_schema_name(T::name()).into()
 }
 
-fn json<T: ToSchema>() -> Content {
+fn content<T: ToSchema>() -> Content {
     Content::new(Some(reference::<T>()))
 }
 

@@ -47,9 +47,9 @@ pub fn beginning() -> OpenApi {
     license.identifier = Some(env!("CARGO_PKG_LICENSE").to_owned());
     info.license = Some(license);
     let mut components = Components::new();
-    components
-        .schemas
-        .insert(ErrorBody::name().into_owned(), ErrorBody::schema());
+    let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
+    ErrorBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
     components.responses = refusals::components();
     components.security_schemes = security::schemes();
     let mut document = OpenApi::new(info, Paths::new());

@@ -26,8 +26,11 @@ const READER_ONLY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-static CONFIG: LazyLock<Arc<Config<'static>>> =
-    LazyLock::new(|| Arc::new(Config::from(DOCUMENT).validator_url("none")));
+/// The base layout: without the bar that asks for other documents.
+static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+    let config = Config::from(DOCUMENT).use_base_layout();
+    Arc::new(config.validator_url("none").default_models_expand_depth(0))
+});
 
 /// Which part of the reader.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -49,7 +52,9 @@ pub async fn document(State(document): State<Document>) -> Response {
 }
 
 /// Find the reader of this description
-#[utoipa::path(get, path = "", responses((status = 308, description = "It is at `/docs/`.")))]
+#[utoipa::path(get, path = "", responses(
+    (status = 308, description = "It is at `/docs/`.", headers(("Location", description = "Where it is."))),
+))]
 pub async fn to_index() -> Response {
     // Relative, so that it also leads there from behind a proxy that serves us below a path.
     (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "docs/")]).into_response()

@@ -1,10 +1,11 @@
 //! Texts that have a form of their own, each described once; and what holds for everything that we answer.
 
+use serde_json::json;
 use utoipa::openapi::schema::{ArrayItems, SchemaType};
 use utoipa::openapi::{Array, KnownFormat, Object, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::agent::{ForeignId, MAX_FOREIGN_ID, TokenFormat};
+use crate::domain::agent::{ForeignId, MAX_FOREIGN_ID, MAX_SCOPE, TokenFormat};
 use crate::domain::event::Outcome;
 use crate::domain::id::{
     AgentId, ApiKeyId, ClientId, DeliveryId, EventId, OrganizationId, SecretId, TeamId, WebhookId,
@@ -56,13 +57,10 @@ described! {
 impl PartialSchema for Scopes {
     fn schema() -> RefOr<Schema> {
         let mut scope = Object::with_type(Type::String);
-        pattern(
-            &mut scope,
-            "^[!#-\\[\\]-~]+$",
-            crate::domain::agent::MAX_SCOPE,
-        );
+        pattern(&mut scope, "^[!#-\\[\\]-~]+$", MAX_SCOPE);
         let mut scopes = Array::new(scope);
         scopes.description = Some("Scopes (RFC 6749 §3.3).".to_owned());
+        scopes.examples = vec![json!(["read", "write"])];
         RefOr::T(scopes.into())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Router;
-use utoipa::openapi::path::{Operation, PathItem, Paths};
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{OpenApi, Tag};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
@@ -81,36 +81,34 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
     pub fn at<const N: usize>(mut self, path: &str, handlers: [Entry<S>; N]) -> Self {
         for entry in handlers {
             let (mut schemas, mut paths, methods) = entry.routed;
-            schemas
-                .iter_mut()
-                .for_each(|(_, schema)| without_nulls(schema));
-            let (_, mut item) = paths.paths.pop_first().expect("every handler has a path");
-            let document = self.router.get_openapi_mut();
-            let components = document.components.get_or_insert_default();
-            for (method, operation) in operations(&mut item) {
-                operation.tags = self.section.map(|section| vec![section.to_owned()]);
-                operation.operation_id = Some(operation_id(
-                    &mut self.operation_ids,
-                    entry.name,
-                    method,
-                    path,
-                ));
-                let mut description = Description {
-                    operation,
-                    components,
-                };
-                (entry.describe)(&mut description);
-                // What happens before any handler.
-                description
-                    .refuses::<Forbidden>()
-                    .refuses::<Timeout>()
-                    .refuses::<TooManyRequests>();
+            for (_, schema) in &mut schemas {
+                without_nulls(schema);
             }
-            let mut paths = Paths::new();
+            let (_, mut item) = paths.paths.pop_first().expect("every handler has a path");
+            for (method, operation) in operations(&mut item) {
+                let id = operation_id(&mut self.operation_ids, entry.name, method, path);
+                operation.operation_id = Some(id);
+                operation.tags = self.section.map(|section| vec![section.to_owned()]);
+                self.describe(operation, entry.describe);
+            }
             paths.paths.insert(path.to_owned(), item);
             self.router = self.router.routes((schemas, paths, methods));
         }
         self
+    }
+
+    fn describe(&mut self, operation: &mut Operation, describe: fn(&mut Description<'_>)) {
+        let document = self.router.get_openapi_mut();
+        let mut description = Description {
+            operation,
+            components: document.components.get_or_insert_default(),
+        };
+        describe(&mut description);
+        // What happens before any handler.
+        description
+            .refuses::<Forbidden>()
+            .refuses::<Timeout>()
+            .refuses::<TooManyRequests>();
     }
 
     /// What routes requests, and what is to be said about it.

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::batch::Write;
 use super::changes::Changes;
-use super::piece::{Piece, Pieces, Place, Section};
 use super::key::{Direction, one_partition, scan_bounds};
+use super::piece::{Piece, Pieces, Place, Section};
 use super::verdict::Verdict;
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, SWEEP_MARGIN, Store, StoreError,

@@ -84,6 +84,7 @@ fn agents() -> impl Strategy<Value = Vec<Specimen>> {
                 token_lifetime: Some(tokens.0.map(Duration::from_secs)),
                 refresh_tokens: Some(tokens.1),
                 audiences: Some(tokens.2),
+                public_key: None,
             },
             machine: machine.filter(|_| belongs > 0),
             belongs,

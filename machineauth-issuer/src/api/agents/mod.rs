@@ -349,9 +349,9 @@ pub async fn deleted(app: &App, id: AgentId, by: &By) -> Result<NoContent, ApiEr
     Ok(NoContent)
 }
 
-/// Do what `action` says to an agent
+/// Act on an agent
 ///
-/// There is only `rotate`.
+/// There is only the action `rotate`, which has a path of its own, too.
 #[utoipa::path(post, path = "", responses(Conflict))]
 pub async fn act(
     path: AgentPath,

@@ -44,8 +44,6 @@ pub struct AuditSettings {
     pub keep_entries: u64,
 }
 
-/// What the details of an event say that stands for several.
-const COUNT: &str = "count";
 /// The form in which this version writes events.
 const SCHEMA: u8 = 1;
 

@@ -95,7 +95,7 @@ impl Trail {
     }
 
     /// Up to `limit` events that `filter` takes, without the first `skip` of them, and how many there are in all: among
-    /// the newest [`LOOKED_AT`] entries, where a filter must look at each.
+    /// the newest `LOOKED_AT` entries, where a filter must look at each.
     ///
     /// # Errors
     /// The store's failure.

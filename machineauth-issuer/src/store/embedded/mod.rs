@@ -21,8 +21,8 @@ use self::file::DatabaseFile;
 use self::tables::{COUNTERS, ENTRIES, ROWS, TAILS, corrupted};
 use self::writer::Writer;
 use super::changes::Changes;
-use super::piece::{Piece, Pieces, Place};
 use super::key::{Direction, one_partition, scan_bounds};
+use super::piece::{Piece, Pieces, Place};
 use super::row::{StoredRow, live_entries, live_entry};
 use super::{Batch, Entry, Key, Log, LogRead, Outcome, Partition, Position, Store, StoreError};
 

@@ -24,8 +24,8 @@ use self::announce::{Announcer, Subscriber};
 use self::link::{Link, Resend};
 use self::script::{CHANGES, Names, evalsha};
 use super::changes::Changes;
-use super::piece::{Piece, Pieces, Place, Section};
 use super::key::{Direction, one_partition, scan_bounds};
+use super::piece::{Piece, Pieces, Place, Section};
 use super::row::{decode_log_entry, live_entries, live_entry};
 use super::{
     Batch, Entry, Key, Log, LogRead, Outcome, PARTITIONS, Partition, Position, SWEEP_MARGIN, Store,

@@ -67,7 +67,7 @@ async fn fill(subject: &Subject) -> Passed {
         .append(Log::Revocations, bytes("revoked"));
     subject.commit(&extremes).await?;
     subject.append_all(&["a", "b", "c", "d"]).await?;
-    subject.store.trim(partition(), Log::Audit, 3).await?;
+    subject.store.trim(partition(), Log::Audit, 1).await?;
     subject.clock.advance(Duration::from_secs(20));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::ReadTransaction;
 
 use super::{COUNTERS, ROWS, Tables, corrupted, decode, head, log_index, tail};
 use crate::store::piece::{Piece, Pieces, Place, Section};
@@ -115,13 +115,8 @@ impl Tables<'_> {
         partition: Partition,
     ) -> Result<(), redb::Error> {
         let partition = partition.index();
-        let paths = |partition| {
-            (
-                (partition, ""),
-                partition.checked_add(1).map(|next| (next, "")),
-            )
-        };
-        let (first, end) = paths(partition);
+        let first = (partition, "");
+        let end = partition.checked_add(1).map(|next| (next, ""));
         let range = || {
             (
                 Bound::Included(first),
