@@ -495,15 +495,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The events that are new since `before`, in the order of their names. Not that the audit log's sealer made its key,
-/// which it does when it first runs, whatever is asked meanwhile.
+/// The events that are new since `before`, in the order of their names. Not that the server made itself a key that was
+/// due, which it does in its own time, whatever is asked meanwhile.
 async fn news(issuer: &Issuer, before: &[Event]) -> Vec<Event> {
-    let is_the_sealers = |event: &Event| {
-        let kind = event.target.as_ref().map(|target| &*target.kind);
-        kind == Some("sealing_key")
-    };
+    let is_upkeep =
+        |event: &Event| event.actor == Actor::System && event.action == "signing_key.created";
     let mut news = events(&*issuer.app.store).await;
-    news.retain(|event| !is_the_sealers(event) && !before.iter().any(|old| old.id == event.id));
+    news.retain(|event| !is_upkeep(event) && !before.iter().any(|old| old.id == event.id));
     news.sort_by(|one, other| one.action.cmp(&other.action));
     news
 }
