@@ -4,24 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
-use crate::crypto;
 use crate::error::{Error, ErrorKind};
 use crate::follower::{Fault, Follower, Progress};
-use crate::outbound::{PlainHttp, basic, client};
+use crate::outbound::{PlainHttp, basic, client, has_type};
 use crate::revocation::RevocationSet;
 use crate::sse::EventReader;
 
-/// The pause after the first failure; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Between one connection and the next.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
 
 /// Follows `GET {issuer}/oauth/revocations` in a background task and keeps a [`RevocationSet`] up to date.
 ///
@@ -224,7 +228,7 @@ impl Connector {
                 status.disconnects += 1;
             });
             failures = if was_live { 0 } else { failures + 1 };
-            let pause = pause_after(failures);
+            let pause = PAUSES.after(failures);
             tracing::warn!(url = %self.url, reason = %ended, ?pause, "the revocation feed is down");
             sleep(pause).await;
         }
@@ -249,7 +253,7 @@ impl Connector {
         if response.status() != StatusCode::OK {
             return Err(Ended::Status(response.status()));
         }
-        if !is_event_stream(response.headers()) {
+        if !has_type(response.headers(), EVENT_STREAM) {
             return Err(Ended::ContentType);
         }
         Ok(response)
@@ -257,7 +261,7 @@ impl Connector {
 
     fn headers(&self, last_event_id: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -308,25 +312,6 @@ impl Connector {
     fn deadline(&self) -> Instant {
         Instant::now() + self.idle_timeout
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let essence = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
-    essence.is_some_and(|essence| {
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"text/event-stream")
-    })
-}
-
-/// Between a half and the whole of a time that doubles with each failure, so that a fleet does not return at once.
-fn pause_after(failures: u32) -> Duration {
-    let longest = FIRST_PAUSE
-        .saturating_mul(1 << failures.min(16))
-        .min(LONGEST_PAUSE);
-    let [random] = crypto::random::<1>();
-    longest.mul_f64(0.5 + f64::from(random) / 510.0)
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@
 //! With the feature `toml`, policies are read from files. Without the feature `http` (on by default) nothing here opens a
 //! connection: bring your own [`jwks::FetchKeys`].
 
+mod backoff;
 pub mod base64url;
 pub mod claims;
 pub mod clock;

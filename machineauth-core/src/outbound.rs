@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
@@ -141,6 +141,13 @@ pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Bytes, 
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// Whether an answer is of the media type `wanted`, whatever its parameters (RFC 9110 §8.3.1).
+pub(crate) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// HTTP Basic credentials of a client, form-encoded first as RFC 6749 §2.3.1 has it.

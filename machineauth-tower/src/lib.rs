@@ -81,6 +81,7 @@ pub mod policy;
 pub mod rate_limit;
 pub mod require;
 mod resource;
+mod response;
 
 pub use agent::VerifiedAgent;
 pub use authenticate::{MachineAuth, MachineAuthLayer};

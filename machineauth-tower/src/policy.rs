@@ -58,8 +58,6 @@
 //! # }
 //! ```
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -67,12 +65,12 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Request, Response};
 use machineauth_core::{Challenge, Policy};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
 use crate::resource::ProtectedResource;
+pub use crate::response::ResponseFuture;
 
 /// With these, some frameworks let a client replace the method or the path that was judged.
 const OVERRIDES: [HeaderName; 5] = [
@@ -157,16 +155,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let state = match self.settings.judge(&request) {
+        match self.settings.judge(&request) {
             Ok(()) => {
                 remove_overrides(request.headers_mut());
-                State::Accepted {
-                    future: self.inner.call(request),
-                }
+                ResponseFuture::accepted(self.inner.call(request))
             }
-            Err(challenge) => State::Refused { challenge },
-        };
-        ResponseFuture { state }
+            Err(challenge) => ResponseFuture::refused(challenge),
+        }
     }
 }
 
@@ -186,47 +181,5 @@ impl Settings {
 fn remove_overrides(headers: &mut HeaderMap) {
     for name in OVERRIDES {
         headers.remove(name);
-    }
-}
-
-pin_project! {
-    /// Response future of [`EnforcePolicy`].
-    pub struct ResponseFuture<F> {
-        #[pin]
-        state: State<F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<F> {
-        Accepted {
-            #[pin]
-            future: F,
-        },
-        Refused {
-            challenge: Box<Challenge>,
-        },
-    }
-}
-
-impl<F, ResBody, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Accepted { future } => future.poll(cx),
-            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
-        }
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -25,20 +25,18 @@
 //! # }
 //! ```
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use machineauth_core::{Agent, Challenge, Error, ErrorKind, ScopeSet};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
 use crate::resource::ProtectedResource;
+pub use crate::response::ResponseFuture;
 
 /// Layer that applies [`RequireScopes`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
@@ -126,15 +124,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let state = match self.rule.judge(request.extensions()) {
-            Ok(()) => State::Accepted {
-                future: self.inner.call(request),
-            },
-            Err(error) => State::Refused {
-                challenge: self.rule.challenge(error),
-            },
-        };
-        ResponseFuture { state }
+        match self.rule.judge(request.extensions()) {
+            Ok(()) => ResponseFuture::accepted(self.inner.call(request)),
+            Err(error) => ResponseFuture::refused(self.rule.challenge(error)),
+        }
     }
 }
 
@@ -175,47 +168,5 @@ impl Rule {
 
     fn challenge(&self, error: Error) -> Box<Challenge> {
         Box::new(self.resource.challenge(error).scopes(&self.scopes))
-    }
-}
-
-pin_project! {
-    /// Response future of [`RequireScopes`].
-    pub struct ResponseFuture<F> {
-        #[pin]
-        state: State<F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<F> {
-        Accepted {
-            #[pin]
-            future: F,
-        },
-        Refused {
-            challenge: Box<Challenge>,
-        },
-    }
-}
-
-impl<F, ResBody, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Accepted { future } => future.poll(cx),
-            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
-        }
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{AccessToken, IssuedToken, TokenError, TokenErrorKind, TokenFuture, TokenSource};
+use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::crypto;
 
@@ -31,9 +32,11 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(5 * 60);
 /// A token that lives shorter is of no use: every call would ask for one.
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
-/// The pause after the first failure; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long the issuer is left alone after failures.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 
 /// An issuer that asks for more is asked again all the same.
 const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -263,21 +266,14 @@ impl Asking {
 
     fn failed(&mut self, error: TokenError, now: Timestamp) {
         let asked = error.asked_pause().unwrap_or_default();
-        let pause = pause_after(self.failures).max(asked.min(LONGEST_ASKED_PAUSE));
+        let pause = PAUSES
+            .after(self.failures)
+            .max(asked.min(LONGEST_ASKED_PAUSE));
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
         self.last_failure = now;
         self.not_before = now.saturating_add(pause);
     }
-}
-
-/// Between a half and the whole of a time that doubles with each failure, so that a fleet does not return at once.
-fn pause_after(failures: u32) -> Duration {
-    let longest = FIRST_PAUSE
-        .saturating_mul(1 << failures.min(16))
-        .min(LONGEST_PAUSE);
-    let [random] = crypto::random::<1>();
-    longest.mul_f64(0.5 + f64::from(random) / 510.0)
 }
 
 #[cfg(test)]

@@ -182,7 +182,10 @@ async fn after_a_failure_the_issuer_is_left_alone_for_a_pause_that_grows() {
     for failures in 0..10 {
         assert_eq!(stage.kind().await, TokenErrorKind::Unreachable);
         assert_eq!(stage.asked(), failures + 1);
-        let longest = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
+        let longest = PAUSES
+            .first
+            .saturating_mul(1 << failures)
+            .min(PAUSES.longest);
         stage.clock.advance(longest / 2 - Duration::from_millis(1));
         assert_eq!(stage.kind().await, TokenErrorKind::Unreachable);
         assert_eq!(stage.asked(), failures + 1, "too early");

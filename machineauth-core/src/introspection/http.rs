@@ -3,14 +3,14 @@
 use std::fmt;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, Response, StatusCode};
 
 use super::{AnswerForm, AskError, AskFuture, AskIssuer};
 use crate::client::ClientSecret;
 use crate::discovery::{Endpoint, Place};
 use crate::error::Error;
-use crate::outbound::{CallError, PlainHttp, basic, body, client, form};
+use crate::outbound::{CallError, PlainHttp, basic, body, client, form, has_type};
 
 /// The most that is read of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -122,12 +122,6 @@ const fn media_type(form: AnswerForm) -> &'static str {
         AnswerForm::Json => "application/json",
         AnswerForm::Jwt => "application/token-introspection+jwt",
     }
-}
-
-fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let essence = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 impl AskIssuer for HttpIntrospection {
