@@ -14,9 +14,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Timestamp;
 
-/// The form of draft-ietf-httpapi-ratelimit-headers-10.
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// How much of its quotas a subject has left (draft-ietf-httpapi-ratelimit-headers-10 §4).
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// What the quotas are (draft-ietf-httpapi-ratelimit-headers-10 §3).
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// How many cells a limit has: half a megabyte.
 const CELLS: usize = 1 << 16;
@@ -41,15 +42,33 @@ impl Quota {
         }
     }
 
-    /// Says in the headers `RateLimit-Policy` and `RateLimit` what is allowed to whom, and that `left` acts are left.
-    pub fn announce(&self, headers: &mut HeaderMap, name: &'static str, left: u32) {
-        let seconds = |acts: u32| self.interval.saturating_mul(acts).as_secs_f64().ceil();
-        let policy = format!("\"{name}\";q={};w={}", self.burst, seconds(self.burst));
-        let used = self.burst.saturating_sub(left);
-        let state = format!("\"{name}\";r={left};t={}", seconds(used));
+    /// Adds to the lists in the headers `RateLimit-Policy` and `RateLimit` what is allowed to whom, and what remains of it.
+    pub fn announce(&self, headers: &mut HeaderMap, name: &'static str, remaining: Remaining) {
+        let window = whole_seconds(self.interval.saturating_mul(self.burst));
+        let policy = format!("\"{name}\";q={};w={window}", self.burst);
+        let Remaining { acts, more_after } = remaining;
+        let state = format!("\"{name}\";r={acts};t={}", whole_seconds(more_after));
         for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
             let value = HeaderValue::try_from(value).expect("digits and names fit a header");
-            headers.insert(name, value);
+            headers.append(name, value);
+        }
+    }
+}
+
+/// What a subject may do at once, of its quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining {
+    /// How many acts.
+    pub acts: u32,
+    /// After which time it is one act more.
+    pub more_after: Duration,
+}
+
+impl From<Exhausted> for Remaining {
+    fn from(Exhausted { retry_after }: Exhausted) -> Self {
+        Self {
+            acts: 0,
+            more_after: retry_after,
         }
     }
 }
@@ -73,8 +92,7 @@ pub struct Exhausted {
 impl Exhausted {
     /// The value of the `Retry-After` header: whole seconds, at least one.
     pub fn retry_after_header(&self) -> HeaderValue {
-        let seconds = self.retry_after.as_secs_f64().ceil().max(1.0);
-        HeaderValue::try_from(seconds.to_string()).expect("digits fit a header")
+        HeaderValue::from(whole_seconds(self.retry_after).max(1))
     }
 }
 
@@ -102,34 +120,34 @@ impl Buckets {
         self.quota
     }
 
-    /// Whether the subject may act at `now`. Says how many acts more it would have at once.
+    /// Whether the subject may act at `now`. Says what would remain to it.
     ///
     /// # Errors
     /// When it has used up what it may.
-    pub fn check(&self, subject: impl Hash, now: Timestamp) -> Result<u32, Exhausted> {
+    pub fn check(&self, subject: impl Hash, now: Timestamp) -> Result<Remaining, Exhausted> {
         self.judge(self.cell(subject).load(Ordering::Relaxed), micros(now))
-            .map(|(_, left)| left)
+            .map(|(_, remaining)| remaining)
     }
 
-    /// Counts an act of the subject at `now`. Says how many acts more it has at once.
+    /// Counts an act of the subject at `now`. Says what remains to it.
     ///
     /// # Errors
     /// When it has used up what it may; the act then does not count.
-    pub fn take(&self, subject: impl Hash, now: Timestamp) -> Result<u32, Exhausted> {
+    pub fn take(&self, subject: impl Hash, now: Timestamp) -> Result<Remaining, Exhausted> {
         let (cell, now) = (self.cell(subject), micros(now));
         let mut known = cell.load(Ordering::Relaxed);
         loop {
-            let (next, left) = self.judge(known, now)?;
+            let (next, remaining) = self.judge(known, now)?;
             match cell.compare_exchange_weak(known, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(left),
+                Ok(_) => return Ok(remaining),
                 Err(other) => known = other,
             }
         }
     }
 
-    /// What a cell holds after one act more, and how many acts are left then.
-    fn judge(&self, owes_until: u64, now: u64) -> Result<(u64, u32), Exhausted> {
-        let interval = length(self.quota.interval);
+    /// What a cell holds after one act more, and what remains then.
+    fn judge(&self, owes_until: u64, now: u64) -> Result<(u64, Remaining), Exhausted> {
+        let interval = length(self.quota.interval).max(1);
         let next = owes_until.max(now).saturating_add(interval);
         let furthest = now.saturating_add(interval.saturating_mul(self.quota.burst.into()));
         match furthest.checked_sub(next) {
@@ -137,8 +155,11 @@ impl Buckets {
                 retry_after: Duration::from_micros(next - furthest),
             }),
             Some(room) => {
-                let left = room / interval.max(1);
-                Ok((next, u32::try_from(left).unwrap_or(u32::MAX)))
+                let remaining = Remaining {
+                    acts: u32::try_from(room / interval).unwrap_or(u32::MAX),
+                    more_after: Duration::from_micros(interval - room % interval),
+                };
+                Ok((next, remaining))
             }
         }
     }
@@ -152,6 +173,11 @@ impl Buckets {
 
 fn micros(at: Timestamp) -> u64 {
     at.as_millis().saturating_mul(1_000)
+}
+
+/// As the headers have it, which know no fractions.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 fn length(duration: Duration) -> u64 {
@@ -176,19 +202,45 @@ mod tests {
     #[test]
     fn a_burst_is_free_and_then_one_act_after_each_interval() {
         let buckets = Buckets::new(QUOTA);
+        let remaining = |acts, seconds| {
+            Ok(Remaining {
+                acts,
+                more_after: Duration::from_secs(seconds),
+            })
+        };
         for left in (0..5).rev() {
-            assert_eq!(buckets.take("a", at(0)), Ok(left));
+            assert_eq!(buckets.take("a", at(0)), remaining(left, 10));
         }
         let retry_after = Duration::from_secs(10);
         assert_eq!(buckets.take("a", at(0)), Err(Exhausted { retry_after }));
         assert_eq!(buckets.check("a", at(0)), Err(Exhausted { retry_after }));
-        assert_eq!(buckets.take("a", at(10)), Ok(0));
+        assert_eq!(buckets.take("a", at(10)), remaining(0, 10));
         assert!(buckets.take("a", at(10)).is_err());
+        assert_eq!(buckets.take("a", at(24)), remaining(0, 6));
         assert_eq!(
             buckets.take("b", at(0)),
-            Ok(4),
+            remaining(4, 10),
             "another subject has its own"
         );
+    }
+
+    #[test]
+    fn each_quota_adds_to_the_lists_of_the_headers() {
+        let mut headers = HeaderMap::new();
+        let remaining = Remaining {
+            acts: 3,
+            more_after: Duration::from_millis(1_001),
+        };
+        QUOTA.announce(&mut headers, "address", remaining);
+        let exhausted = Exhausted {
+            retry_after: Duration::from_secs(7),
+        };
+        QUOTA.announce(&mut headers, "agent", exhausted.into());
+        let lines = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+        let policies = ["\"address\";q=5;w=50", "\"agent\";q=5;w=50"];
+        assert_eq!(lines(RATE_LIMIT_POLICY), policies);
+        let states = ["\"address\";r=3;t=2", "\"agent\";r=0;t=7"];
+        assert_eq!(lines(RATE_LIMIT), states);
     }
 
     proptest! {

@@ -48,7 +48,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use machineauth_core::quota::{Buckets, Exhausted, Quota};
+use machineauth_core::quota::{Buckets, Exhausted, Quota, Remaining};
 use machineauth_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -121,9 +121,9 @@ where
         // The issuer belongs to the name: another issuer's agent of the same name is somebody else.
         let subject = agent.map(|agent| (agent.claims().issuer.as_str(), agent.id()));
         let state = match buckets.take(subject, clock.now()) {
-            Ok(left) => State::Admitted {
+            Ok(remaining) => State::Admitted {
                 future: self.inner.call(request),
-                left,
+                remaining,
             },
             Err(exhausted) => State::Refused {
                 exhausted,
@@ -152,7 +152,7 @@ pin_project! {
         Admitted {
             #[pin]
             future: F,
-            left: u32,
+            remaining: Remaining,
         },
         Refused {
             exhausted: Exhausted,
@@ -170,11 +170,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut response, left) = match this.state.project() {
-            StateProjection::Admitted { future, left } => (ready!(future.poll(cx))?, *left),
-            StateProjection::Refused { exhausted, is_grpc } => (refusal(*exhausted, *is_grpc), 0),
+        let (mut response, remaining) = match this.state.project() {
+            StateProjection::Admitted { future, remaining } => {
+                (ready!(future.poll(cx))?, *remaining)
+            }
+            StateProjection::Refused { exhausted, is_grpc } => {
+                (refusal(*exhausted, *is_grpc), Remaining::from(*exhausted))
+            }
         };
-        this.quota.announce(response.headers_mut(), NAME, left);
+        let headers = response.headers_mut();
+        this.quota.announce(headers, NAME, remaining);
         Poll::Ready(Ok(response))
     }
 }

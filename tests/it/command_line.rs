@@ -488,6 +488,16 @@ async fn a_change_can_insist_on_the_version_that_was_seen() {
 }
 
 #[tokio::test]
+async fn a_command_looks_for_the_server_where_the_same_variables_would_start_it() {
+    let issuer = Issuer::start().await;
+    let (_, port) = issuer.base.rsplit_once(':').unwrap();
+    let commands = Commands::here(ISSUER).with("PORT", port);
+    assert_eq!(commands.json("health").await["status"], "ok");
+    let elsewhere = commands.with("PORT", "x");
+    assert!(elsewhere.run("health").await.failed(2).contains("x"));
+}
+
+#[tokio::test]
 async fn every_failure_has_its_exit_code_and_says_what_to_do() {
     let issuer = Issuer::builder().with("FAILURE_LIMIT", "3").start().await;
     let commands = Commands::new(ISSUER, &issuer.base);

@@ -9,10 +9,12 @@ use machineauth_tests::http::{self, Answer};
 use machineauth_tests::process::{Process, free_port};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 /// How many clients are always in the middle of something.
 const CLIENTS: usize = 8;
 const ROUNDS: u64 = 3;
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// What was answered for, and so must hold for ever.
 #[derive(Debug, Default)]
@@ -26,6 +28,11 @@ struct Promises {
 }
 
 impl Promises {
+    /// Enough of each kind for a crash to break some.
+    fn are_many(&self) -> bool {
+        self.agents.len() > CLIENTS && self.revoked.len() > CLIENTS && !self.deleted.is_empty()
+    }
+
     /// Of every four agents one.
     fn is_time_to_delete(&self) -> bool {
         (self.agents.len() + self.deleted.len()) % 4 == 3
@@ -59,6 +66,13 @@ impl Work {
     async fn introspected(&self, token: &str) -> Value {
         let request = self.client.post(format!("{}/oauth/introspect", self.base));
         Answer::to(request.form(&[("token", token)])).await.json()
+    }
+
+    /// Waits until a crash could break something.
+    async fn under_way(&self) {
+        while !self.promises().are_many() {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Creates, rotates, revokes and deletes until the server is gone.
@@ -105,13 +119,6 @@ impl Work {
             revoked,
             deleted,
         } = std::mem::take(&mut *self.promises());
-        assert!(
-            agents.len() > CLIENTS && revoked.len() > CLIENTS && !deleted.is_empty(),
-            "it was killed under load: {} agents, {} revocations, {} deletions",
-            agents.len(),
-            revoked.len(),
-            deleted.len()
-        );
         for (agent, former) in agents {
             let granted = self.token(&agent).await.unwrap();
             assert_eq!(granted.status, 200, "{}: {}", agent.id, granted.text);
@@ -163,8 +170,9 @@ async fn what_an_issuer_answered_for_survives_kill_9_under_load() {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| tokio::spawn(work.clone().until_killed()))
             .collect();
+        timeout(A_MINUTE, work.under_way()).await.unwrap();
         // Not at a special moment: the rounds end in different places.
-        tokio::time::sleep(Duration::from_millis(1_500 + 137 * round)).await;
+        sleep(Duration::from_millis(500 + 137 * round)).await;
         issuer.kill().await;
         for client in clients {
             client.await.unwrap();

@@ -212,6 +212,7 @@ async fn an_address_and_a_client_have_a_rate() {
     let limited = from("203.0.113.1").await;
     limited.expect_error(429, "too_many_requests");
     assert_eq!(limited.header("retry-after"), "1");
+    assert_eq!(limited.header("ratelimit"), "\"address\";r=0;t=1");
     assert_eq!(from("203.0.113.2").await.status, 200);
     clock.advance(Duration::from_millis(200));
     assert_eq!(from("203.0.113.1").await.status, 200);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock as _, SystemClock, Timestamp};
 use machineauth_issuer::server::Limits;
 use machineauth_tests::certificate::{Pair, TlsFiles};
+use machineauth_tests::command::Commands;
 use machineauth_tests::http::{self, Answer};
 use machineauth_tests::issuer::{Builder, Issuer};
 use machineauth_tests::process::{Process, free_port};
@@ -342,6 +343,12 @@ async fn the_binary_says_https_reads_again_on_sighup_and_warns_before_the_end() 
         "{printed}"
     );
     issuer.logged_until("expires soon").await;
+    let certificate = files.certificate().display().to_string();
+    Commands::here(ISSUER)
+        .with("PORT", &port.to_string())
+        .with("TLS_CERT_FILE", &certificate)
+        .done(&format!("health --cacert {certificate}"))
+        .await;
     issuer.signal("HUP").await;
     issuer.logged_until("the certificate was read").await;
     let past = Pair::until(SystemClock.now().saturating_sub(day));

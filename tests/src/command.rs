@@ -29,11 +29,15 @@ pub struct Ran {
 impl Commands {
     /// The commands of `program` for the server at `base`.
     pub fn new(program: &str, base: &str) -> Self {
+        Self::here(program).with("MACHINEAUTH_URL", base)
+    }
+
+    /// The commands of `program`, which is not told where the server is.
+    pub fn here(program: &str) -> Self {
         Self {
             program: program.into(),
             variables: BTreeMap::new(),
         }
-        .with("MACHINEAUTH_URL", base)
     }
 
     /// The same with a variable.

@@ -15,7 +15,6 @@ use super::output::{Format, Output};
 use crate::config::{CommandVariables, DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
 use crate::domain::secret::SecretText;
 
-const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const CONNECTION: &str = "Connection";
 /// The part of the help about how answers are printed.
 pub(super) const OUTPUT: &str = "Output";
@@ -24,7 +23,7 @@ const CREDENTIALS: &str = "Credentials";
 /// Where the server is, and how its answers are printed.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// Where the server is [env: MACHINEAUTH_URL] [default: http://127.0.0.1:8080]
+    /// Where the server is [env: MACHINEAUTH_URL] [default: on this machine, at PORT]
     #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION, hide_short_help = true)]
     #[arg(value_hint = ValueHint::Url)]
     url: Option<String>,
@@ -157,10 +156,7 @@ impl Connection {
     fn base(&self, variables: &mut CommandVariables) -> Result<Url, Failure> {
         let (name, text) = match &self.url {
             Some(url) => ("--url", url.clone()),
-            None => (
-                "MACHINEAUTH_URL",
-                variables.url()?.unwrap_or_else(|| DEFAULT_URL.to_owned()),
-            ),
+            None => ("MACHINEAUTH_URL", variables.url()?),
         };
         let url = Url::parse(&text).ok().filter(|url| {
             // A password in a URL would be seen wherever the URL is printed.

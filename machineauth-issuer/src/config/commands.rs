@@ -16,12 +16,21 @@ impl CommandVariables {
         Self(Reader::new(environment()))
     }
 
-    /// Where the server is.
+    /// Where the server is: as it is said, or else on this machine, as a server with the same variables would listen.
     ///
     /// # Errors
-    /// When the variable cannot be read, as with all of them.
-    pub fn url(&mut self) -> Result<Option<String>, ConfigError> {
-        self.plain("MACHINEAUTH_URL")
+    /// When a variable cannot be read, as with all of them.
+    pub fn url(&mut self) -> Result<String, ConfigError> {
+        if let Some(url) = self.plain("MACHINEAUTH_URL")? {
+            return Ok(url);
+        }
+        let port = self.plain("PORT")?;
+        let port = port.as_deref().unwrap_or("8080");
+        Ok(match self.plain("TLS_CERT_FILE")? {
+            None => format!("http://127.0.0.1:{port}"),
+            // Certificates are for names.
+            Some(_) => format!("https://localhost:{port}"),
+        })
     }
 
     /// An organization's API key.

@@ -251,7 +251,7 @@ pub const VARIABLES: &[Variable] = &[
 pub const COMMAND_VARIABLES: &[Variable] = &[
     plain(
         "MACHINEAUTH_URL",
-        "http://127.0.0.1:8080",
+        "http://127.0.0.1:PORT, https://localhost:PORT with TLS_CERT_FILE",
         "where the server is",
     ),
     secret(

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::params::Params;
 use crate::app::App;
@@ -27,6 +29,19 @@ const METHOD: &str = "client_secret";
 /// RFC 7523 §2.2
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const BEARER: &[u8] = b"Bearer ";
+
+/// The parameters by which a client authenticates.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClientParams {
+    /// The client, where it is not in the header.
+    pub client_id: Option<String>,
+    /// Its secret, where it is not in the header.
+    pub client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+    pub client_assertion_type: Option<String>,
+    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
+    pub client_assertion: Option<String>,
+}
 
 /// Reads how the client presents itself, in the header or in the body but not in both (RFC 6749 §2.3).
 ///

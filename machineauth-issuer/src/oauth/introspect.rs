@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::client_auth::{self, Asker};
+use super::client_auth::{self, Asker, ClientParams};
 use super::params::ParamsOf;
 use crate::app::App;
 use crate::context::Origin;
@@ -78,14 +78,9 @@ pub struct IntrospectionRequest {
     pub token: String,
     /// Not needed.
     pub token_type_hint: Option<String>,
-    /// The client, where it is not in the header.
-    pub client_id: Option<String>,
-    /// Its secret, where it is not in the header.
-    pub client_secret: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
-    pub client_assertion_type: Option<String>,
-    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
-    pub client_assertion: Option<String>,
+    /// Who asks.
+    #[serde(flatten)]
+    pub client: ClientParams,
 }
 
 impl Introspection {

@@ -9,7 +9,7 @@ use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::client_auth;
+use super::client_auth::{self, ClientParams};
 use super::params::{Params, ParamsOf};
 use crate::app::App;
 use crate::config::ClientAuth;
@@ -54,14 +54,9 @@ pub struct TokenRequest {
     pub audience: Option<String>,
     /// For the grant `refresh_token`.
     pub refresh_token: Option<String>,
-    /// The client, where it is not in the header.
-    pub client_id: Option<String>,
-    /// Its secret, where it is not in the header.
-    pub client_secret: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
-    pub client_assertion_type: Option<String>,
-    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
-    pub client_assertion: Option<String>,
+    /// Who asks.
+    #[serde(flatten)]
+    pub client: ClientParams,
 }
 
 /// The parameters of a request to redeem a refresh token.
@@ -77,14 +72,9 @@ pub struct RefreshRequest {
     pub resource: Option<String>,
     /// The same as `resource`; need be no URI.
     pub audience: Option<String>,
-    /// The client, where it is not in the header.
-    pub client_id: Option<String>,
-    /// Its secret, where it is not in the header.
-    pub client_secret: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
-    pub client_assertion_type: Option<String>,
-    /// A JWT that the client signed (RFC 7523 §2.2), instead of its secret.
-    pub client_assertion: Option<String>,
+    /// Who asks.
+    #[serde(flatten)]
+    pub client: ClientParams,
 }
 
 impl IntoResponse for Granted {

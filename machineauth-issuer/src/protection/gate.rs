@@ -67,8 +67,10 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     let headers = response.headers_mut();
     finish(headers, is_secure && settings.require_https);
     headers.insert(X_REQUEST_ID, request_id);
-    if let Ok(Some((quota, left))) = admitted {
-        quota.announce(headers, "address", left);
+    if let Some(quota) = app.limits.quota_per_address()
+        && let Some(remaining) = admitted.unwrap_or_else(|exhausted| Some(exhausted.into()))
+    {
+        quota.announce(headers, "address", remaining);
     }
     app.metrics
         .answered(&method, route, response.status(), begun.elapsed());

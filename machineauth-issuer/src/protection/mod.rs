@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use machineauth_core::clock::Timestamp;
-use machineauth_core::quota::{Buckets, Exhausted, Quota};
+use machineauth_core::quota::{Buckets, Exhausted, Quota, Remaining};
 use prometheus_client::metrics::counter::Counter;
 
 use self::failures::{Attempt, Failures};
@@ -55,20 +55,22 @@ impl Limits {
         }
     }
 
-    /// Counts a request of an address. Says the quota and how much of it is left, where there is one.
+    /// How many requests an address may make, where that is limited.
+    pub fn quota_per_address(&self) -> Option<Quota> {
+        self.per_address.as_ref().map(Buckets::quota)
+    }
+
+    /// Counts a request of an address. Says what remains to it, where there is a limit.
     ///
     /// # Errors
     /// When the address makes too many.
-    pub fn admit(
-        &self,
-        address: IpAddr,
-        now: Timestamp,
-    ) -> Result<Option<(Quota, u32)>, Exhausted> {
-        let Some(buckets) = &self.per_address else {
-            return Ok(None);
-        };
-        let left = buckets.take(address_block(address), now);
-        self.counted(left).map(|left| Some((buckets.quota(), left)))
+    pub fn admit(&self, address: IpAddr, now: Timestamp) -> Result<Option<Remaining>, Exhausted> {
+        match &self.per_address {
+            Some(buckets) => self
+                .counted(buckets.take(address_block(address), now))
+                .map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Counts a token request of a client.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, header};
+use machineauth_core::quota::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::app::App;
@@ -41,6 +42,8 @@ pub fn layer(app: &App) -> CorsLayer {
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             HeaderName::from_static("x-request-id"),
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
         ])
         .max_age(MAX_AGE)
 }

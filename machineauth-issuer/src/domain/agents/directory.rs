@@ -12,7 +12,7 @@ use crate::domain::organization::IssuerUrl;
 use crate::domain::organizations::{self, StoredOrganization};
 use crate::domain::secret::SecretText;
 use crate::domain::verifications::Overloaded;
-use crate::store::{Batch, Entry, Key, Outcome, StoreError, Versioned};
+use crate::store::{Batch, Entry, Key, Outcome, StoreError, Version, Versioned};
 
 /// An agent's record with the version that a batch can insist on.
 pub type StoredAgent = Versioned<Agent>;
@@ -38,6 +38,16 @@ pub struct Found {
     pub organization: Option<Arc<StoredOrganization>>,
     /// Whether a refusal may rest on it.
     pub source: Source,
+}
+
+impl Found {
+    fn versions(&self) -> (Version, Option<Version>) {
+        let organization = self.organization.as_ref();
+        (
+            self.agent.version,
+            organization.map(|organization| organization.version),
+        )
+    }
 }
 
 /// What a client presents to authenticate (RFC 6749 §2.3.1).
@@ -163,6 +173,19 @@ impl Agents {
             organization,
             source: Source::Store,
         }))
+    }
+
+    /// Whether `found` is what the store has, so that a refusal may rest on it.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn is_current(&self, found: &Found) -> Result<bool, StoreError> {
+        if found.source == Source::Store {
+            return Ok(true);
+        }
+        let client_id = found.agent.value.client_id;
+        let stored = self.by_client(client_id, Source::Store).await?;
+        Ok(stored.is_some_and(|stored| stored.versions() == found.versions()))
     }
 
     /// The agent that `entry` leads to, with its organization. A deleted organization has no agents.

@@ -1,40 +1,42 @@
 //! The agents of this server: creating, finding, changing and deleting them.
 
 mod directory;
+mod ending;
 mod import;
 mod index;
 mod list;
+mod rotation;
 mod seats;
+mod suspension;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 pub use directory::{
     AuthenticationError, Credentials, Found, Method, Presented, Proven, Source, StoredAgent,
 };
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 pub use index::{Order, Place, SORTED_NAME, Shelf};
 pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{Algorithm, SigningKey};
+pub use rotation::Rotation;
 pub use seats::forget_seats;
 use serde::{Deserialize, Serialize};
+pub use suspension::Suspension;
 
-use super::agent::{
-    Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, NotCancelled, PublicKey,
-};
+use self::ending::end_generation;
+use self::rotation::secret_used_key;
+use self::suspension::{resume, suspend};
+use super::agent::{Agent, AgentChange, InvalidAgent, LONGEST_GRACE, NewAgent, PublicKey};
 use super::event::{self, Action, By, Fact};
 use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
-use super::last_use::{self, LastUses};
+use super::last_use::LastUses;
 use super::organization::Plan;
 use super::organizations::{self, StoredOrganization};
 use super::plans::PlanSettings;
-use super::revocation;
-use super::secret::{SecretText, StoredSecret};
+use super::secret::SecretText;
 use super::stats::{self, Stat};
 use super::teams::{self, Team};
-use super::usage::Counter;
 use super::vault::Vault;
 use super::verifications::Verifications;
 use crate::store::{
@@ -45,18 +47,11 @@ const AGENTS: Table<Agent> = Table::new("agent", 1);
 /// Says which agent a `client_id` is. Written once with the agent, deleted with it.
 const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
 
-const SECRET_USED: &str = "secret_used";
-
 /// How many records the cache of clients keeps.
 const CACHED_CLIENTS: u64 = 100_000;
 /// How often a write is tried again when somebody else's came first.
 const MAX_ATTEMPTS: usize = 16;
 const SCAN_PAGE: usize = 500;
-/// How many records are changed at the same time, when all are.
-const CHANGED_AT_ONCE: usize = 64;
-/// More than an agent's generation was ever raised: where it was raised after a copy was made, nobody knows how often.
-const GENERATIONS_SKIPPED: u64 = 1 << 20;
-
 #[derive(Serialize, Deserialize)]
 struct DirectoryEntry {
     agent_id: AgentId,
@@ -297,270 +292,6 @@ impl Agents {
         .map(|(stored, ())| stored)
     }
 
-    /// Makes a new secret. The one before it works on for the grace of `rotation`; the agent's tokens stay valid, unless
-    /// it also ends all of them.
-    ///
-    /// # Errors
-    /// [`AgentError::NotFound`], [`AgentError::Grace`], or the store's failure.
-    pub async fn rotate(
-        &self,
-        id: AgentId,
-        rotation: Rotation,
-        by: &By,
-    ) -> Result<SecretText, AgentError> {
-        if rotation.grace > LONGEST_GRACE {
-            return Err(AgentError::Grace);
-        }
-        self.change(id, None, |agent, batch, now| {
-            let secret = agent.rotate(&self.vault, now, rotation.grace, by.address);
-            let batch = match rotation.revoke_tokens {
-                true => end_generation(agent, batch, now),
-                false => batch,
-            };
-            let fact = Fact::agent(Action::AgentCredentialsRotated, agent)
-                .with("grace", rotation.grace.as_secs())
-                .with("revoke_tokens", rotation.revoke_tokens);
-            Ok((event::record(batch, fact, by, now), secret))
-        })
-        .await
-        .map(|(_, secret)| secret)
-    }
-
-    /// The live secrets of an agent, each with the time of its last use.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn secrets(
-        &self,
-        agent: &Agent,
-    ) -> Result<Vec<(StoredSecret, Option<Timestamp>)>, StoreError> {
-        let now = self.clock.now();
-        let live: Vec<_> = agent
-            .secrets
-            .iter()
-            .filter(|secret| secret.is_live(now))
-            .cloned()
-            .collect();
-        let keys: Vec<_> = live
-            .iter()
-            .map(|secret| secret_used_key(agent.home(), secret.id))
-            .collect();
-        let uses = self.store.counts(&keys).await?;
-        let uses = uses.into_iter().map(last_use::read);
-        Ok(live.into_iter().zip(uses).collect())
-    }
-
-    /// Adds to `batch`, which is in the agent's home: the secret was used.
-    pub fn secret_used(&self, batch: Batch, secret: SecretId, now: Timestamp) -> Batch {
-        if !self.secret_uses.is_news(secret, now) {
-            return batch;
-        }
-        let key = secret_used_key(batch.partition(), secret);
-        last_use::record(batch, &key, now)
-    }
-
-    /// Ends a secret that a rotation left alive.
-    ///
-    /// # Errors
-    /// [`AgentError::NoSuchSecret`], [`AgentError::CurrentSecret`], or the store's failure.
-    pub async fn cancel_secret(
-        &self,
-        id: AgentId,
-        secret: SecretId,
-        by: &By,
-    ) -> Result<(), AgentError> {
-        self.change(id, None, |agent, batch, now| {
-            agent.cancel_secret(secret, now).map_err(|why| match why {
-                NotCancelled::NoSuchSecret => AgentError::NoSuchSecret,
-                NotCancelled::Current => AgentError::CurrentSecret,
-            })?;
-            let fact = Fact::agent(Action::AgentSecretRevoked, agent)
-                .with("secret_id", secret.to_string());
-            Ok((event::record(batch, fact, by, now), ()))
-        })
-        .await
-        .map(|_| ())
-    }
-
-    /// Suspends the agent: while it is inactive it gets no token and its tokens are refused.
-    ///
-    /// # Errors
-    /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn deactivate(
-        &self,
-        id: AgentId,
-        suspension: Suspension,
-        by: &By,
-    ) -> Result<(), AgentError> {
-        self.change(id, None, |agent, batch, now| {
-            let before = agent.clone();
-            let batch = suspend(agent, batch, suspension, now);
-            let action = Some(Action::AgentDeactivated);
-            Ok((changed(batch, &before, agent, action, by, now), ()))
-        })
-        .await
-        .map(|_| ())
-    }
-
-    /// Resumes the agent: it gets tokens again, and those that nothing else ended are good again. On its own word only
-    /// when it suspended itself.
-    ///
-    /// # Errors
-    /// [`AgentError::NotByItself`], [`AgentError::NotFound`], or the store's failure.
-    pub async fn reactivate(
-        &self,
-        id: AgentId,
-        by_itself: bool,
-        by: &By,
-    ) -> Result<(), AgentError> {
-        self.change(id, None, |agent, batch, now| {
-            if by_itself && !agent.is_active && !agent.suspended_itself {
-                return Err(AgentError::NotByItself);
-            }
-            let before = agent.clone();
-            agent.updated_at = now;
-            let batch = resume(agent, batch);
-            let action = Some(Action::AgentReactivated);
-            Ok((changed(batch, &before, agent, action, by, now), ()))
-        })
-        .await
-        .map(|_| ())
-    }
-
-    /// Deletes the agent; all of its tokens die, everywhere.
-    ///
-    /// # Errors
-    /// [`AgentError::NotFound`], or the store's failure.
-    pub async fn delete(&self, id: AgentId, by: &By) -> Result<(), AgentError> {
-        for _ in 0..MAX_ATTEMPTS {
-            let stored = self.find(id).await?;
-            let home = stored.value.home();
-            let record = record_key(home, id);
-            let mut batch = Batch::new(home)
-                .at_version(&record, stored.version)
-                .delete(&record);
-            let directions = [directory_key(stored.value.client_id), elsewhere_key(id)];
-            let (near, far): (Vec<_>, Vec<_>) = directions
-                .into_iter()
-                .partition(|key| key.partition() == home);
-            for key in near
-                .into_iter()
-                .chain(Counter::ALL.map(|counter| counter.key(home, id)))
-                .chain(
-                    stored
-                        .value
-                        .secrets
-                        .iter()
-                        .map(|secret| secret_used_key(home, secret.id)),
-                )
-            {
-                batch = batch.delete(&key);
-            }
-            let now = self.clock.now();
-            let batch = revocation::revoke_agent(batch, id, u64::MAX, now);
-            let fact = Fact::agent(Action::AgentDeleted, &stored.value);
-            let batch = event::record(batch, fact, by, now);
-            let batch = count_agent(batch, &stored.value, -1);
-            let batch = index::shelve(batch, Some(&stored.value), None);
-            if self.store.commit(&batch).await? == Outcome::Committed {
-                self.by_client.invalidate(&stored.value.client_id);
-                self.forget_directions(&far).await?;
-                return Ok(());
-            }
-        }
-        Err(AgentError::Contended)
-    }
-
-    /// Deletes up to `limit` agents of a deleted organization, and says how many.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn delete_some_of(
-        &self,
-        organization: OrganizationId,
-        limit: usize,
-        by: &By,
-    ) -> Result<usize, AgentError> {
-        let prefix = AGENTS.key(organization.partition());
-        let mut after = None;
-        let mut deleted = 0;
-        loop {
-            let rows = AGENTS
-                .scan(&*self.store, &prefix, after.as_ref(), SCAN_PAGE)
-                .await?;
-            after = rows.last().map(|(key, _)| key.clone());
-            let exhausted = rows.len() < SCAN_PAGE;
-            let agents = rows.into_iter().map(|(_, row)| row.value);
-            for agent in agents.filter(|agent| agent.organization_id == Some(organization)) {
-                if deleted == limit {
-                    return Ok(deleted);
-                }
-                match self.delete(agent.id, by).await {
-                    Ok(()) | Err(AgentError::NotFound) => deleted += 1,
-                    Err(error) => return Err(error),
-                }
-            }
-            if exhausted {
-                return Ok(deleted);
-            }
-        }
-    }
-
-    /// Ends all tokens of all agents, everywhere. Says how many agents there are.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn end_all_tokens(&self) -> Result<usize, StoreError> {
-        let mut ended = 0;
-        for partition in Partition::data() {
-            let prefix = AGENTS.key(partition);
-            let mut after = None;
-            loop {
-                let rows = self.store.scan(&prefix, after.as_ref(), SCAN_PAGE).await?;
-                let Some((last, _)) = rows.last() else { break };
-                after = Some(last.clone());
-                ended += rows.len();
-                stream::iter(rows)
-                    .map(|(record, _)| self.end_tokens_of(record))
-                    .buffer_unordered(CHANGED_AT_ONCE)
-                    .try_collect::<()>()
-                    .await?;
-            }
-        }
-        Ok(ended)
-    }
-
-    async fn end_tokens_of(&self, record: Key) -> Result<(), StoreError> {
-        while let Some(stored) = AGENTS.get(&*self.store, &record).await? {
-            let mut agent = stored.value;
-            agent.generation += GENERATIONS_SKIPPED;
-            let batch = Batch::new(record.partition())
-                .at_version(&record, stored.version)
-                .put(&record, AGENTS.encode(&agent));
-            let now = self.clock.now();
-            let batch = revocation::revoke_agent(batch, agent.id, agent.generation, now);
-            if self.store.commit(&batch).await? == Outcome::Committed {
-                self.by_client.invalidate(&agent.client_id);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes rows that lead to an agent that is gone. One that a crash leaves behind leads nowhere and harms nobody.
-    async fn forget_directions(&self, keys: &[Key]) -> Result<(), StoreError> {
-        for key in keys {
-            match self
-                .store
-                .commit(&Batch::new(key.partition()).delete(key))
-                .await?
-            {
-                Outcome::Committed | Outcome::Conflict => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Reads the record, lets `alter` change it and add to the batch, and writes it if nobody was faster.
     async fn change<T>(
         &self,
@@ -603,54 +334,6 @@ impl Agents {
     }
 }
 
-/// How a secret is rotated.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rotation {
-    /// How long the secret before goes on working; at most [`LONGEST_GRACE`].
-    pub grace: Duration,
-    /// Whether the agent's tokens end as well.
-    pub revoke_tokens: bool,
-}
-
-/// How an agent is deactivated.
-#[derive(Debug, Clone, Copy)]
-pub struct Suspension {
-    /// Whether by itself.
-    pub by_itself: bool,
-    /// Whether its tokens end for good, not only until it is reactivated.
-    pub revoke_tokens: bool,
-}
-
-impl Suspension {
-    const BY_ADMINISTRATOR: Self = Self {
-        by_itself: false,
-        revoke_tokens: false,
-    };
-}
-
-fn suspend(agent: &mut Agent, batch: Batch, suspension: Suspension, now: Timestamp) -> Batch {
-    // What an administrator has decided is not weakened by the agent's own word.
-    agent.suspended_itself = suspension.by_itself && (agent.is_active || agent.suspended_itself);
-    agent.is_active = false;
-    agent.updated_at = now;
-    let batch = revocation::suspend_agent(batch, agent.id, now);
-    match suspension.revoke_tokens {
-        true => end_generation(agent, batch, now),
-        false => batch,
-    }
-}
-
-fn resume(agent: &mut Agent, batch: Batch) -> Batch {
-    agent.is_active = true;
-    agent.suspended_itself = false;
-    revocation::resume_agent(batch, agent.id)
-}
-
-fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
-    agent.generation += 1;
-    revocation::revoke_agent(batch, agent.id, agent.generation, now)
-}
-
 /// Adds to `batch`: the agent was changed from what it was `before`, and became active or inactive if `action` says so.
 fn changed(
     batch: Batch,
@@ -670,10 +353,6 @@ fn changed(
 
 fn record_key(home: Partition, id: AgentId) -> Key {
     AGENTS.key(home).with(id)
-}
-
-fn secret_used_key(home: Partition, secret: SecretId) -> Key {
-    home.key(SECRET_USED).with(secret)
 }
 
 fn elsewhere_key(id: AgentId) -> Key {

@@ -1,6 +1,6 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
-use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested};
 use crate::domain::agents::{AuthenticationError, Credentials, Proven, Source, issue_to};
 use crate::domain::event::By;
 use crate::domain::id::TokenId;
@@ -39,7 +39,7 @@ impl Grants {
                 self.within_plan(&found, now)?;
                 Ok((proven, scope, audience))
             });
-            let Some((proven, scope, audience)) = final_word(judged, &found)? else {
+            let Some((proven, scope, audience)) = self.final_word(judged, &found).await? else {
                 continue;
             };
             if let Proven::ByAssertion(assertion) = &proven

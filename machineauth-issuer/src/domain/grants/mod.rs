@@ -16,7 +16,7 @@ use machineauth_core::quota::Exhausted;
 use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
-use super::agents::{Agents, AuthenticationError, Found, Source};
+use super::agents::{Agents, AuthenticationError, Found};
 use super::event::{self, Action, Actor, By, Fact, Recorder};
 use super::id::FamilyId;
 use super::keys::{KeyError, KeyRings, RingName};
@@ -148,6 +148,20 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// A refusal by an outdated record is no refusal: `None` asks to judge by the record as it stands. One by a record that
+    /// has not changed is not judged again, so that a wrong secret costs what an unknown client does (I3).
+    async fn final_word<T>(
+        &self,
+        judged: Result<T, GrantError>,
+        found: &Found,
+    ) -> Result<Option<T>, GrantError> {
+        match judged {
+            Ok(judged) => Ok(Some(judged)),
+            Err(refusal) if self.agents.is_current(found).await? => Err(refusal),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Counts a token against what the plan of the client's organization allows.
     fn within_plan(&self, found: &Found, now: Timestamp) -> Result<(), GrantError> {
         match &found.organization {
@@ -263,14 +277,5 @@ impl Grants {
             issued_at: about.at,
             expires_in: access.expires_at.as_secs().saturating_sub(now.as_secs()),
         }
-    }
-}
-
-/// A refusal by a cached record is no refusal: `None` asks for a fresh one.
-fn final_word<T>(judged: Result<T, GrantError>, found: &Found) -> Result<Option<T>, GrantError> {
-    match judged {
-        Ok(judged) => Ok(Some(judged)),
-        Err(_) if found.source == Source::Cache => Ok(None),
-        Err(refusal) => Err(refusal),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 
-use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested, final_word};
+use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{Found, Presented, Source, issue_to};
 use crate::domain::event::{self, Action, Actor, By, Fact};
@@ -64,7 +64,7 @@ impl Grants {
                 self.within_plan(&found, now)?;
                 Ok((scope, audience))
             });
-            let Some((scope, audience)) = final_word(judged, &found)? else {
+            let Some((scope, audience)) = self.final_word(judged, &found).await? else {
                 continue;
             };
             let issuance = Issuance {
