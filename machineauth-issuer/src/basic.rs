@@ -4,8 +4,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 /// A user name and a password, as sent.
@@ -46,6 +46,12 @@ impl BasicCredentials {
             password: Zeroizing::new(password.to_owned()),
         })
     }
+}
+
+/// Whether a header's value, be it credentials or a challenge, is of this scheme.
+pub fn is_basic(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().get(..6);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
 }
 
 impl fmt::Debug for BasicCredentials {

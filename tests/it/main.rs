@@ -11,6 +11,7 @@ mod clients;
 mod command_line;
 mod compatibility;
 mod connections;
+mod console;
 mod crash;
 mod document_authentication;
 mod document_docyard;

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::context::{Origin, Peer, X_REQUEST_ID};
 use crate::domain::event::Action;
 use crate::error::ApiError;
+use crate::protection::challenge;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const NO_CONTENT_AT_ALL: HeaderValue =
@@ -43,6 +44,7 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     let request_id = origin.request_id.header();
     let is_secure = origin.is_secure;
     let admitted = app.limits.admit(origin.address, app.clock.now());
+    let is_of_page = challenge::is_of_page(request.headers());
     let is_health = request.uri().path().starts_with(HEALTH);
     let mut response = async {
         if settings.require_https && !is_secure && !is_health {
@@ -66,6 +68,9 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     .await;
     let headers = response.headers_mut();
     finish(headers, is_secure && settings.require_https);
+    if is_of_page {
+        challenge::for_page(headers);
+    }
     headers.insert(X_REQUEST_ID, request_id);
     if let Some(quota) = app.limits.quota_per_address()
         && let Some(remaining) = admitted.unwrap_or_else(|exhausted| Some(exhausted.into()))

@@ -1,5 +1,6 @@
 //! What stands between the network and the handlers: who may call how often, and from where.
 
+pub mod challenge;
 pub mod failures;
 pub mod gate;
 pub mod origins;

@@ -16,6 +16,8 @@ use crate::domain::webhooks::{
 use crate::error::ApiError;
 use crate::events::webhooks::replay::Replay;
 
+/// What the Go service's console calls a rotation where it offers events to test with, and only there.
+const ROTATED: &str = "agent.rotated";
 /// The longest body of a test.
 const MAX_PAYLOAD: usize = 64 * 1024;
 
@@ -131,6 +133,7 @@ impl WebhookTest {
         let invalid = |what: &'static str| ApiError::InvalidRequest(what.into());
         let event = match self.event.filter(|event| !event.is_empty()) {
             None => Action::WebhookTest,
+            Some(name) if name == ROTATED => Action::AgentCredentialsRotated,
             Some(name) => Action::find(&name)
                 .ok_or_else(|| invalid("event: one of those that GET /api/webhook-events lists"))?,
         };
