@@ -145,6 +145,15 @@ impl Buckets {
         }
     }
 
+    /// Forgets an act of the subject that was counted.
+    pub fn give_back(&self, subject: impl Hash) {
+        let interval = length(self.quota.interval).max(1);
+        let less = |owes_until: u64| Some(owes_until.saturating_sub(interval));
+        let _ = self
+            .cell(subject)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// What a cell holds after one act more, and what remains then.
     fn judge(&self, owes_until: u64, now: u64) -> Result<(u64, Remaining), Exhausted> {
         let interval = length(self.quota.interval).max(1);
@@ -241,6 +250,17 @@ mod tests {
         assert_eq!(lines(RATE_LIMIT_POLICY), policies);
         let states = ["\"address\";r=3;t=2", "\"agent\";r=0;t=7"];
         assert_eq!(lines(RATE_LIMIT), states);
+    }
+
+    #[test]
+    fn an_act_that_is_given_back_was_never_counted() {
+        let buckets = Buckets::new(QUOTA);
+        let before = buckets.check("a", at(0));
+        for _ in 0..20 {
+            assert!(buckets.take("a", at(0)).is_ok());
+            buckets.give_back("a");
+        }
+        assert_eq!(buckets.check("a", at(0)), before);
     }
 
     proptest! {

@@ -307,7 +307,7 @@ impl App {
     /// The API key whose text this is, if it works.
     ///
     /// # Errors
-    /// When the address has presented too many wrong ones (I6), or the store fails.
+    /// When the address has presented too many wrong ones (I6), the key is used too often, or the store fails.
     pub async fn api_key<E: From<Exhausted> + From<StoreError>>(
         &self,
         address: IpAddr,
@@ -317,15 +317,19 @@ impl App {
         let now = self.clock.now();
         let count = |action| self.count_stranger(action, address, "api_key", None, None);
         let attempt = self.limits.attempt(address, api_keys::PREFIX, text, now);
-        let attempt = attempt.inspect_err(|_| count(Action::LimitLockedOut))?;
-        let key = self.api_keys.authenticate(text).await?;
-        if key.is_none() {
+        let attempt = attempt
+            .await
+            .inspect_err(|_| count(Action::LimitLockedOut))?;
+        let Some(key) = self.api_keys.authenticate(text).await? else {
             count(Action::AuthenticationFailed);
-            if let Some(attempt) = attempt {
-                attempt.failed();
-            }
-        }
-        Ok(key)
+            attempt.failed();
+            return Ok(None);
+        };
+        attempt.succeeded();
+        self.limits
+            .admit_client(&key.id.to_string(), now)
+            .inspect_err(|_| count(Action::LimitExceeded))?;
+        Ok(Some(key))
     }
 
     /// Counts for the audit trail what somebody caused that nobody knows: see [`Recorder::count_stranger`].

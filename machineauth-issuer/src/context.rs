@@ -110,16 +110,13 @@ impl Origin {
             };
         }
         // Each proxy appends whom it got the request from: from the right, the first that is no proxy of ours.
-        let mut hops: Vec<&str> = headers
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
+        let lines = headers.get_all(X_FORWARDED_FOR).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
             .collect();
         let mut address = peer;
-        while let Some(hop) = hops.pop() {
-            let Ok(hop) = hop.parse::<IpAddr>() else {
+        for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
+            let Some(hop) = hop_address(hop.trim()) else {
                 break;
             };
             address = hop.to_canonical();
@@ -143,6 +140,17 @@ impl Origin {
             request_id: request_id.unwrap_or_else(RequestId::mint),
         }
     }
+}
+
+/// Some proxies add the port, and put an IPv6 address in brackets.
+fn hop_address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse();
+    address
+        .or_else(|_| text.parse().map(|address: SocketAddr| address.ip()))
+        .ok()
 }
 
 impl FromRequestParts<App> for Origin {

@@ -44,8 +44,9 @@ impl Credential {
         ) {
             (None, ..) => {}
             (Some(key), None, false) => {
-                let key = key.to_str().map_err(|_| NoCredential::Missing)?;
-                return Ok(Self::ApiKey(key.to_owned().into()));
+                // What is no text is no key of ours, but not nothing either.
+                let key = String::from_utf8_lossy(key.as_bytes());
+                return Ok(Self::ApiKey(key.into_owned().into()));
             }
             _ => return Err(NoCredential::Several),
         }

@@ -180,6 +180,35 @@ async fn a_refresh_after_scopes_were_narrowed_gets_no_more_than_is_left() {
     assert_eq!(refreshed.str("scope"), "read");
 }
 
+/// I8
+#[tokio::test]
+async fn a_token_allows_no_more_than_its_agent_may_have_now() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("acme").await;
+    let agent = issuer.agent_in(&organization, &["read", "admin"]).await;
+    let (token, refresh_token) = issuer.tokens(&agent).await;
+    let agents = async || {
+        issuer
+            .bearer(&token, Method::GET, "/api/agents", None)
+            .await
+    };
+    assert_eq!(agents().await.status, 200);
+    patch(&issuer, &agent, json!({ "scopes": ["read", "write"] })).await;
+    agents().await.expect_error(403, "forbidden");
+    for token in [&token, &refresh_token] {
+        let described = issuer.introspect(token).await;
+        assert_eq!(
+            (&described["active"], &described["scope"]),
+            (&json!(true), &json!("read"))
+        );
+    }
+    let verified = issuer
+        .bearer(&token, Method::GET, "/api/verify", None)
+        .await;
+    assert_eq!(verified.json()["scopes"], json!(["read"]));
+    assert_eq!(verified.header("x-agent-scopes"), "read");
+}
+
 #[tokio::test]
 async fn an_agents_tokens_live_as_long_and_say_as_much_as_it_is_told() {
     let issuer = Issuer::start().await;

@@ -273,6 +273,8 @@ async fn an_export_has_everything_and_no_formula() {
 struct Crime {
     directory: tempfile::TempDir,
     clock: ManualClock,
+    /// Its seals, as they were exported before.
+    seals: Vec<Seal>,
 }
 
 const ENTRIES: TableDefinition<'_, (u8, u8, u64), &[u8]> = TableDefinition::new("entries");
@@ -281,9 +283,10 @@ const SYSTEM: u8 = u8::MAX;
 
 impl Crime {
     async fn scene() -> Self {
-        let scene = Self {
+        let mut scene = Self {
             directory: tempfile::tempdir().unwrap(),
             clock: ManualClock::new(START),
+            seals: Vec::new(),
         };
         let issuer = scene.issuer(&scene.file()).await;
         let store = &*issuer.app.store;
@@ -304,6 +307,8 @@ impl Crime {
         let report = report(&issuer, &[]).await;
         assert!(report.intact && report.unsealed == 0, "{report:?}");
         assert!(report.seals >= 2 && report.entries >= 30, "{report:?}");
+        let exported = issuer.admin(Method::GET, "/api/audit-seals", None).await;
+        scene.seals = audit::parse_seals(&exported.text).unwrap();
         issuer.stop().await;
         scene
     }
@@ -321,13 +326,6 @@ impl Crime {
             .store(Arc::new(store))
             .start()
             .await
-    }
-
-    async fn seals(&self) -> Vec<Seal> {
-        let issuer = self.issuer(&self.file()).await;
-        let exported = issuer.admin(Method::GET, "/api/audit-seals", None).await;
-        issuer.stop().await;
-        audit::parse_seals(&exported.text).unwrap()
     }
 
     /// The entries of the server's own log.
@@ -419,8 +417,7 @@ fn finding(report: &Report) -> (u64, Wrong) {
 #[tokio::test]
 async fn an_untouched_trail_is_intact() {
     let scene = Crime::scene().await;
-    let seals = scene.seals().await;
-    assert_eq!(scene.verdict(&seals).await, None);
+    assert_eq!(scene.verdict(&scene.seals).await, None);
 }
 
 #[tokio::test]
@@ -466,7 +463,7 @@ async fn swapped_entries_are_named() {
 #[tokio::test]
 async fn a_cut_tail_is_named_also_when_its_seals_are_gone() {
     let scene = Crime::scene().await;
-    let exported = scene.seals().await;
+    let exported = &scene.seals;
     let entries = scene.entries();
     let seals: Vec<_> = exported
         .iter()
@@ -499,10 +496,7 @@ async fn a_cut_tail_is_named_also_when_its_seals_are_gone() {
     }
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(
-        scene.verdict(&exported).await,
-        found(last.first, "tail_cut")
-    );
+    assert_eq!(scene.verdict(exported).await, found(last.first, "tail_cut"));
 }
 
 #[tokio::test]

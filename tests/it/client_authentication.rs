@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use machineauth_tests::agent::Agent;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
@@ -212,4 +213,29 @@ async fn a_rotated_secret_no_longer_works_and_the_new_one_does() {
         true,
         "a plain rotation leaves tokens valid"
     );
+}
+
+/// I2
+#[tokio::test]
+async fn an_api_key_and_a_clients_secret_at_once_are_refused() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("acme").await;
+    let agent = issuer.agent_in(&organization, &["read"]).await;
+    let key = issuer.api_key(&organization, json!({ "name": "k" })).await;
+    let (token, _) = issuer.tokens(&agent).await;
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let ask = || issuer.request(Method::POST, path).header("x-api-key", &key);
+        let with_secret = ask().form(&agent.form(&[("token", &token)]));
+        let with_bearer = ask().bearer_auth(&key).form(&[("token", &token)]);
+        for request in [with_secret, with_bearer] {
+            let answer = Answer::to(request).await;
+            answer.expect_error(400, "invalid_request");
+        }
+        let no_text = HeaderValue::from_bytes(b"mach_\xe4").unwrap();
+        let request = issuer
+            .request(Method::POST, path)
+            .header("x-api-key", no_text);
+        let answer = Answer::to(request.form(&[("token", &token)])).await;
+        answer.expect_error(401, "invalid_client");
+    }
 }

@@ -1,6 +1,7 @@
 //! Connections: clients that dawdle, and a stop that lets requests finish.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use machineauth_core::{RevocationFeed, RevocationSet};
@@ -107,7 +108,7 @@ async fn a_client_that_keeps_asking_in_time_is_not_disconnected() {
         header: Duration::from_secs(1),
         ..Limits::default()
     };
-    let issuer = Issuer::builder().limits(limits).start().await;
+    let issuer = Issuer::builder().limits(limits.clone()).start().await;
     let mut stream = connect(issuer.address).await;
     for _ in 0..6 {
         stream
@@ -268,4 +269,62 @@ async fn beyond_the_most_connections_others_wait_until_one_is_closed() {
     timeout(LONG, issuer.stop())
         .await
         .expect("a full house can be closed");
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_the_connections_and_a_proxy_all() {
+    for (proxies, is_closed) in [
+        (vec![], true),
+        (vec!["127.0.0.1/32".parse().unwrap()], false),
+    ] {
+        let limits = Limits {
+            connections_per_address: NonZero::new(2),
+            proxies,
+            ..Limits::default()
+        };
+        let issuer = Issuer::builder().limits(limits).start().await;
+        let (mut first, mut second) =
+            (connect(issuer.address).await, connect(issuer.address).await);
+        ask(&mut first).await;
+        ask(&mut second).await;
+        let mut third = connect(issuer.address).await;
+        if is_closed {
+            assert_eq!(read_to_the_end(&mut third).await, "");
+            drop(first);
+            // The server notices in its own time.
+            while timeout(LONG, try_to_ask(issuer.address))
+                .await
+                .unwrap()
+                .is_err()
+            {}
+        } else {
+            ask(&mut third).await;
+        }
+    }
+}
+
+/// Asks for `/health` on a connection of its own.
+async fn try_to_ask(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = connect(address).await;
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await?;
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let issuer = Issuer::start().await;
+    for (hosts, expected) in [
+        ("", "HTTP/1.1 400 "),
+        ("host: a\r\nhost: a\r\n", "HTTP/1.1 400 "),
+        ("host: a\r\n", "HTTP/1.1 200 "),
+    ] {
+        let mut stream = connect(issuer.address).await;
+        let request = format!("GET /health HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_to_the_end(&mut stream).await;
+        assert!(answer.starts_with(expected), "{hosts:?}: {answer}");
+    }
 }

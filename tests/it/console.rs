@@ -227,27 +227,31 @@ async fn a_page_is_refused_without_its_browser_asking_for_a_password() {
         answer.header("www-authenticate").to_owned()
     };
     // Browsers say what they are only to https and loopback; elsewhere they say less.
-    for header in [
-        ("sec-fetch-mode", "cors"),
-        ("origin", "http://console.example.com"),
-        ("referer", "http://console.example.com/"),
-    ] {
-        for request in [list(), list().bearer_auth("ended"), token()] {
-            let challenge = challenge(request.header(header.0, header.1)).await;
-            assert_eq!(challenge, "Bearer realm=\"machineauth\"", "{header:?}");
+    for request in [list(), list().bearer_auth("ended"), token()] {
+        let another = || request.try_clone().unwrap();
+        for request in [
+            as_page(another()),
+            another().header("origin", "http://console.example.com"),
+            another().header("referer", "http://console.example.com/"),
+        ] {
+            let challenge = challenge(request).await;
+            assert_eq!(challenge, "Bearer realm=\"machineauth\"");
         }
     }
     let login = issuer.request(Method::POST, "/api/auth/login");
     let login = login.json(&json!({ "username": ADMIN.0, "password": "wrong" }));
     assert_eq!(challenge(as_page(login)).await, "");
 
-    // Whoever is no page, or came with Basic, or typed the address, is asked for Basic as ever.
+    // Whoever is no page, as a program on Node, or came with Basic, or typed the address, is asked for Basic as ever.
     for request in [
         list(),
         list().bearer_auth("ended"),
         token(),
         as_page(list()).basic_auth(ADMIN.0, Some("wrong")),
-        list().header("sec-fetch-mode", "navigate"),
+        list().header("sec-fetch-mode", "cors"),
+        list()
+            .header("sec-fetch-site", "none")
+            .header("sec-fetch-mode", "navigate"),
     ] {
         assert!(challenge(request).await.starts_with("Basic "));
     }

@@ -1,9 +1,12 @@
 //! Tokens that are bound to a key (RFC 9449), from the token endpoint to a resource server.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::Request;
+use machineauth_core::clock::Clock as _;
 use machineauth_core::dpop::{Dpop, ProofBuilder};
 use machineauth_core::{Algorithm, HttpKeys, JwksCache, SigningKey, Verifier};
 use machineauth_tests::agent::Agent;
@@ -129,6 +132,27 @@ async fn a_refresh_keeps_the_binding() {
         assert_eq!(claims(&token)["cnf"]["jkt"], thumbprint(&key));
         refresh = answer.str("refresh_token");
     }
+}
+
+/// V22
+#[tokio::test]
+async fn a_proof_that_was_used_costs_no_refresh_token() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let agent = issuer.agent(&["read"]).await;
+    let key = key();
+    let proof = || {
+        let proof = ProofBuilder::new("POST", format!("{}/oauth/token", issuer.base));
+        proof.at(clock.now()).sign(&key).unwrap()
+    };
+    let used = proof();
+    let answer = token_with(&issuer, &agent, std::slice::from_ref(&used)).await;
+    let refresh = answer.str("refresh_token");
+    let refused = refresh_with(&issuer, &agent, &refresh, &[used]).await;
+    refused.expect_error(400, "invalid_dpop_proof");
+    // Later than a lost answer could be asked for again.
+    clock.advance(Duration::from_secs(20));
+    let answer = refresh_with(&issuer, &agent, &refresh, &[proof()]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 /// V22

@@ -274,6 +274,14 @@ async fn an_organizations_tokens_live_as_long_as_it_says() {
     );
     patch(&issuer, &organization, json!({ "jwt_expiry_secs": 120 })).await;
     assert_eq!(issuer.token_answer(&agent).await.json()["expires_in"], 120);
+    for (own, expected) in [(604_800, 120), (90, 90)] {
+        let body = json!({
+            "name": "a", "scopes": ["read"], "organization_id": organization, "token_lifetime": own,
+        });
+        let agent = issuer.create(body).await;
+        let granted = issuer.token_answer(&agent).await.json();
+        assert_eq!(granted["expires_in"], expected);
+    }
     patch(&issuer, &organization, json!({ "jwt_expiry_secs": 0 })).await;
     assert_eq!(
         issuer.token_answer(&agent).await.json()["expires_in"],

@@ -1,11 +1,16 @@
 //! Who may call how often, from where, and what every answer carries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use http::HeaderValue;
 use machineauth_core::clock::{ManualClock, Timestamp};
+use machineauth_issuer::store::RedisStore;
 use machineauth_tests::agent::Agent;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::{ADMIN, Builder, Issuer};
+use machineauth_tests::redis_server::RedisServer;
 use reqwest::Method;
 use serde_json::json;
 
@@ -160,6 +165,94 @@ async fn guessing_the_administrators_password_or_api_keys_locks_out_too() {
             .bearer("mach_x", Method::GET, path, None)
             .await
             .expect_error(429, "too_many_requests");
+    }
+}
+
+/// I6
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_secrets_are_looked_at_than_may_fail_however_many_come_at_once() {
+    let (builder, clock) = fixed();
+    let redis = RedisServer::start().await;
+    let store = RedisStore::connect(&redis.url(), Arc::new(clock.clone()))
+        .await
+        .unwrap();
+    let issuer = builder
+        .store(Arc::new(store))
+        .with("FAILURE_LIMIT", "5")
+        .start()
+        .await;
+    let agent = issuer.agent(&["read"]).await;
+    let login = async |guess: usize| {
+        let login = json!({ "email": ADMIN.0, "password": format!("wrong {guess}") });
+        Answer::to(issuer.request(Method::POST, "/api/auth/login").json(&login)).await
+    };
+    let client =
+        async |guess: usize| token_from(&issuer, "", &agent, &format!("wrong {guess}")).await;
+    let judged = |answers: Vec<Answer>| {
+        let judged = answers.iter().filter(|answer| answer.status == 401);
+        let judged = judged.count();
+        let limited = answers.iter().filter(|answer| answer.status == 429);
+        assert_eq!(judged + limited.count(), answers.len());
+        judged
+    };
+    assert_eq!(judged(join_all((0..200).map(login)).await), 5);
+    assert_eq!(judged(join_all((0..200).map(client)).await), 5);
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(judged(join_all((200..400).map(client)).await), 1);
+}
+
+/// I6
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_many_requests_at_once_is_not_taken_for_many_guesses() {
+    let (builder, _clock) = fixed();
+    let issuer = builder.with("FAILURE_LIMIT", "2").start().await;
+    let agent = issuer.agent(&["read"]).await;
+    for _ in 0..2 {
+        let requests = (0..50).map(|_| token_from(&issuer, "", &agent, &agent.client_secret));
+        let answers = join_all(requests).await;
+        assert!(answers.iter().all(|answer| answer.status == 200));
+    }
+}
+
+#[tokio::test]
+async fn an_api_key_has_the_rate_of_a_client() {
+    let (builder, clock) = fixed();
+    let issuer = builder.with("RATE_LIMIT_PER_CLIENT", "1").start().await;
+    let organization = issuer.organization("acme").await;
+    let key = issuer.api_key(&organization, json!({ "name": "k" })).await;
+    let list = async || issuer.bearer(&key, Method::GET, "/api/agents", None).await;
+    for _ in 0..2 {
+        assert_eq!(list().await.status, 200);
+    }
+    list().await.expect_error(429, "too_many_requests");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(list().await.status, 200);
+}
+
+/// I7
+#[tokio::test]
+async fn what_a_trusted_proxy_says_counts_in_every_form_that_proxies_use() {
+    for line in [
+        &b"198.51.100.1, 203.0.113.1"[..],
+        b"203.0.113.1:4711",
+        b"\xe4, 203.0.113.1",
+    ] {
+        let (builder, _clock) = fixed();
+        let issuer = builder
+            .with("FAILURE_LIMIT", "1")
+            .with("TRUSTED_PROXIES", "127.0.0.1")
+            .start()
+            .await;
+        let agent = issuer.agent(&["read"]).await;
+        let value = HeaderValue::from_bytes(line).unwrap();
+        let form = agent.form(&[("grant_type", "client_credentials")]);
+        let guess = token_from(&issuer, "203.0.113.1", &agent, "wrong").await;
+        guess.expect_error(401, "invalid_client");
+        let request = issuer.request(Method::POST, "/oauth/token").form(&form);
+        let limited = Answer::to(request.header("x-forwarded-for", value)).await;
+        limited.expect_error(429, "too_many_requests");
+        let granted = token_from(&issuer, "203.0.113.2", &agent, &agent.client_secret).await;
+        assert_eq!(granted.status, 200);
     }
 }
 

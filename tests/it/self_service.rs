@@ -120,6 +120,15 @@ async fn an_agent_undoes_its_own_deactivation_and_nobody_elses() {
         .await
         .expect_error(403, "forbidden");
     as_administrator("reactivate").await;
+    me(&issuer, &token, Method::POST, "/deactivate").await;
+    let path = format!("/api/agents/{}", agent.id);
+    let inactive = json!({ "is_active": false });
+    let changed = issuer.admin(Method::PATCH, &path, Some(inactive)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    me(&issuer, &token, Method::POST, "/reactivate")
+        .await
+        .expect_error(403, "forbidden");
+    as_administrator("reactivate").await;
     assert_eq!(me(&issuer, &token, Method::GET, "").await.status, 200);
 }
 

@@ -1,5 +1,6 @@
 //! Tenants see only what is theirs, at every route there is (I12).
 
+use machineauth_tests::agent::Agent;
 use machineauth_tests::description::operations;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
@@ -576,4 +577,76 @@ async fn tokens_that_are_no_administrators_are_refused() {
         .bearer(&token, Method::GET, "/api/organizations", None)
         .await
         .expect_error(403, "forbidden");
+}
+
+/// I12
+#[tokio::test]
+async fn whoever_administers_a_team_cannot_make_an_agent_that_administers_more() {
+    let issuer = Issuer::start().await;
+    let tenant = Tenant::create(&issuer, "acme").await;
+    let path = format!("/api/organizations/{}/api-keys", tenant.organization);
+    let (team, organization) = (&tenant.team, &tenant.organization);
+    let key = json!({ "name": "team", "team_id": team });
+    let key = issuer.api_key(organization, key).await;
+    let scopes = ["admin", "audit:read", "tokens:introspect"];
+    let body = json!({ "name": "ladder", "scopes": scopes });
+    let created = issuer.bearer(&key, Method::POST, "/api/agents", Some(body));
+    let agent = Agent::read(&created.await);
+    let (token, _) = issuer.tokens(&agent).await;
+    let new_key = json!({ "name": "mine" });
+    for (method, path, body) in [
+        (Method::POST, &*path, Some(new_key)),
+        (Method::GET, "/api/audit-logs", None),
+        (Method::GET, &*path, None),
+    ] {
+        let answer = issuer.bearer(&token, method, path, body).await;
+        answer.expect_error(403, "forbidden");
+    }
+    let other = issuer.agent_in(organization, &["read"]).await;
+    let other_path = format!("/api/agents/{}", other.id);
+    let answer = issuer.bearer(&token, Method::GET, &other_path, None).await;
+    answer.expect_error(404, "not_found");
+    let own_path = format!("/api/agents/{}", agent.id);
+    let answer = issuer.bearer(&token, Method::GET, &own_path, None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+/// I12
+#[tokio::test]
+async fn a_teams_credentials_see_and_end_the_tokens_of_the_team_only() {
+    let issuer = Issuer::builder()
+        .with("INTROSPECTION_AUTH", "required")
+        .start()
+        .await;
+    let tenant = Tenant::create(&issuer, "acme").await;
+    let key = json!({ "name": "team", "team_id": tenant.team });
+    let key = issuer.api_key(&tenant.organization, key).await;
+    let create = async |body| {
+        let created = issuer.bearer(&key, Method::POST, "/api/agents", Some(body));
+        Agent::read(&created.await)
+    };
+    let mine = create(json!({ "name": "mine", "scopes": ["read"] })).await;
+    let asker = create(json!({ "name": "asker", "scopes": ["tokens:introspect"] })).await;
+    let other = issuer.agent_in(&tenant.organization, &["read"]).await;
+    let ask = async |path: &str, token: &str| {
+        let request = issuer.request(Method::POST, path).bearer_auth(&key);
+        Answer::to(request.form(&[("token", token)])).await
+    };
+    let asked_by_agent = async |token: &str| {
+        let form = asker.form(&[("token", token)]);
+        issuer.post("/oauth/introspect", &form).await.json()
+    };
+    let mine = <[String; 2]>::from(issuer.tokens(&mine).await);
+    let other = <[String; 2]>::from(issuer.tokens(&other).await);
+    for (mine, other) in mine.iter().zip(&other) {
+        for (token, expected) in [(mine, true), (other, false)] {
+            let introspected = ask("/oauth/introspect", token).await.json();
+            assert_eq!(introspected["active"], expected);
+            assert_eq!(asked_by_agent(token).await["active"], expected);
+        }
+        let refused = ask("/oauth/revoke", other).await;
+        refused.expect_error(400, "unauthorized_client");
+        assert_eq!(ask("/oauth/revoke", mine).await.status, 200);
+        assert_eq!(ask("/oauth/introspect", mine).await.json()["active"], false);
+    }
 }

@@ -212,11 +212,16 @@ impl Dpop {
     /// [`ErrorKind::InvalidProof`] when it was used before, [`ErrorKind::ReplayGuardFull`] when nobody can tell.
     pub fn redeem(&self, proof: &Proof) -> Result<(), Error> {
         let now = self.0.clock.now();
-        match self.0.replays.insert(proof.key(), proof.until(), now) {
-            Seen::Never => Ok(()),
-            Seen::Before => Err(invalid("it was used before")),
-            Seen::Unknown => Err(ErrorKind::ReplayGuardFull.into()),
-        }
+        unused(self.0.replays.insert(proof.key(), proof.until(), now))
+    }
+
+    /// Whether a proof can be used up: for whoever does something that cannot be undone before [`Dpop::redeem`], which alone
+    /// keeps two of the same apart.
+    ///
+    /// # Errors
+    /// As [`Dpop::redeem`].
+    pub fn is_unused(&self, proof: &Proof) -> Result<(), Error> {
+        unused(self.0.replays.look(proof.key(), self.0.clock.now()))
     }
 
     /// How many proofs were refused because the guard was full, since the start.
@@ -238,6 +243,14 @@ impl Dpop {
 }
 
 /// RFC 9449 §4.2
+fn unused(seen: Seen) -> Result<(), Error> {
+    match seen {
+        Seen::Never => Ok(()),
+        Seen::Before => Err(invalid("it was used before")),
+        Seen::Unknown => Err(ErrorKind::ReplayGuardFull.into()),
+    }
+}
+
 fn is_hash_of(hash: &str, token: &str) -> bool {
     crypto::constant_time_eq(
         hash.as_bytes(),

@@ -51,6 +51,21 @@ impl Replays {
 
     /// Notes that the proof `key` was used, until it is too old at `until`.
     pub(super) fn insert(&self, key: &[u8; 32], until: Timestamp, now: Timestamp) -> Seen {
+        self.with(key, now, |free, hash| {
+            *free = Slot {
+                hash,
+                until: until.as_millis(),
+            };
+        })
+    }
+
+    /// Whether the proof `key` was used.
+    pub(super) fn look(&self, key: &[u8; 32], now: Timestamp) -> Seen {
+        self.with(key, now, |_, _| {})
+    }
+
+    /// Does something with the place that the proof `key` has, if it was never used.
+    fn with(&self, key: &[u8; 32], now: Timestamp, place: impl FnOnce(&mut Slot, u64)) -> Seen {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % self.buckets.len() as u64).unwrap_or_default();
         let bucket = self.buckets[index].lock();
@@ -68,10 +83,7 @@ impl Replays {
             self.refused_when_full.fetch_add(1, Ordering::Relaxed);
             return Seen::Unknown;
         };
-        *free = Slot {
-            hash,
-            until: until.as_millis(),
-        };
+        place(free, hash);
         Seen::Never
     }
 

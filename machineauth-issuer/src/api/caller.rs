@@ -69,7 +69,7 @@ impl Caller {
     pub fn whole_tenant(&self) -> Result<(), ApiError> {
         match self.reach {
             Reach::Tenant(Tenant { team: Some(_), .. }) => Err(ApiError::Forbidden(
-                "this API key is for one team of the organization only",
+                "these credentials are for one team of the organization only",
             )),
             Reach::Tenant(_) | Reach::Administrator => Ok(()),
         }
@@ -231,13 +231,13 @@ pub async fn by_password(
     let attempt = app
         .limits
         .attempt(origin.address, user, password, app.clock.now())
+        .await
         .inspect_err(|_| count(Action::LimitLockedOut))?;
     if app.administrators.recognizes(user, password).await? {
+        attempt.succeeded();
         return Ok(administrator(app, origin));
     }
-    if let Some(attempt) = attempt {
-        attempt.failed();
-    }
+    attempt.failed();
     count(failed);
     Err(ApiError::Unauthorized)
 }
@@ -264,8 +264,8 @@ fn administered(key: &ApiKey, origin: &Origin, scopes: &[&str]) -> Result<Caller
     })
 }
 
-/// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization,
-/// and nothing without one.
+/// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization, or
+/// only its team where it is in one, and nothing without an organization.
 async fn by_token(
     app: &App,
     origin: &Origin,
@@ -286,19 +286,19 @@ async fn by_token(
     if !holder.agent.value.is_active {
         return Err(ApiError::Unauthorized);
     }
-    let held = &token.claims().scope;
+    let held = holder.allowed_by(&token);
     let is_admin = scopes.iter().any(|scope| held.contains(scope));
-    let organization = holder.agent.value.organization_id.filter(|_| is_admin);
+    let agent = &holder.agent.value;
+    let organization = agent.organization_id.filter(|_| is_admin);
     let organization = organization.ok_or(ApiError::Forbidden(
         "only a token with the scope admin, of an agent in an organization, administers it",
     ))?;
     Ok(Caller {
         reach: Reach::Tenant(Tenant {
             organization,
-            team: None,
+            // Else whoever administers a team could make an agent in it that administers more.
+            team: agent.team_id,
         }),
-        by: origin.by(Actor::Agent {
-            id: holder.agent.value.id,
-        }),
+        by: origin.by(Actor::Agent { id: agent.id }),
     })
 }

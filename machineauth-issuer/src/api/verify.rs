@@ -114,6 +114,7 @@ async fn verified_agent(
 ) -> Result<Response, ApiError> {
     let audience = audience.unwrap_or(&app.config.tokens.audience);
     let (token, holder) = bearer::holder(app, text, audience).await?;
+    let scopes = holder.allowed_by(&token);
     let agent = holder.agent.value;
     if !agent.is_active {
         return Err(ApiError::InvalidToken);
@@ -130,7 +131,7 @@ async fn verified_agent(
             .map_or_else(String::new, |id| id.to_string()),
         team_id: agent.team_id,
         name: agent.name,
-        scopes: claims.scope.clone(),
+        scopes,
         is_active: agent.is_active,
         token_count: usage.token_count,
         exp: claims.expires_at,

@@ -52,6 +52,8 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     };
     let limits = Limits {
         connections: descriptors::make_room(app.config.max_connections),
+        connections_per_address: app.config.max_connections_per_address,
+        proxies: app.config.protection.trusted_proxies.clone(),
         ..Limits::default()
     };
     let certificates = app.certificates.clone();

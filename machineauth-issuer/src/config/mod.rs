@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// How many connections may be open at once.
     pub max_connections: usize,
+    /// How many of them are from one address; any number with `None`.
+    pub max_connections_per_address: Option<NonZero<usize>>,
     /// Whether this is a production server.
     pub environment: Environment,
     /// Where state is kept.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -105,6 +106,7 @@ impl Reader {
             listen,
             tls,
             max_connections: self.max_connections(),
+            max_connections_per_address: self.max_connections_per_address(),
             environment,
             server_key: server_key?,
             store,
@@ -381,6 +383,10 @@ impl Reader {
 
     fn max_connections(&mut self) -> usize {
         self.within("MAX_CONNECTIONS", 1..=1_000_000, DEFAULT_CONNECTIONS)
+    }
+
+    fn max_connections_per_address(&mut self) -> Option<NonZero<usize>> {
+        NonZero::new(self.within("MAX_CONNECTIONS_PER_ADDRESS", 0..=1_000_000, 0))
     }
 
     fn webhooks(&mut self, production: bool) -> WebhookSettings {

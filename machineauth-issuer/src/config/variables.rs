@@ -64,6 +64,11 @@ pub const VARIABLES: &[Variable] = &[
         "how many connections are open at once; others wait",
     ),
     plain(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "0",
+        "how many of them one address may have, but for TRUSTED_PROXIES; others are closed; 0 for any number",
+    ),
+    plain(
         "DATABASE_URL",
         "embedded:machineauth.redb",
         "where state is kept: embedded:PATH, redis://HOST or rediss://HOST",

@@ -42,6 +42,15 @@ impl Proofs {
         dpop.verify(proof, "POST", &format!("{}{path}", self.base), None)
     }
 
+    /// Refuses a proof that was used up.
+    ///
+    /// # Errors
+    /// As [`Proofs::redeem`].
+    pub fn is_unused(&self, proof: &Proof) -> Result<(), Error> {
+        let dpop = self.dpop.as_ref();
+        dpop.map_or(Ok(()), |dpop| dpop.is_unused(proof))
+    }
+
     /// Uses a proof up.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::basic::BasicCredentials;
 use crate::config::ClientAuth;
 use crate::context::Origin;
-use crate::credential::Credential;
+use crate::credential::{Credential, NoCredential};
 use crate::domain::agent::parse_machine_client_id;
 use crate::domain::agents::{AuthenticationError, Credentials, Method, Presented, StoredAgent};
 use crate::domain::api_keys::ApiKey;
@@ -145,13 +145,17 @@ pub async fn authenticate(
         return Ok(None);
     }
     let credentials = require(presented)?;
-    let attempt = attempt(app, origin, &credentials)?;
+    let attempt = attempt(app, origin, &credentials).await?;
     match app.agents.authenticate(&credentials).await {
         Err(AuthenticationError::Refused) => {
             failed(app, origin, &credentials, attempt);
             Err(OAuthError::UNKNOWN_CLIENT)
         }
-        authenticated => Ok(Some(authenticated?)),
+        Err(unknown) => Err(unknown.into()),
+        Ok(client) => {
+            attempt.succeeded();
+            Ok(Some(client))
+        }
     }
 }
 
@@ -159,11 +163,11 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// [`OAuthError::TooManyRequests`]
-pub fn attempt<'a>(
+pub async fn attempt<'a>(
     app: &'a App,
     origin: &Origin,
     credentials: &Credentials,
-) -> Result<Option<Attempt<'a>>, OAuthError> {
+) -> Result<Attempt<'a>, OAuthError> {
     let name = credentials.client_id.to_string();
     let now = app.clock.now();
     let limited = |action| {
@@ -177,14 +181,13 @@ pub fn attempt<'a>(
         .map_err(limited(Action::LimitExceeded))?;
     app.limits
         .attempt(origin.address, &name, &credentials.secret, now)
+        .await
         .map_err(limited(Action::LimitLockedOut))
 }
 
 /// The credentials were wrong.
-pub fn failed(app: &App, origin: &Origin, credentials: &Credentials, attempt: Option<Attempt<'_>>) {
-    if let Some(attempt) = attempt {
-        attempt.failed();
-    }
+pub fn failed(app: &App, origin: &Origin, credentials: &Credentials, attempt: Attempt<'_>) {
+    attempt.failed();
     count_of(app, origin, Action::AuthenticationFailed, credentials);
 }
 
@@ -249,11 +252,19 @@ pub async fn asker(
     headers: &HeaderMap,
     params: &mut Params,
 ) -> Result<Asker, OAuthError> {
-    if let Ok(Credential::ApiKey(text)) = Credential::read(headers, &Uri::default()) {
-        let key: Result<_, OAuthError> = app.api_key(origin.address, &text).await;
-        return key?.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
-    }
     let presented = read(app, origin, headers, params)?;
+    match (Credential::read(headers, &Uri::default()), &presented) {
+        (Ok(Credential::ApiKey(text)), Presented::Nothing) => {
+            let key: Result<_, OAuthError> = app.api_key(origin.address, &text).await;
+            return key?.map(Asker::ApiKey).ok_or(OAuthError::UNKNOWN_CLIENT);
+        }
+        (Ok(Credential::ApiKey(_)), _) | (Err(NoCredential::Several), _) => {
+            return Err(OAuthError::InvalidRequest(
+                "authenticate in one way: as a client or with an API key".into(),
+            ));
+        }
+        _ => {}
+    }
     let client = authenticate(app, origin, presented, app.config.access.introspection).await?;
     Ok(client.map_or(Asker::Anybody, Asker::Client))
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
+use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -104,10 +105,10 @@ impl Introspection {
         }
     }
 
-    fn active(token: &IssuedToken) -> Self {
+    fn active(token: &IssuedToken, scope: &ScopeSet) -> Self {
         let answer = Self {
             active: true,
-            scope: Some(token.scope().to_string()),
+            scope: Some(scope.to_string()),
             client_id: Some(token.client_id().to_string()),
             exp: Some(token.expires_at().as_secs()),
             ..Self::default()
@@ -174,18 +175,19 @@ pub async fn introspect(
     }
     let state = app.tokens.state(&token).await?;
     let by = origin.by(asker.actor());
-    app.tokens.introspected(&token, state, &by).await?;
+    app.tokens.introspected(&token, &state, &by).await?;
     Ok(Json(match state {
-        TokenState::Active => Introspection::active(&token),
+        TokenState::Active(scope) => Introspection::active(&token, &scope),
         TokenState::Revoked => Introspection::revoked(),
         TokenState::Expired => Introspection::expired(),
     }))
 }
 
 /// Whoever says who it is sees only what concerns it (RFC 7662 §4): a client its own tokens, or with the right scope those
-/// of its organization, and a client of no organization then all of them; an API key those of its organization.
+/// of its organization, and a client of no organization then all of them; an API key those of its organization. Who is in a
+/// team, or made for one, sees those of the team.
 async fn may_see(app: &App, asker: &Asker, token: &IssuedToken) -> Result<bool, OAuthError> {
-    let organization = match asker {
+    let (organization, team) = match asker {
         Asker::Anybody => return Ok(true),
         Asker::Client(client) if client.value.client_id == token.client_id() => return Ok(true),
         Asker::Client(client) if !client.value.scopes.contains(INTROSPECT_SCOPE) => {
@@ -193,10 +195,10 @@ async fn may_see(app: &App, asker: &Asker, token: &IssuedToken) -> Result<bool, 
         }
         Asker::Client(client) => match client.value.organization_id {
             None => return Ok(true),
-            Some(organization) => organization,
+            Some(organization) => (organization, client.value.team_id),
         },
         Asker::ApiKey(key) if !key.scopes.contains(INTROSPECT_SCOPE) => return Ok(false),
-        Asker::ApiKey(key) => key.organization_id,
+        Asker::ApiKey(key) => (key.organization_id, key.team_id),
     };
-    Ok(app.tokens.organization_of(token).await? == Some(organization))
+    Ok(app.tokens.is_of(token, organization, team).await?)
 }

@@ -37,7 +37,7 @@ pub struct RevocationRequest {
 /// End a token (RFC 7009)
 ///
 /// Who holds a token may end it. A client that authenticates ends only its own, an organization's API key those of the
-/// organization.
+/// organization, or of its team.
 #[utoipa::path(post, path = "", security(("client" = []), ("bearer" = []), ("api_key" = []), ()), responses(InvalidClient))]
 pub async fn revoke(
     State(app): State<App>,
@@ -50,7 +50,7 @@ pub async fn revoke(
         Asker::Anybody => Revoker::Holder,
         Asker::Client(client) => Revoker::Client(client.value.client_id),
         Asker::ApiKey(key) if key.scopes.contains(ADMIN) => {
-            Revoker::Organization(key.organization_id)
+            Revoker::Tenant(key.organization_id, key.team_id)
         }
         Asker::ApiKey(_) => {
             return Err(OAuthError::UnauthorizedClient(

@@ -152,7 +152,12 @@ impl<'a> Call<'a> {
     ) -> Result<Self, OAuthError> {
         let proof = match Dpop::proof_of(headers)? {
             None => None,
-            Some(proof) => Some(app.dpop.verify(proof, uri.path())?),
+            Some(proof) => {
+                let proof = app.dpop.verify(proof, uri.path())?;
+                // Before anything is granted: a refresh token would be redeemed for nothing.
+                app.dpop.is_unused(&proof)?;
+                Some(proof)
+            }
         };
         Ok(Self {
             app,
@@ -177,9 +182,12 @@ impl<'a> Call<'a> {
         granted: Result<Granted, GrantError>,
         client: Option<ClientId>,
         credentials: Option<&Credentials>,
-        attempt: Option<Attempt<'_>>,
+        attempt: Attempt<'_>,
     ) -> Result<Granted, OAuthError> {
         match (&granted, credentials) {
+            (Ok(_), _) => {
+                attempt.succeeded();
+            }
             (Err(GrantError::InvalidClient), Some(credentials)) => {
                 client_auth::failed(self.app, self.origin, credentials, attempt);
             }
@@ -205,7 +213,7 @@ async fn client_credentials(call: &Call<'_>, mut params: Params) -> Result<Grant
     } = call;
     let credentials = client_auth::require(client_auth::read(app, origin, headers, &mut params)?)?;
     let requested = call.requested(&mut params)?;
-    let attempt = client_auth::attempt(app, origin, &credentials)?;
+    let attempt = client_auth::attempt(app, origin, &credentials).await?;
     let by = origin.by(Actor::Anonymous);
     let granted = app
         .grants
@@ -229,8 +237,8 @@ async fn refresh_token(call: &Call<'_>, mut params: Params) -> Result<Granted, O
     let token = params.require("refresh_token")?;
     let requested = call.requested(&mut params)?;
     let attempt = match client.credentials() {
-        Some(credentials) => client_auth::attempt(app, origin, credentials)?,
-        None => None,
+        Some(credentials) => client_auth::attempt(app, origin, credentials).await?,
+        None => Attempt::uncounted(),
     };
     let by = origin.by(Actor::Anonymous);
     let granted = app.grants.refresh(&token, &client, &requested, &by).await;

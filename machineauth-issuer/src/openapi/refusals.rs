@@ -43,7 +43,7 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// The request is malformed; `message` names the field or the parameter.
+    /// The request is malformed; `message` names the field, the parameter or the header.
     BadRequest = 400;
     /// The caller did not authenticate, or may not administer anything.
     Unauthorized = 401 with CHALLENGE;

@@ -8,7 +8,7 @@ use utoipa::openapi::{OpenApi, Tag};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::describe::{Described, Description};
-use super::refusals::{Forbidden, Timeout, TooManyRequests};
+use super::refusals::{BadRequest, Forbidden, Timeout, TooManyRequests};
 use super::schemas::without_nulls;
 
 /// Paths with their handlers, in sections.
@@ -106,6 +106,7 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
         describe(&mut description);
         // What happens before any handler.
         description
+            .refuses::<BadRequest>()
             .refuses::<Forbidden>()
             .refuses::<Timeout>()
             .refuses::<TooManyRequests>();

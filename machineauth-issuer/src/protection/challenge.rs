@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::basic;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"machineauth\"");
 
 /// Whether a script in a page asks, and not with Basic: then RFC 6749 §5.2 would have the same scheme in the answer.
@@ -18,11 +19,11 @@ pub fn is_of_page(headers: &HeaderMap) -> bool {
 }
 
 /// A browser says so itself (Fetch Metadata §2.2), but only to `https` and to its own machine. Elsewhere the other two tell,
-/// which clients that are no browsers do not send.
+/// which clients that are no browsers do not send. Node has a mode as well, but no site.
 fn is_of_script(headers: &HeaderMap) -> bool {
     match headers.get(SEC_FETCH_MODE) {
-        Some(mode) => mode != "navigate",
-        None => headers.contains_key(ORIGIN) || headers.contains_key(REFERER),
+        Some(mode) if headers.contains_key(SEC_FETCH_SITE) => mode != "navigate",
+        _ => headers.contains_key(ORIGIN) || headers.contains_key(REFERER),
     }
 }
 

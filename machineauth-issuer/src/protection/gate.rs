@@ -5,10 +5,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -47,6 +47,9 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     let is_of_page = challenge::is_of_page(request.headers());
     let is_health = request.uri().path().starts_with(HEALTH);
     let mut response = async {
+        if !has_one_host(&request) {
+            return ApiError::InvalidRequest("Host: once, and only once".into()).into_response();
+        }
         if settings.require_https && !is_secure && !is_health {
             return ApiError::HttpsRequired.into_response();
         }
@@ -80,6 +83,11 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     app.metrics
         .answered(&method, route, response.status(), begun.elapsed());
     response
+}
+
+/// RFC 9112 §3.2: else a proxy in front might have meant another host than whoever reads this.
+fn has_one_host(request: &Request) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
 
 fn finish(headers: &mut HeaderMap, is_https_only: bool) {

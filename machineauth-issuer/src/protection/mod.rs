@@ -85,25 +85,25 @@ impl Limits {
         }
     }
 
-    /// Lets an address present a secret for a name. `None` when failures are not counted.
+    /// Lets an address present a secret for a name.
     ///
     /// # Errors
     /// When it has failed too often.
-    pub fn attempt(
+    pub async fn attempt(
         &self,
         address: IpAddr,
         name: &str,
         secret: &SecretText,
         now: Timestamp,
-    ) -> Result<Option<Attempt<'_>>, Exhausted> {
+    ) -> Result<Attempt<'_>, Exhausted> {
         let Some(failures) = &self.failures else {
-            return Ok(None);
+            return Ok(Attempt::uncounted());
         };
-        let attempt = failures.attempt(address, name, secret, now);
+        let attempt = failures.attempt(address, name, secret, now).await;
         if attempt.is_err() {
             self.locked_out.inc();
         }
-        attempt.map(Some)
+        attempt
     }
 
     fn counted<T>(&self, taken: Result<T, Exhausted>) -> Result<T, Exhausted> {

@@ -34,7 +34,7 @@ pub const MAX_AUDIENCE: usize = 256;
 
 /// Claims that mean something to verifiers, or will: nobody sets them by hand (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693
 /// §4, OpenID Connect Core §2, and our own).
-const RESERVED_CLAIMS: [&str; 32] = [
+const RESERVED_CLAIMS: [&str; 35] = [
     "iss",
     "sub",
     "aud",
@@ -65,6 +65,9 @@ const RESERVED_CLAIMS: [&str; 32] = [
     "events",
     "toe",
     "txn",
+    "roles",
+    "groups",
+    "entitlements",
     "dockId",
     "partyId",
 ];

@@ -266,9 +266,10 @@ impl Agents {
         change.validate()?;
         self.change(id, expected, |agent, batch, now| {
             let before = agent.clone();
+            // Whoever suspended itself is now suspended by another (I11).
             let activity = change
                 .is_active
-                .filter(|is_active| *is_active != agent.is_active);
+                .filter(|is_active| *is_active != agent.is_active || agent.suspended_itself);
             let end = agent.expires_at;
             agent.apply(change.clone(), now);
             // Tokens that were made to live until the end as it was would outlive the agent.

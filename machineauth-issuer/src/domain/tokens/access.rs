@@ -148,10 +148,12 @@ impl Minter {
         organization: Option<&Organization>,
         content: AccessContent<'_>,
     ) -> Result<AccessToken, machineauth_core::Error> {
-        let lifetime = agent
-            .token_lifetime
-            .or(organization.and_then(|organization| organization.token_lifetime))
-            .unwrap_or(self.settings.lifetime);
+        // Who sets an agent's lifetime need not be who sets the organization's.
+        let most = organization.and_then(|organization| organization.token_lifetime);
+        let lifetime = match (agent.token_lifetime, most) {
+            (Some(own), Some(most)) => own.min(most),
+            (own, most) => own.or(most).unwrap_or(self.settings.lifetime),
+        };
         let end = content.issued_at.saturating_add(lifetime);
         let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
         let machine = agent.machine.as_ref();

@@ -17,7 +17,7 @@ use refresh::RefreshToken;
 use super::agent::{Refusal, TOKEN_PREFIX, home};
 use super::agents::{Agents, Source, StoredAgent};
 use super::event::{self, Action, By, Fact, Recorder};
-use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TokenId};
+use super::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
 use super::keys::{KeyRings, RingName};
 use super::revocation;
 use super::stats::{self, Stat};
@@ -55,6 +55,13 @@ pub struct Holder {
     pub agent: StoredAgent,
 }
 
+impl Holder {
+    /// What its token still allows: no more than the agent may have now (I8).
+    pub fn allowed_by(&self, token: &IssuedAccessToken) -> ScopeSet {
+        token.claims().scope.intersection(&self.agent.value.scopes)
+    }
+}
+
 /// What a token says, and why that is believed.
 #[derive(Debug)]
 enum TokenClaims {
@@ -85,10 +92,10 @@ pub enum Unrecognized {
 }
 
 /// What is true of a token (RFC 7662 §2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenState {
-    /// It can be used.
-    Active,
+    /// It can be used, for this: no more than its agent may have now (I8).
+    Active(ScopeSet),
     /// It was revoked or redeemed, or its agent was deleted or suspended.
     Revoked,
     /// Its time is over.
@@ -102,8 +109,8 @@ pub enum Revoker {
     Holder,
     /// A client, its own tokens.
     Client(ClientId),
-    /// An organization, those of its agents.
-    Organization(OrganizationId),
+    /// An organization, or a team of it, those of its agents.
+    Tenant(OrganizationId, Option<TeamId>),
 }
 
 /// Why a revocation was refused.
@@ -280,15 +287,11 @@ impl Tokens {
         if token.expires_at() <= self.clock.now() {
             return Ok(TokenState::Expired);
         }
-        let usable = match token {
-            IssuedToken::Access(token) => self.access_token_is_usable(token).await?,
-            IssuedToken::Refresh(token) => self.refresh_token_is_usable(token).await?,
+        let allowed = match token {
+            IssuedToken::Access(token) => self.allowed_by_access_token(token).await?,
+            IssuedToken::Refresh(token) => self.allowed_by_refresh_token(token).await?,
         };
-        Ok(if usable {
-            TokenState::Active
-        } else {
-            TokenState::Revoked
-        })
+        Ok(allowed.map_or(TokenState::Revoked, TokenState::Active))
     }
 
     /// Records that somebody introspected a token, and what came out.
@@ -298,7 +301,7 @@ impl Tokens {
     pub async fn introspected(
         &self,
         token: &IssuedToken,
-        state: TokenState,
+        state: &TokenState,
         by: &By,
     ) -> Result<(), StoreError> {
         // Where the record comes from does not matter: it only says whom the event concerns.
@@ -308,7 +311,7 @@ impl Tokens {
         };
         let (agent, now) = (&found.agent.value, self.clock.now());
         let action = match state {
-            TokenState::Active => Action::TokenValidationSuccess,
+            TokenState::Active(_) => Action::TokenValidationSuccess,
             TokenState::Revoked | TokenState::Expired => Action::TokenValidationFailed,
         };
         if self.recorder.wants_sums(agent) {
@@ -324,16 +327,21 @@ impl Tokens {
             }
         };
         let fact = match state {
-            TokenState::Active => fact,
+            TokenState::Active(_) => fact,
             TokenState::Revoked => fact.because("revoked"),
             TokenState::Expired => fact.because("expired"),
         };
         event::record_alone(&*self.store, agent.home(), fact, by, now).await
     }
 
-    async fn access_token_is_usable(&self, token: &IssuedAccessToken) -> Result<bool, StoreError> {
+    /// `None` when it is not usable.
+    async fn allowed_by_access_token(
+        &self,
+        token: &IssuedAccessToken,
+    ) -> Result<Option<ScopeSet>, StoreError> {
         let holder = self.holder(token).await?;
-        Ok(holder.is_some_and(|holder| holder.agent.value.is_active))
+        let holder = holder.filter(|holder| holder.agent.value.is_active);
+        Ok(holder.map(|holder| holder.allowed_by(token)))
     }
 
     /// The agent that holds the access token, by the store's word. `None` when the token is expired or revoked, or the
@@ -362,43 +370,49 @@ impl Tokens {
         Ok(agent.filter(|_| !revoked).map(|agent| Holder { agent }))
     }
 
-    async fn refresh_token_is_usable(&self, token: &RefreshToken) -> Result<bool, StoreError> {
+    /// `None` when it is not usable.
+    async fn allowed_by_refresh_token(
+        &self,
+        token: &RefreshToken,
+    ) -> Result<Option<ScopeSet>, StoreError> {
         let Some(found) = self
             .agents
             .by_client(token.client_id, Source::Store)
             .await?
         else {
-            return Ok(false);
+            return Ok(None);
         };
         let agent = &found.agent.value;
         if agent.generation != token.generation || agent.may_act(self.clock.now()).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
         let (revoked, redemption) = futures_util::try_join!(
             revocation::family_is_revoked(&*self.store, agent.home(), token.family),
             token.redemption(&*self.store, agent.home()),
         )?;
-        Ok(!revoked && redemption.is_none())
+        let is_usable = !revoked && redemption.is_none();
+        Ok(is_usable.then(|| token.scope.intersection(&agent.scopes)))
     }
 
-    /// The organization of the agent that the token was issued to.
+    /// Whether the token was issued to an agent of `organization`, and of `team` where one is named.
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn organization_of(
+    pub async fn is_of(
         &self,
         token: &IssuedToken,
-    ) -> Result<Option<OrganizationId>, StoreError> {
-        match token {
-            IssuedToken::Access(token) => Ok(token.organization),
-            IssuedToken::Refresh(token) => {
-                let found = self
-                    .agents
-                    .by_client(token.client_id, Source::Cache)
-                    .await?;
-                Ok(found.and_then(|found| found.agent.value.organization_id))
-            }
+        organization: OrganizationId,
+        team: Option<TeamId>,
+    ) -> Result<bool, StoreError> {
+        if let (IssuedToken::Access(token), None) = (token, team) {
+            return Ok(token.organization == Some(organization));
         }
+        let client = token.client_id();
+        let found = self.agents.by_client(client, Source::Cache).await?;
+        Ok(found.is_some_and(|found| {
+            let agent = &found.agent.value;
+            agent.organization_id == Some(organization) && (team.is_none() || agent.team_id == team)
+        }))
     }
 
     /// Revokes the token: an access token alone, a refresh token with its whole family (RFC 7009 §2.1).
@@ -418,9 +432,7 @@ impl Tokens {
         let is_its_own = match revoker {
             Revoker::Holder => true,
             Revoker::Client(client) => client == token.client_id(),
-            Revoker::Organization(organization) => {
-                self.organization_of(&token).await? == Some(organization)
-            }
+            Revoker::Tenant(organization, team) => self.is_of(&token, organization, team).await?,
         };
         if !is_its_own {
             return Err(RevokeError::NotYours);

@@ -1,8 +1,10 @@
 //! The accept loop: HTTP/1.1, with TLS where there is a certificate, with limits that `axum::serve` cannot set, and a
 //! graceful end.
 
-use std::io;
+mod door;
+
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,29 +16,27 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use self::door::{Door, Place};
 use crate::context::Peer;
 use crate::tls::Certificates;
 
 /// More than any header of ours needs.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How long to wait, and not to log again, when the process is out of file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
-/// How often the log says that there is no room for another connection.
-const FULL_AGAIN: Duration = Duration::from_secs(1);
 /// How many connections are open at once, unless the operator says otherwise.
 pub const DEFAULT_CONNECTIONS: usize = 10_000;
 
 /// How long a client may keep the server waiting, and how many may do so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// For the TLS handshake, as a whole (slow-loris). 10 s by default.
     pub handshake: Duration,
@@ -48,6 +48,10 @@ pub struct Limits {
     pub drain: Duration,
     /// Connections open at once. Others wait in the system's queue. [`DEFAULT_CONNECTIONS`] by default.
     pub connections: usize,
+    /// Of them, those from one address. Further ones are closed at once. Any number by default.
+    pub connections_per_address: Option<NonZero<usize>>,
+    /// Proxies, which may have as many as there are.
+    pub proxies: Vec<IpNet>,
 }
 
 impl Default for Limits {
@@ -58,6 +62,8 @@ impl Default for Limits {
             write: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             connections: DEFAULT_CONNECTIONS,
+            connections_per_address: None,
+            proxies: Vec::new(),
         }
     }
 }
@@ -71,11 +77,7 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut door = Door {
-        listener,
-        room: Arc::new(Semaphore::new(limits.connections)),
-        said_full: None,
-    };
+    let mut door = Door::new(listener, &limits);
     let connections = Connections {
         certificates,
         router,
@@ -94,52 +96,6 @@ pub async fn serve(
     connections.finish().await;
 }
 
-/// Where connections come in, as long as there is room.
-struct Door {
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-    said_full: Option<Instant>,
-}
-
-impl Door {
-    /// The next connection, with its place, which is free again when that is dropped.
-    async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let place = self.place().await;
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) => return (stream, address, place),
-                Err(error) => accept_failed(&error).await,
-            }
-        }
-    }
-
-    async fn place(&mut self) -> OwnedSemaphorePermit {
-        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
-            return place;
-        }
-        let now = Instant::now();
-        if self.said_full.is_none_or(|said| now >= said + FULL_AGAIN) {
-            self.said_full = Some(now);
-            tracing::warn!("as many connections are open as MAX_CONNECTIONS allows; others wait");
-        }
-        Arc::clone(&self.room)
-            .acquire_owned()
-            .await
-            .expect("nobody closes the semaphore")
-    }
-}
-
-/// A client that is gone again is its own affair; a lack of descriptors passes when connections end.
-async fn accept_failed(error: &io::Error) {
-    if !matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    ) {
-        tracing::warn!(%error, "accepting a connection failed");
-        tokio::time::sleep(ACCEPT_BACKOFF).await;
-    }
-}
-
 /// The connections of a server, each in a task of its own.
 struct Connections {
     certificates: Option<Arc<Certificates>>,
@@ -154,7 +110,7 @@ struct Connections {
 type Transport = Pin<Box<TimeoutStream<TcpStream>>>;
 
 impl Connections {
-    fn serve(&self, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, address: SocketAddr, place: Place) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps Nagle's algorithm");
         }
