@@ -47,6 +47,9 @@ pub async fn run(
         if let Err(error) = webhooks.clean_up(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "deleting what was on its way to a deleted webhook failed; it is tried again");
         }
+        if trusted && let Err(error) = webhooks.trim(partition).await {
+            tracing::warn!(error = %Chain(&error), %partition, "forgetting old deliveries to webhooks failed; it is tried again");
+        }
         if trusted && let Err(error) = trim_audit(store, clock, partition, settings).await {
             tracing::warn!(error = %Chain(&error), %partition, "trimming the audit trail failed; it is tried again");
         }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use machineauth_core::clock::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::stats::Stats;
-use crate::domain::webhooks::Status;
+use crate::domain::webhooks::{Backlog, Status};
 use crate::protection::Limits;
 use crate::tls::Certificates;
 
@@ -33,6 +34,42 @@ pub enum Exposition {
     OpenMetrics,
     /// The text format of Prometheus, version 0.0.4.
     Prometheus,
+}
+
+/// What all issuers on a store have done and have yet to do, as it is read at a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreState {
+    /// What they counted.
+    pub stats: Stats,
+    /// How the audit trail stands.
+    pub audit: AuditState,
+    /// What is on its way to webhooks.
+    pub backlog: BacklogState,
+}
+
+/// What is on its way to webhooks.
+#[derive(Debug, Clone, Copy)]
+pub struct BacklogState {
+    /// Deliveries that wait for active webhooks.
+    pub waiting: i64,
+    /// How long ago the event of the oldest of them happened; nothing where none waits.
+    pub oldest: Duration,
+    /// Deliveries that were given up, and can be asked for again.
+    pub given_up: i64,
+}
+
+impl BacklogState {
+    /// How it stands at `now`.
+    pub fn new(backlog: Backlog, now: Timestamp) -> Self {
+        let age = |at: Timestamp| now.as_millis().saturating_sub(at.as_millis());
+        Self {
+            waiting: backlog.waiting,
+            oldest: backlog
+                .oldest
+                .map_or(Duration::ZERO, |at| Duration::from_millis(age(at))),
+            given_up: backlog.given_up,
+        }
+    }
 }
 
 /// How the audit trail stands.
@@ -166,9 +203,9 @@ impl Metrics {
     }
 
     /// Everything, with the counters of the store.
-    pub fn expose(&self, exposition: Exposition, stats: &Stats, audit: AuditState) -> String {
+    pub fn expose(&self, exposition: Exposition, state: &StoreState) -> String {
         let mut written = String::new();
-        self.write(exposition, &of_the_store(stats, audit), &mut written)
+        self.write(exposition, &of_the_store(state), &mut written)
             .expect("writing to a String cannot fail");
         written
     }
@@ -193,7 +230,12 @@ impl Metrics {
     }
 }
 
-fn of_the_store(stats: &Stats, audit: AuditState) -> Registry {
+fn of_the_store(state: &StoreState) -> Registry {
+    let StoreState {
+        stats,
+        audit,
+        backlog,
+    } = state;
     let mut registry = Registry::with_prefix(PREFIX);
     let counters = [
         (
@@ -223,6 +265,16 @@ fn of_the_store(stats: &Stats, audit: AuditState) -> Registry {
             stats.organizations,
         ),
         ("agents", "Agents that exist", stats.agents),
+        (
+            "webhook_deliveries_waiting",
+            "Deliveries that wait for active webhooks, of all issuers on the store",
+            backlog.waiting,
+        ),
+        (
+            "webhook_deliveries_given_up",
+            "Deliveries to webhooks that were given up and can be replayed",
+            backlog.given_up,
+        ),
     ] {
         registry.register(name, help, ConstGauge::new(count));
     }
@@ -235,6 +287,11 @@ fn of_the_store(stats: &Stats, audit: AuditState) -> Registry {
         "audit_seal_lag_seconds",
         "How long ago the audit trail was sealed to its end, where this process seals it",
         ConstGauge::new(audit.seal_lag.as_secs_f64()),
+    );
+    registry.register(
+        "webhook_oldest_waiting_seconds",
+        "How long ago the event of the oldest waiting delivery happened",
+        ConstGauge::new(backlog.oldest.as_secs_f64()),
     );
     registry
 }

@@ -126,6 +126,27 @@ impl GoStore {
         self.add("api_keys", key, changes)
     }
 
+    /// Adds a webhook to `url` that is signed with `secret`.
+    pub fn webhook(&mut self, id: &str, url: &str, secret: &str, changes: Value) -> &mut Self {
+        let webhook = json!({
+            "id": id,
+            "organization_id": "",
+            "team_id": "",
+            "name": format!("Webhook {id}"),
+            "url": url,
+            "secret": secret,
+            "events": ["agent.created", "agent.deleted"],
+            "is_active": true,
+            "max_retries": 10,
+            "retry_backoff_base": 2,
+            "created_at": "2026-01-02T03:04:05Z",
+            "updated_at": "2026-01-03T03:04:05Z",
+            "last_tested_at": null,
+            "consecutive_fails": 3,
+        });
+        self.add("webhook_configs", webhook, changes)
+    }
+
     /// The file.
     pub fn text(&self) -> String {
         format!("{:#}", self.0)

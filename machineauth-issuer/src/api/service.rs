@@ -14,8 +14,9 @@ use crate::date::Date;
 use crate::domain::stats::Stats;
 use crate::error::{ApiError, Unavailable};
 use crate::maintenance::clocks_disagree;
-use crate::metrics::{AuditState, Exposition};
+use crate::metrics::{AuditState, BacklogState, Exposition, StoreState};
 use crate::paths;
+use crate::store::StoreError;
 
 /// What the service is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,7 +89,6 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> 
     ))
 ))]
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let stats = Stats::read(&*app.store).await?;
     Ok(match exposition(&headers) {
         Some(exposition) => {
             let content_type = HeaderValue::from_static(exposition.content_type());
@@ -96,19 +96,30 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
                 entries: app.trail.length().await?,
                 seal_lag: app.sealer.lag(),
             };
-            let written = app.metrics.expose(exposition, &stats, audit);
+            let (stats, backlog) = counted(&app).await?;
+            let state = StoreState {
+                stats,
+                audit,
+                backlog,
+            };
+            let written = app.metrics.expose(exposition, &state);
             ([(CONTENT_TYPE, content_type)], written).into_response()
         }
-        None => Json(StatsView::new(&stats, app.metrics.requests())).into_response(),
+        None => Json(StatsView::read(&app).await?).into_response(),
     })
+}
+
+async fn counted(app: &App) -> Result<(Stats, BacklogState), StoreError> {
+    let stats = Stats::read(&*app.store);
+    let (stats, backlog) = futures_util::try_join!(stats, app.webhooks.backlog())?;
+    Ok((stats, BacklogState::new(backlog, app.clock.now())))
 }
 
 /// Say what the server has done, to its administrator
 #[utoipa::path(get, path = "")]
 pub async fn stats(caller: Caller, State(app): State<App>) -> Result<Json<StatsView>, ApiError> {
     caller.global()?;
-    let stats = Stats::read(&*app.store).await?;
-    Ok(Json(StatsView::new(&stats, app.metrics.requests())))
+    Ok(Json(StatsView::read(&app).await?))
 }
 
 /// What the server has done.
@@ -123,12 +134,19 @@ pub struct StatsView {
     /// Issued less revoked; no token is stored, so none can be seen to expire.
     active_tokens: i64,
     total_agents: i64,
+    /// Deliveries that wait for active webhooks.
+    webhook_deliveries_waiting: i64,
+    /// How long ago the event of the oldest of them happened, in seconds.
+    webhook_oldest_waiting_seconds: u64,
+    /// Deliveries that were given up, and can be asked for again.
+    webhook_deliveries_given_up: i64,
 }
 
 impl StatsView {
-    fn new(stats: &Stats, requests: u64) -> Self {
-        Self {
-            requests,
+    async fn read(app: &App) -> Result<Self, StoreError> {
+        let (stats, backlog) = counted(app).await?;
+        Ok(Self {
+            requests: app.metrics.requests(),
             tokens_issued: stats.tokens_issued,
             tokens_refreshed: stats.tokens_refreshed,
             tokens_revoked: stats.tokens_revoked,
@@ -137,7 +155,10 @@ impl StatsView {
                 .saturating_sub(stats.tokens_revoked)
                 .max(0),
             total_agents: stats.agents,
-        }
+            webhook_deliveries_waiting: backlog.waiting,
+            webhook_oldest_waiting_seconds: backlog.oldest.as_secs(),
+            webhook_deliveries_given_up: backlog.given_up,
+        })
     }
 }
 

@@ -407,6 +407,8 @@ impl Reader {
                     .unwrap_or(webhooks::TokenEvents::Each),
                 https_only: production,
                 keep: Duration::from_secs(days * 86_400),
+                keep_deliveries: self.within("WEBHOOK_KEEP_DELIVERIES", 1..=1_000_000, 10_000),
+                max_waiting: self.within("WEBHOOK_MAX_WAITING", 1..=1_000_000, 100_000),
             },
             workers: self.within("WEBHOOK_WORKER_COUNT", 1..=64, 3),
             timeout: Duration::from_secs(seconds),

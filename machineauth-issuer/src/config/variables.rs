@@ -240,6 +240,16 @@ pub const VARIABLES: &[Variable] = &[
         "how long deliveries that are over are remembered, 1 to 365 days",
     ),
     plain(
+        "WEBHOOK_KEEP_DELIVERIES",
+        "10000",
+        "how many of them are remembered for each webhook, 1 to 1000000",
+    ),
+    plain(
+        "WEBHOOK_MAX_WAITING",
+        "100000",
+        "how many deliveries wait for one webhook, 1 to 1000000; what comes then is given up at once, and can be replayed",
+    ),
+    plain(
         "WEBHOOK_TOKEN_EVENTS",
         "each",
         "each, aggregate or off: how webhooks are told of issued and introspected tokens, unless they say otherwise",

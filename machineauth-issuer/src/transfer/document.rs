@@ -11,6 +11,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::domain::secret::SecretText;
+use crate::domain::webhooks::{Format, TokenEvents};
+
 /// An organization.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OrganizationObject {
@@ -154,6 +157,41 @@ pub(super) struct ApiKeyObject {
     pub(super) scopes: Option<Vec<String>>,
 }
 
+/// A webhook.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WebhookObject {
+    pub(super) id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) organization_id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) team_id: String,
+    pub(super) name: String,
+    pub(super) url: String,
+    /// What signs deliveries. Never exported.
+    #[serde(default, skip_serializing, deserialize_with = "secret")]
+    pub(super) secret: Option<SecretText>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) events: Vec<String>,
+    pub(super) is_active: bool,
+    #[serde(default)]
+    pub(super) max_retries: Option<i64>,
+    /// Seconds.
+    #[serde(default)]
+    pub(super) retry_backoff_base: Option<i64>,
+    #[serde(default)]
+    pub(super) created_at: Option<Time>,
+    #[serde(default)]
+    pub(super) updated_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_tested_at: Option<Time>,
+    /// In which form. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Format>,
+    /// How it is told of tokens. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token_events: Option<TokenEvents>,
+}
+
 /// A time in RFC 3339. Times before 1970 stand for none: the Go service writes the year 1 where it has no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time(pub Option<Timestamp>);
@@ -196,6 +234,11 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretText>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()).map(SecretText::from))
 }
 
 /// An object that was read, and the members that nothing here knows.
@@ -243,6 +286,7 @@ pub struct Document {
     pub(super) teams: Vec<Value>,
     pub(super) agents: Vec<Value>,
     pub(super) api_keys: Vec<Value>,
+    pub(super) webhooks: Vec<Value>,
     /// Everything else, with the number of things in it.
     pub(super) others: BTreeMap<String, usize>,
 }
@@ -282,6 +326,7 @@ impl Document {
             teams: list("teams")?,
             agents: list("agents")?,
             api_keys: list("api_keys")?,
+            webhooks: list("webhook_configs")?,
             others: BTreeMap::new(),
         };
         let others = members.into_iter().map(|(name, value)| {

@@ -44,6 +44,8 @@ pub enum Kind {
     Agent,
     /// An API key.
     ApiKey,
+    /// A webhook.
+    Webhook,
 }
 
 /// What became of an object.
@@ -79,7 +81,13 @@ pub struct LeftOut {
 
 impl Kind {
     /// All of them, in the order in which they are imported.
-    pub const ALL: [Self; 4] = [Self::Organization, Self::Team, Self::Agent, Self::ApiKey];
+    pub const ALL: [Self; 5] = [
+        Self::Organization,
+        Self::Team,
+        Self::Agent,
+        Self::ApiKey,
+        Self::Webhook,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -89,6 +97,7 @@ impl fmt::Display for Kind {
             Self::Team => "team",
             Self::Agent => "agent",
             Self::ApiKey => "API key",
+            Self::Webhook => "webhook",
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Webhooks: the documented routes, what receivers get, and what happens when they fail.
 
+mod bounds;
 mod deliveries;
 mod receivers;
 mod routes;

@@ -3,8 +3,13 @@
 //! A webhook of an organization lives in that organization's partition, one of the server in its own; everything on its
 //! way to it lives beside it.
 
+mod backlog;
 mod delivery;
+mod history;
+mod import;
 mod queue;
+mod removal;
+mod secrets;
 mod webhook;
 
 use std::sync::Arc;
@@ -13,11 +18,14 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::backlog::Backlog;
 pub use self::delivery::{Attempt, Delivery, Retries, Status, Verdict};
-pub use self::queue::{Claim, MAX_WAITING, Settled};
+pub use self::import::BroughtWebhook;
+pub use self::queue::{Claim, Settled};
+pub use self::secrets::{DEFAULT_GRACE, LONGEST_GRACE};
 pub use self::webhook::{
-    DEFAULT_BACKOFF_BASE, Format, InvalidWebhook, MAX_RETRIES, NewWebhook, SealedSecret,
-    Subscription, TokenEvents, Webhook, WebhookChange, WebhookUrl,
+    DEFAULT_BACKOFF_BASE, Format, InvalidWebhook, MAX_BACKOFF_BASE, MAX_RETRIES, NewWebhook,
+    SealedSecret, Subscription, TokenEvents, Webhook, WebhookChange, WebhookUrl,
 };
 use super::event::{self, Action, By, Fact};
 use super::id::{OrganizationId, TeamId, WebhookId};
@@ -31,19 +39,11 @@ use crate::store::{
 
 const WEBHOOKS: Table<Webhook> = Table::new("webhook", 1);
 const HEALTH: Table<Health> = Table::new("webhook_health", 1);
-/// Webhooks that are gone, with deliveries of theirs that may still be there.
-const DELETED: Table<()> = Table::new("deleted_webhook", 1);
 
 /// The most webhooks that one organization can have, and the server itself.
 pub const MAX_WEBHOOKS: usize = 100;
-/// The longest time that a replaced signing secret can go on signing: 30 days.
-pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 86_400);
-/// How long a replaced signing secret goes on signing when nobody says: a day.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(86_400);
 /// How many deliveries in a row that nobody took disable a webhook.
 pub const DISABLED_AFTER: u32 = 10;
-/// How many signing secrets live at the same time.
-const MAX_SECRETS: usize = 2;
 /// How often a write is tried again when somebody else's came first.
 const MAX_ATTEMPTS: usize = 16;
 const SCAN_PAGE: usize = 500;
@@ -104,6 +104,10 @@ pub struct WebhookPolicy {
     pub https_only: bool,
     /// How long deliveries that are over are remembered.
     pub keep: Duration,
+    /// How many of them, for each webhook.
+    pub keep_deliveries: u32,
+    /// How many deliveries wait for one webhook.
+    pub max_waiting: u32,
 }
 
 /// All webhooks.
@@ -129,38 +133,14 @@ impl Webhooks {
         new: NewWebhook,
         by: &By,
     ) -> Result<(StoredWebhook, SecretText), WebhookError> {
-        new.validate()?;
+        self.accepts(&new)?;
         let now = self.clock.now();
-        let (id, batch) = self.belonging(&new).await?;
-        if self.count_beside(new.organization_id).await? >= MAX_WEBHOOKS {
-            return Err(WebhookError::TooMany);
-        }
-        let (Some(name), Some(url), Some(events)) = (
-            new.profile.name.clone(),
-            new.profile.url.clone(),
-            new.profile.events.clone(),
-        ) else {
-            return Err(InvalidWebhook::Name.into());
+        let id = match new.organization_id {
+            Some(organization) => WebhookId::random_in(organization.partition()),
+            None => WebhookId::random(),
         };
-        let mut webhook = Webhook {
-            id,
-            organization_id: new.organization_id,
-            team_id: new.team_id,
-            name,
-            url,
-            events,
-            is_active: true,
-            max_retries: self.policy.max_retries,
-            retry_backoff_base: DEFAULT_BACKOFF_BASE,
-            format: Format::default(),
-            token_events: None,
-            secrets: Vec::new(),
-            created_at: now,
-            updated_at: now,
-            last_tested_at: None,
-        };
-        new.profile.apply(&mut webhook);
-        self.permit(&webhook)?;
+        let batch = self.belonging(&new, id).await?;
+        let mut webhook = self.made_from(id, new, now)?;
         let secret = self.add_secret(&mut webhook, now);
         let key = record_key(id);
         let batch = batch.absent(&key).put(&key, WEBHOOKS.encode(&webhook));
@@ -180,43 +160,88 @@ impl Webhooks {
         }
     }
 
-    /// A new webhook's identifier, and a batch that insists on whom it will belong to.
-    async fn belonging(&self, new: &NewWebhook) -> Result<(WebhookId, Batch), WebhookError> {
+    /// Whether a webhook can be made from this.
+    ///
+    /// # Errors
+    /// Names the field that cannot be accepted.
+    pub fn accepts(&self, new: &NewWebhook) -> Result<(), InvalidWebhook> {
+        new.validate()?;
+        new.profile
+            .url
+            .as_ref()
+            .map_or(Ok(()), |url| self.permit(url))
+    }
+
+    /// A batch that insists on whom the webhook `id` will belong to, if there is room for one more there.
+    async fn belonging(&self, new: &NewWebhook, id: WebhookId) -> Result<Batch, WebhookError> {
+        if self.beside(new.organization_id).await?.len() >= MAX_WEBHOOKS {
+            return Err(WebhookError::TooMany);
+        }
         let Some(organization) = new.organization_id else {
             return match new.team_id {
                 Some(_) => Err(WebhookError::NoSuchTeam),
-                None => {
-                    let id = WebhookId::random();
-                    Ok((id, Batch::new(id.partition())))
-                }
+                None => Ok(Batch::new(id.partition())),
             };
         };
-        let home = organization.partition();
         let stored = organizations::read(&*self.store, organization).await?;
         let stored = stored.ok_or(WebhookError::NoSuchOrganization)?;
-        let batch = organizations::unchanged(Batch::new(home), &stored);
-        let batch = match new.team_id {
-            None => batch,
+        let batch = organizations::unchanged(Batch::new(organization.partition()), &stored);
+        match new.team_id {
+            None => Ok(batch),
             Some(team) => {
                 let team = teams::read(&*self.store, organization, team).await?;
-                teams::unchanged(batch, &team.ok_or(WebhookError::NoSuchTeam)?)
+                Ok(teams::unchanged(
+                    batch,
+                    &team.ok_or(WebhookError::NoSuchTeam)?,
+                ))
             }
-        };
-        Ok((WebhookId::random_in(home), batch))
+        }
     }
 
-    async fn count_beside(
+    /// The record of a new webhook, not yet with a secret.
+    fn made_from(
+        &self,
+        id: WebhookId,
+        new: NewWebhook,
+        now: Timestamp,
+    ) -> Result<Webhook, InvalidWebhook> {
+        let profile = new.profile;
+        let mut webhook = Webhook {
+            id,
+            organization_id: new.organization_id,
+            team_id: new.team_id,
+            name: profile.name.clone().ok_or(InvalidWebhook::Name)?,
+            url: profile.url.clone().ok_or(InvalidWebhook::Url)?,
+            events: profile.events.clone().ok_or(InvalidWebhook::Events)?,
+            is_active: true,
+            max_retries: self.policy.max_retries,
+            retry_backoff_base: DEFAULT_BACKOFF_BASE,
+            format: Format::default(),
+            token_events: None,
+            secrets: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            imported_at: None,
+            last_tested_at: None,
+        };
+        profile.apply(&mut webhook);
+        Ok(webhook)
+    }
+
+    /// The webhooks of an organization, or those of the server.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn beside(
         &self,
         organization: Option<OrganizationId>,
-    ) -> Result<usize, StoreError> {
-        let all = match organization {
+    ) -> Result<Vec<StoredWebhook>, StoreError> {
+        let mut found = match organization {
             Some(organization) => self.in_partition(organization.partition()).await?,
             None => self.all().await?,
         };
-        let beside = all
-            .iter()
-            .filter(|stored| stored.value.organization_id == organization);
-        Ok(beside.count())
+        found.retain(|stored| stored.value.organization_id == organization);
+        Ok(found)
     }
 
     /// The webhook named `id`.
@@ -266,12 +291,8 @@ impl Webhooks {
         organization: OrganizationId,
         team: Option<TeamId>,
     ) -> Result<Vec<StoredWebhook>, StoreError> {
-        let mut found = self.in_partition(organization.partition()).await?;
-        found.retain(|stored| {
-            let webhook = &stored.value;
-            webhook.organization_id == Some(organization)
-                && (team.is_none() || webhook.team_id == team)
-        });
+        let mut found = self.beside(Some(organization)).await?;
+        found.retain(|stored| team.is_none() || stored.value.team_id == team);
         Ok(found)
     }
 
@@ -299,7 +320,7 @@ impl Webhooks {
         self.change(id, expected, |webhook, batch, now| {
             let before = webhook.clone();
             change.clone().apply(webhook);
-            self.permit(webhook)?;
+            self.permit(&webhook.url)?;
             webhook.updated_at = now;
             // Who turns it on again begins anew.
             let batch = match webhook.is_active && !before.is_active {
@@ -311,39 +332,6 @@ impl Webhooks {
         })
         .await
         .map(|(stored, ())| stored)
-    }
-
-    /// Makes a new signing secret; the one before signs as well for `grace`. The text is returned here and never again.
-    ///
-    /// # Errors
-    /// [`WebhookError::Grace`], [`WebhookError::NotFound`], or the store's failure.
-    pub async fn rotate_secret(
-        &self,
-        id: WebhookId,
-        grace: Duration,
-        by: &By,
-    ) -> Result<SecretText, WebhookError> {
-        if grace > LONGEST_GRACE {
-            return Err(WebhookError::Grace);
-        }
-        self.change(id, None, |webhook, batch, now| {
-            let end = now.saturating_add(grace);
-            webhook
-                .secrets
-                .retain(|secret| !grace.is_zero() && secret.expires_at.is_none_or(|end| now < end));
-            let older = webhook.secrets.len().saturating_sub(MAX_SECRETS - 1);
-            webhook.secrets.drain(..older);
-            for secret in &mut webhook.secrets {
-                secret.expires_at = Some(secret.expires_at.map_or(end, |earlier| earlier.min(end)));
-            }
-            let secret = self.add_secret(webhook, now);
-            webhook.updated_at = now;
-            let fact = Fact::webhook(Action::WebhookUpdated, webhook)
-                .because("its signing secret was rotated");
-            Ok((event::record(batch, fact, by, now), secret))
-        })
-        .await
-        .map(|(_, secret)| secret)
     }
 
     /// Notes that somebody tried the webhook.
@@ -360,113 +348,8 @@ impl Webhooks {
         .map(|_| ())
     }
 
-    /// Deletes a webhook. Nothing is sent to it from now on; what was on its way is deleted in bounded steps.
-    ///
-    /// # Errors
-    /// [`WebhookError::NotFound`], or the store's failure.
-    pub async fn delete(&self, id: WebhookId, by: &By) -> Result<(), WebhookError> {
-        for _ in 0..MAX_ATTEMPTS {
-            let stored = self.find(id).await?;
-            let key = record_key(id);
-            let now = self.clock.now();
-            let batch = Batch::new(key.partition())
-                .at_version(&key, stored.version)
-                .delete(&key)
-                .delete(&health_key(id))
-                .put(&deleted_key(id), DELETED.encode(&()));
-            let fact = Fact::webhook(Action::WebhookDeleted, &stored.value);
-            let batch = event::record(batch, fact, by, now);
-            if self.store.commit(&batch).await? == Outcome::Committed {
-                self.clean_up_after(id).await?;
-                return Ok(());
-            }
-        }
-        Err(WebhookError::Contended)
-    }
-
-    /// Deletes the webhooks of an organization that is gone.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn delete_all_of(
-        &self,
-        organization: OrganizationId,
-        by: &By,
-    ) -> Result<(), WebhookError> {
-        for stored in self.of(organization, None).await? {
-            match self.delete(stored.value.id, by).await {
-                Ok(()) | Err(WebhookError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on deleting what was on its way to deleted webhooks of `partition`.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn clean_up(&self, partition: Partition) -> Result<(), StoreError> {
-        let prefix = DELETED.key(partition);
-        for (key, _) in DELETED.scan(&*self.store, &prefix, None, SCAN_PAGE).await? {
-            if let Ok(id) = key.last_part().parse() {
-                self.clean_up_after(id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn clean_up_after(&self, id: WebhookId) -> Result<(), StoreError> {
-        if !self.delete_deliveries_of(id, SCAN_PAGE).await? {
-            // There may be more: maintenance goes on.
-            return Ok(());
-        }
-        let key = deleted_key(id);
-        match self
-            .store
-            .commit(&Batch::new(key.partition()).delete(&key))
-            .await?
-        {
-            Outcome::Committed | Outcome::Conflict => Ok(()),
-        }
-    }
-
-    /// The texts of the secrets that sign at `now`, the newest last.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] for one that was not sealed here.
-    pub fn signing_secrets(
-        &self,
-        webhook: &Webhook,
-        now: Timestamp,
-    ) -> Result<Vec<SecretText>, StoreError> {
-        let row = record_key(webhook.id);
-        webhook
-            .live_secrets(now)
-            .map(|secret| {
-                let text = self.vault.open_sealed(&secret.sealed, &row);
-                let text = text.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-                text.map(SecretText::from).ok_or(StoreError::Corrupt {
-                    what: "a webhook's secret that was sealed for another store",
-                })
-            })
-            .collect()
-    }
-
-    fn add_secret(&self, webhook: &mut Webhook, now: Timestamp) -> SecretText {
-        let secret = webhook::generate_secret();
-        webhook.secrets.push(SealedSecret {
-            sealed: self
-                .vault
-                .seal(secret.reveal().as_bytes(), &record_key(webhook.id)),
-            created_at: now,
-            expires_at: None,
-        });
-        secret
-    }
-
-    fn permit(&self, webhook: &Webhook) -> Result<(), InvalidWebhook> {
-        match self.policy.https_only && !webhook.url.is_https() {
+    fn permit(&self, url: &WebhookUrl) -> Result<(), InvalidWebhook> {
+        match self.policy.https_only && !url.is_https() {
             true => Err(InvalidWebhook::HttpsRequired),
             false => Ok(()),
         }
@@ -505,8 +388,4 @@ fn record_key(id: WebhookId) -> Key {
 
 fn health_key(id: WebhookId) -> Key {
     HEALTH.key(id.partition()).with(id)
-}
-
-fn deleted_key(id: WebhookId) -> Key {
-    DELETED.key(id.partition()).with(id)
 }

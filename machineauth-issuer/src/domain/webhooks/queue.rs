@@ -10,22 +10,21 @@ use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
 
 use super::delivery::{Attempt, Delivery, Retries, Status, Verdict};
+use super::history::{history_key, remember};
 use super::webhook::Webhook;
 use super::{
-    DISABLED_AFTER, HEALTH, Health, MAX_ATTEMPTS, WEBHOOKS, WebhookError, Webhooks, health_key,
-    record_key,
+    DISABLED_AFTER, HEALTH, Health, MAX_ATTEMPTS, WEBHOOKS, Webhooks, health_key, record_key,
 };
 use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::store::{Batch, Key, Outcome, StoreError, Table, Versioned};
 
-const DELIVERIES: Table<Delivery> = Table::new("webhook_delivery", 1);
+/// Deliveries that are not over.
+pub(super) const WAITING: Table<Delivery> = Table::new("webhook_delivery", 1);
 const QUEUE: &str = "webhook_queue";
 /// How many deliveries are not over, in a counter beside the queue.
-const WAITING: &str = "webhook_waiting";
+const COUNT: &str = "webhook_waiting";
 
-/// The most deliveries that wait for one webhook; what comes after that is given up at once, and can be asked for again.
-pub const MAX_WAITING: i64 = 100_000;
 /// How many deliveries are created in one batch.
 const BATCH: usize = 50;
 
@@ -48,7 +47,7 @@ pub struct Settled {
 
 impl Webhooks {
     /// Creates those of the deliveries to one webhook that were not created before, whatever became of them since. Says
-    /// how many were.
+    /// how many were. What there is no room for is given up at once, and can be asked for again.
     ///
     /// # Errors
     /// The store's failure.
@@ -58,7 +57,8 @@ impl Webhooks {
         deliveries: Vec<Delivery>,
     ) -> Result<usize, StoreError> {
         let waiting = self.waiting(webhook).await?;
-        let room = usize::try_from(MAX_WAITING - waiting).unwrap_or(0);
+        let room = i64::from(self.policy.max_waiting).saturating_sub(waiting);
+        let room = usize::try_from(room).unwrap_or(0);
         let mut created = 0;
         let deliveries: Vec<_> = deliveries
             .into_iter()
@@ -69,12 +69,12 @@ impl Webhooks {
             })
             .collect();
         for some in deliveries.chunks(BATCH) {
-            match self.store.commit(&self.creation(webhook, some)).await? {
+            match self.store.commit(&creation(webhook, some)).await? {
                 Outcome::Committed => created += some.len(),
                 // One of them was created before, by somebody who died or was faster: each has its own try.
                 Outcome::Conflict => {
                     for one in some {
-                        let alone = self.creation(webhook, std::slice::from_ref(one));
+                        let alone = creation(webhook, std::slice::from_ref(one));
                         if self.store.commit(&alone).await? == Outcome::Committed {
                             created += 1;
                         }
@@ -82,36 +82,8 @@ impl Webhooks {
                 }
             }
         }
+        self.leave_nothing_behind(webhook).await?;
         Ok(created)
-    }
-
-    fn creation(&self, webhook: WebhookId, deliveries: &[Delivery]) -> Batch {
-        let mut batch = Batch::new(webhook.partition());
-        for delivery in deliveries {
-            batch = batch.absent(&delivery_key(webhook, delivery.id));
-        }
-        let mut waiting = 0;
-        for delivery in deliveries {
-            batch = self.put(batch, delivery);
-            waiting += i64::from(!delivery.status.is_final());
-        }
-        batch.add(&waiting_key(webhook), waiting)
-    }
-
-    /// Adds to `batch`: the record, and its place in the queue. What is over is forgotten after a while.
-    fn put(&self, batch: Batch, delivery: &Delivery) -> Batch {
-        let key = delivery_key(delivery.webhook_id, delivery.id);
-        let record = DELIVERIES.encode(delivery);
-        match delivery.due_at {
-            Some(due_at) => batch.put(&key, record).put(
-                &place(delivery.webhook_id, due_at, delivery.id),
-                Bytes::new(),
-            ),
-            None => {
-                let end = self.clock.now().saturating_add(self.policy.keep);
-                batch.put_until(&key, record, end)
-            }
-        }
     }
 
     /// How many deliveries wait for a webhook.
@@ -119,7 +91,7 @@ impl Webhooks {
     /// # Errors
     /// The store's failure.
     pub async fn waiting(&self, webhook: WebhookId) -> Result<i64, StoreError> {
-        let counts = self.store.counts(&[waiting_key(webhook)]).await?;
+        let counts = self.store.counts(&[count_key(webhook)]).await?;
         Ok(counts.first().copied().unwrap_or(0))
     }
 
@@ -150,9 +122,9 @@ impl Webhooks {
         (due_at, id): (Timestamp, DeliveryId),
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        let key = delivery_key(webhook, id);
+        let key = waiting_key(webhook, id);
         let stands = place(webhook, due_at, id);
-        let stored = DELIVERIES.get(&*self.store, &key).await?;
+        let stored = WAITING.get(&*self.store, &key).await?;
         let Some(stored) = stored.filter(|stored| stored.value.due_at == Some(due_at)) else {
             // The place of a delivery that was settled or forgotten.
             let batch = Batch::new(key.partition()).delete(&stands);
@@ -165,7 +137,7 @@ impl Webhooks {
         let batch = Batch::new(key.partition())
             .at_version(&key, stored.version)
             .delete(&stands);
-        let batch = self.put(batch, &leased);
+        let batch = wait(batch, &leased);
         Ok(match self.store.commit(&batch).await? {
             Outcome::Conflict => None,
             Outcome::Committed => Some(Claim {
@@ -200,18 +172,18 @@ impl Webhooks {
         };
         delivery.settle(attempt, retries, now, jitter);
         let is_gone = matches!(attempt.verdict, Verdict::Gone);
-        let key = delivery_key(webhook.id, delivery.id);
+        let key = waiting_key(webhook.id, delivery.id);
         for _ in 0..MAX_ATTEMPTS {
             let batch = Batch::new(key.partition()).at_version(&key, stored.version);
             let batch = match stored.value.due_at {
                 Some(due_at) => batch.delete(&place(webhook.id, due_at, delivery.id)),
                 None => batch,
             };
-            let batch = self.put(batch, &delivery);
             let (batch, disabled) = match delivery.status.is_final() {
-                false => (batch, false),
+                false => (wait(batch, &delivery), false),
                 true => {
-                    let batch = batch.add(&waiting_key(webhook.id), -1);
+                    let batch = remember(batch.delete(&key), &delivery);
+                    let batch = count_waiting(batch, webhook.id, -1);
                     self.judge(batch, webhook.id, delivery.status, is_gone, now)
                         .await?
                 }
@@ -222,7 +194,7 @@ impl Webhooks {
                     disabled,
                 }));
             }
-            let current = DELIVERIES.get(&*self.store, &key).await?;
+            let current = WAITING.get(&*self.store, &key).await?;
             if current.is_none_or(|current| current.version != stored.version) {
                 return Ok(None);
             }
@@ -278,103 +250,6 @@ impl Webhooks {
             .put(&record, WEBHOOKS.encode(&disabled));
         Ok((event::record(batch, fact, &By::SYSTEM, now), true))
     }
-
-    /// The delivery `id` to a webhook.
-    ///
-    /// # Errors
-    /// [`WebhookError::NoSuchDelivery`], or the store's failure.
-    pub async fn delivery(
-        &self,
-        webhook: WebhookId,
-        id: DeliveryId,
-    ) -> Result<Delivery, WebhookError> {
-        let stored = DELIVERIES
-            .get(&*self.store, &delivery_key(webhook, id))
-            .await?;
-        Ok(stored.ok_or(WebhookError::NoSuchDelivery)?.value)
-    }
-
-    /// Up to `limit` deliveries to a webhook before the delivery `before`, the newest first.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn deliveries(
-        &self,
-        webhook: WebhookId,
-        before: Option<DeliveryId>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let prefix = DELIVERIES.key(webhook.partition()).with(webhook);
-        let before = before.map(|id| delivery_key(webhook, id));
-        let rows = self
-            .store
-            .scan_back(&prefix, before.as_ref(), limit)
-            .await?;
-        rows.iter()
-            .map(|(_, entry)| DELIVERIES.decode(&entry.value))
-            .collect()
-    }
-
-    /// Keeps a delivery that is over: a test, which was sent at once.
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn keep(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        let batch = self.put(Batch::new(delivery.webhook_id.partition()), delivery);
-        match self.store.commit(&batch).await? {
-            Outcome::Committed | Outcome::Conflict => Ok(()),
-        }
-    }
-
-    /// Asks for a delivery again: it is sent as soon as possible, as if it had never been tried.
-    ///
-    /// # Errors
-    /// [`WebhookError::NoSuchDelivery`], [`WebhookError::Contended`], or the store's failure.
-    pub async fn ask_again(
-        &self,
-        webhook: WebhookId,
-        id: DeliveryId,
-    ) -> Result<Delivery, WebhookError> {
-        let key = delivery_key(webhook, id);
-        for _ in 0..MAX_ATTEMPTS {
-            let stored = DELIVERIES.get(&*self.store, &key).await?;
-            let stored = stored.ok_or(WebhookError::NoSuchDelivery)?;
-            let mut delivery = stored.value.clone();
-            delivery.ask_again(self.clock.now());
-            let batch = Batch::new(key.partition()).at_version(&key, stored.version);
-            let batch = match stored.value.due_at {
-                Some(due_at) => batch.delete(&place(webhook, due_at, id)),
-                None => batch.add(&waiting_key(webhook), 1),
-            };
-            let batch = self.put(batch, &delivery);
-            if self.store.commit(&batch).await? == Outcome::Committed {
-                return Ok(delivery);
-            }
-        }
-        Err(WebhookError::Contended)
-    }
-
-    /// Deletes up to `limit` records and places of a deleted webhook. Says whether none is left.
-    pub(super) async fn delete_deliveries_of(
-        &self,
-        webhook: WebhookId,
-        limit: usize,
-    ) -> Result<bool, StoreError> {
-        let records = DELIVERIES.key(webhook.partition()).with(webhook);
-        let mut batch = Batch::new(webhook.partition());
-        let mut is_done = true;
-        for prefix in [queue(webhook), records] {
-            let rows = self.store.scan(&prefix, None, limit).await?;
-            is_done &= rows.len() < limit;
-            for (key, _) in rows {
-                batch = batch.delete(&key);
-            }
-        }
-        let batch = batch.delete(&waiting_key(webhook));
-        match self.store.commit(&batch).await? {
-            Outcome::Committed | Outcome::Conflict => Ok(is_done),
-        }
-    }
 }
 
 fn given_up(mut delivery: Delivery) -> Delivery {
@@ -384,19 +259,49 @@ fn given_up(mut delivery: Delivery) -> Delivery {
     delivery
 }
 
-fn delivery_key(webhook: WebhookId, id: DeliveryId) -> Key {
-    DELIVERIES.key(webhook.partition()).with(webhook).with(id)
+fn creation(webhook: WebhookId, deliveries: &[Delivery]) -> Batch {
+    let mut batch = Batch::new(webhook.partition());
+    for delivery in deliveries {
+        batch = batch.absent(&waiting_key(webhook, delivery.id));
+        batch = match delivery.status.is_final() {
+            true => remember(batch, delivery),
+            false => {
+                let batch = batch.absent(&history_key(webhook, delivery.id));
+                count_waiting(wait(batch, delivery), webhook, 1)
+            }
+        };
+    }
+    batch
 }
 
-fn waiting_key(webhook: WebhookId) -> Key {
-    webhook.partition().key(WAITING).with(webhook)
+/// Adds to `batch`: the delivery waits, and stands in the queue.
+pub(super) fn wait(batch: Batch, delivery: &Delivery) -> Batch {
+    let Delivery { id, webhook_id, .. } = *delivery;
+    let batch = batch.put(&waiting_key(webhook_id, id), WAITING.encode(delivery));
+    match delivery.due_at {
+        Some(due_at) => batch.put(&place(webhook_id, due_at, id), Bytes::new()),
+        None => batch,
+    }
 }
 
-fn queue(webhook: WebhookId) -> Key {
+/// Adds to `batch`: so many more wait.
+pub(super) fn count_waiting(batch: Batch, webhook: WebhookId, n: i64) -> Batch {
+    batch.add(&count_key(webhook), n)
+}
+
+pub(super) fn waiting_key(webhook: WebhookId, id: DeliveryId) -> Key {
+    WAITING.key(webhook.partition()).with(webhook).with(id)
+}
+
+pub(super) fn count_key(webhook: WebhookId) -> Key {
+    webhook.partition().key(COUNT).with(webhook)
+}
+
+pub(super) fn queue(webhook: WebhookId) -> Key {
     webhook.partition().key(QUEUE).with(webhook)
 }
 
-fn place(webhook: WebhookId, due_at: Timestamp, id: DeliveryId) -> Key {
+pub(super) fn place(webhook: WebhookId, due_at: Timestamp, id: DeliveryId) -> Key {
     queue(webhook).with(due_at.as_millis()).with(id)
 }
 

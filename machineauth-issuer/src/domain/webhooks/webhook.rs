@@ -18,7 +18,7 @@ pub(super) const MAX_EVENTS: usize = 100;
 /// The most retries that a webhook can ask for.
 pub const MAX_RETRIES: u32 = 20;
 /// The longest base of the back-off, in seconds.
-pub(super) const MAX_BACKOFF_BASE: u32 = 3_600;
+pub const MAX_BACKOFF_BASE: u32 = 3_600;
 /// The base of the back-off when nobody says, in seconds.
 pub const DEFAULT_BACKOFF_BASE: u32 = 2;
 const MAX_URL: usize = 2_048;
@@ -60,6 +60,9 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When the record last changed.
     pub updated_at: Timestamp,
+    /// When it was taken over from another server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_at: Option<Timestamp>,
     /// When somebody last tried it.
     #[serde(default)]
     pub last_tested_at: Option<Timestamp>,
@@ -177,10 +180,17 @@ impl Webhook {
         self.is_active
             && sees
             && of_its_team
-            // It is told of nothing that was before it.
-            && self.created_at <= event.at
+            && !self.is_younger_than(event)
             && self.is_subscribed_to(&event.action)
             && self.hears_of_tokens(event, server)
+    }
+
+    /// It is told of nothing that was before it, nor of what came over with it.
+    fn is_younger_than(&self, event: &Event) -> bool {
+        match self.imported_at {
+            Some(imported_at) => event.at <= imported_at,
+            None => event.at < self.created_at,
+        }
     }
 
     fn hears_of_tokens(&self, event: &Event, server: TokenEvents) -> bool {

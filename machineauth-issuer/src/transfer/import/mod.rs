@@ -20,6 +20,7 @@ use crate::domain::organization::Organization;
 use crate::domain::organizations::{self, OrganizationError};
 use crate::domain::teams::{Team, TeamError};
 use crate::domain::usage::Usage;
+use crate::domain::webhooks::{BroughtWebhook, WebhookError};
 use crate::store::StoreError;
 use judge::Judge;
 
@@ -39,6 +40,7 @@ enum Object {
     Team(Team),
     Agent(Box<(Agent, Usage)>),
     ApiKey(OrganizationId, BroughtApiKey),
+    Webhook(Box<BroughtWebhook>),
 }
 
 /// Imports the document, or with `dry_run` says what that would do.
@@ -52,6 +54,7 @@ pub async fn import(app: &App, document: Document, dry_run: bool) -> Result<Repo
     judge.teams(&document.teams).await?;
     judge.agents(&document.agents).await?;
     judge.api_keys(&document.api_keys).await?;
+    judge.webhooks(&document.webhooks).await?;
     let (mut objects, accepted) = judge.finish();
     if !dry_run {
         write_all(app, accepted, &mut objects).await?;
@@ -133,13 +136,17 @@ async fn write(app: &App, object: Object) -> Result<Result<(), String>, StoreErr
                 Err(error) => Err(error.to_string()),
             }
         }
+        Object::Webhook(webhook) => match app.webhooks.import(*webhook, &By::CLI).await {
+            Ok(()) => Ok(()),
+            Err(WebhookError::Store(error)) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        },
     };
     Ok(written)
 }
 
 fn why_left_out(what: &str) -> &'static str {
     match what {
-        "webhook_configs" => "webhooks are not imported yet: create them again",
         "webhook_deliveries" => "the history of webhooks stays with the other server",
         "refresh_tokens" => "clients get new ones with their next token",
         "revoked_tokens" => "no token of the other server is good here anyway",

@@ -3,6 +3,8 @@
 //! What names an object, or decides who may do what, is kept exactly or the object is refused. What works differently
 //! here, or is only for people, is left out with a note.
 
+mod webhook;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::domain::agent::{
     Agent, ForeignId, MAX_ROTATIONS, MachineClient, PublicKey, Rotation, TokenFormat,
 };
 use crate::domain::api_keys::BroughtApiKey;
-use crate::domain::id::{AgentId, ApiKeyId, OrganizationId, SecretId, TeamId};
+use crate::domain::id::{AgentId, ApiKeyId, OrganizationId, SecretId, TeamId, WebhookId};
 use crate::domain::organization::{
     InvalidOrganization, IssuerUrl, Organization, Origin, Plan, Slug,
 };
@@ -29,6 +31,8 @@ use crate::domain::usage::Usage;
 use crate::transfer::document::{
     AgentObject, ApiKeyObject, MachineObject, OrganizationObject, RotationObject, TeamObject, Time,
 };
+
+pub(super) use self::webhook::{WEBHOOK, webhook};
 
 /// What the Go service writes as the issuer of every organization, whoever really issues.
 const NOBODYS_ISSUER: &str = "https://auth.agentauth.io";
@@ -154,7 +158,7 @@ macro_rules! from_document {
     };
 }
 
-from_document!(OrganizationId: "organization", TeamId: "team", AgentId: "agent", ApiKeyId: "API key");
+from_document!(OrganizationId: "organization", TeamId: "team", AgentId: "agent", ApiKeyId: "API key", WebhookId: "webhook");
 
 pub(super) fn organization(
     object: OrganizationObject,

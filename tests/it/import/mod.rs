@@ -1,5 +1,7 @@
 //! Moving from the Go service: its JSON store is imported, and what it knew goes on working.
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 
 use machineauth_issuer::store::{Partition, Store};
@@ -87,9 +89,10 @@ fn old() -> Old {
             json!({ "organization_id": "org-123", "status": "suspended", "is_active": false }),
         )
         .api_key(ACME, KEY, json!({}))
+        .webhook("w", "http://127.0.0.1:9/", "whsec_c2VjcmV0", json!({}))
         .add(
-            "webhook_configs",
-            json!({ "id": "w", "secret": "whsec" }),
+            "webhook_deliveries",
+            json!({ "id": "d", "webhook_config_id": "w" }),
             json!({}),
         )
         .add("audit_logs", json!({ "id": "a", "action": "x" }), json!({}));
@@ -133,10 +136,11 @@ async fn everything_goes_on_working(place: Installation) {
         "teams:         1 imported",
         "agents:        3 imported",
         "API keys:      1 imported",
+        "webhooks:      1 imported",
         "it was \"org-123\", which is no UUID",
         "it was \"team-1\", which is no UUID",
         "allowed_origins: \"*\" is left out",
-        "left out   1 \"webhook_configs\"",
+        "left out   1 \"webhook_deliveries\"",
         "left out   1 \"audit_logs\"",
     ] {
         assert!(report.contains(line), "{line} is missing in\n{report}");

@@ -1,5 +1,18 @@
 //! Judging objects against the store, and against those before them in the document.
 
+/// The fields of `pairs` that differ.
+macro_rules! differing {
+    ($one:expr, $other:expr, [$($field:ident),* $(,)?]) => {{
+        let mut fields = Vec::new();
+        $(if $one.$field != $other.$field {
+            fields.push(stringify!($field));
+        })*
+        fields
+    }};
+}
+
+mod webhook;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use machineauth_core::clock::Timestamp;
@@ -13,7 +26,7 @@ use crate::app::App;
 use crate::domain::agent::{Agent, AgentChange};
 use crate::domain::agents::{AgentError, Source};
 use crate::domain::api_keys::{ApiKey, ApiKeyError, BroughtApiKey, MAX_KEYS};
-use crate::domain::id::{AgentId, ApiKeyId, ClientId, OrganizationId, TeamId};
+use crate::domain::id::{AgentId, ApiKeyId, ClientId, OrganizationId, TeamId, WebhookId};
 use crate::domain::organization::{IssuerUrl, Organization, location};
 use crate::domain::organizations;
 use crate::domain::teams::{self, MAX_TEAMS};
@@ -38,6 +51,7 @@ pub(super) struct Judge<'a> {
     clients: BTreeSet<ClientId>,
     api_keys: BTreeMap<OrganizationId, BTreeSet<ApiKeyId>>,
     digests: BTreeSet<[u8; 32]>,
+    webhooks: BTreeMap<Option<OrganizationId>, BTreeSet<WebhookId>>,
 }
 
 /// What came out for one object: the identifier it has here, and the object itself where it is to be written.
@@ -67,17 +81,6 @@ impl From<&str> for Ended {
     }
 }
 
-/// The fields of `pairs` that differ.
-macro_rules! differing {
-    ($one:expr, $other:expr, [$($field:ident),* $(,)?]) => {{
-        let mut fields = Vec::new();
-        $(if $one.$field != $other.$field {
-            fields.push(stringify!($field));
-        })*
-        fields
-    }};
-}
-
 impl<'a> Judge<'a> {
     pub(super) fn new(app: &'a App) -> Self {
         Self {
@@ -93,6 +96,7 @@ impl<'a> Judge<'a> {
             clients: BTreeSet::new(),
             api_keys: BTreeMap::new(),
             digests: BTreeSet::new(),
+            webhooks: BTreeMap::new(),
         }
     }
 

@@ -1,0 +1,65 @@
+//! How much is on its way to webhooks, and how much got lost on it.
+
+use futures_util::future::try_join_all;
+use machineauth_core::clock::Timestamp;
+
+use super::Webhooks;
+use super::queue::WAITING;
+use super::webhook::Webhook;
+use crate::domain::id::WebhookId;
+use crate::store::StoreError;
+
+/// What waits for active webhooks, and what was given up, over all issuers on the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Deliveries that are not over.
+    pub waiting: i64,
+    /// When the event of the oldest of them happened.
+    pub oldest: Option<Timestamp>,
+    /// Deliveries that were given up, and can be asked for again.
+    pub given_up: i64,
+}
+
+impl Webhooks {
+    /// How it stands with all deliveries.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let webhooks = self.all().await?;
+        let each = webhooks.iter().map(|stored| self.backlog_of(&stored.value));
+        let mut backlog = Backlog::default();
+        for one in try_join_all(each).await? {
+            backlog.waiting += one.waiting;
+            backlog.given_up += one.given_up;
+            backlog.oldest = match (backlog.oldest, one.oldest) {
+                (Some(oldest), Some(other)) => Some(oldest.min(other)),
+                (oldest, other) => oldest.or(other),
+            };
+        }
+        Ok(backlog)
+    }
+
+    async fn backlog_of(&self, webhook: &Webhook) -> Result<Backlog, StoreError> {
+        let (_, given_up) = self.remembered(webhook.id).await?;
+        if !webhook.is_active {
+            // Nobody expects that anything arrives there.
+            return Ok(Backlog {
+                given_up,
+                ..Backlog::default()
+            });
+        }
+        Ok(Backlog {
+            waiting: self.waiting(webhook.id).await?,
+            oldest: self.oldest_waiting(webhook.id).await?,
+            given_up,
+        })
+    }
+
+    /// Deliveries sort by the age of their events.
+    async fn oldest_waiting(&self, webhook: WebhookId) -> Result<Option<Timestamp>, StoreError> {
+        let prefix = WAITING.key(webhook.partition()).with(webhook);
+        let oldest = WAITING.scan(&*self.store, &prefix, None, 1).await?;
+        Ok(oldest.first().map(|(_, stored)| stored.value.created_at))
+    }
+}
