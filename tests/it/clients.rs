@@ -156,6 +156,22 @@ async fn docyards_clients_work_as_their_guide_describes_them() {
     node("docyard_client", &variables).await;
 }
 
+/// I17
+#[tokio::test]
+async fn standardwebhooks_verifies_deliveries_and_refuses_what_was_changed_or_is_old() {
+    let stage = Stage::set(&[]).await;
+    let variables = [("BASE", stage.base())];
+    python("standardwebhooks_receiver", &variables).await;
+    node("standardwebhooks_receiver", &variables).await;
+}
+
+/// I17
+#[tokio::test]
+async fn a_receiver_that_was_written_from_the_document_verifies_deliveries() {
+    let stage = Stage::set(&[]).await;
+    python("documented_receiver", &[("BASE", stage.base())]).await;
+}
+
 /// The Rust `oauth2` crate, with the HTTP client that is here anyway.
 #[tokio::test]
 async fn the_rust_oauth2_crate_gets_refreshes_and_introspects() {

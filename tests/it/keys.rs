@@ -12,6 +12,7 @@ use machineauth_issuer::config::Config;
 use machineauth_issuer::domain::keys::{KeyError, PUBLISHED_AFTER, PUBLISHED_AHEAD};
 use machineauth_issuer::domain::vault::{ServerKey, VaultError};
 use machineauth_issuer::store::{DynStore, Log, LogRead, MemoryStore, Partition, Position};
+use machineauth_tests::audit::events;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::token::claims;
@@ -599,6 +600,13 @@ async fn a_replaced_server_key_opens_the_store_and_the_old_one_does_not() {
     );
     let unknown = ServerKey::generate();
     open(&store, &unknown, &with_previous).await.unwrap_err();
+    let changes = events(&*store).await.into_iter();
+    let changes = changes.filter(|event| event.action == "server_key.changed");
+    assert_eq!(
+        changes.count(),
+        1,
+        "in the commit that changes it, whoever tried"
+    );
 }
 
 #[tokio::test]

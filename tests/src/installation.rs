@@ -122,6 +122,11 @@ impl Installation {
 
     /// Starts the server.
     pub async fn start(&self) -> Process {
+        self.start_with(&[]).await
+    }
+
+    /// Starts the server with more variables.
+    pub async fn start_with(&self, more: &[(&str, &str)]) -> Process {
         let port = self.port.unwrap_or_else(free_port);
         let text = port.to_string();
         let variables = self.variables();
@@ -131,6 +136,7 @@ impl Installation {
             .collect();
         variables.push(("PORT", &text));
         variables.push(("FAILURE_LIMIT", "0"));
+        variables.extend_from_slice(more);
         Process::start(self.program, self.directory(), port, &variables, &["serve"]).await
     }
 }

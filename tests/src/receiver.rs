@@ -97,9 +97,18 @@ impl Receiver {
     /// # Panics
     /// When loopback has no free port.
     pub async fn that(behaviour: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("loopback has a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        Self::on(listener.expect("loopback has a free port"), behaviour)
+    }
+
+    /// A receiver on `listener` that answers as `behaviour` says.
+    ///
+    /// # Panics
+    /// When the listener has no address.
+    pub fn on(
+        listener: TcpListener,
+        behaviour: impl FnMut(&Received) -> Reply + Send + 'static,
+    ) -> Self {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");

@@ -12,6 +12,7 @@ use machineauth_core::crypto::{AeadKey, HmacKey, hkdf_sha256, random};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::event::{self, Action, By, Fact};
 use super::id::ClientId;
 use super::secret::SecretText;
 use crate::store::{Batch, Key, KeyName, Outcome, Partition, Store, StoreError, Table};
@@ -146,6 +147,8 @@ impl Vault {
                 let batch = Batch::new(Partition::SYSTEM)
                     .at_version(&row, stored.version)
                     .put(&row, DATA_KEYS.encode(&record));
+                let fact = Fact::new(Action::ServerKeyChanged);
+                let batch = event::record(batch, fact, &By::SYSTEM, clock.now());
                 if store.commit(&batch).await? == Outcome::Committed {
                     tracing::info!(
                         "the store is now opened with the new server key; SERVER_KEY_PREVIOUS can go"

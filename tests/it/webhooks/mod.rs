@@ -1,7 +1,9 @@
 //! Webhooks: the documented routes, what receivers get, and what happens when they fail.
 
 mod bounds;
+mod crash;
 mod deliveries;
+mod guard;
 mod receivers;
 mod routes;
 

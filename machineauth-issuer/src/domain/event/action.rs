@@ -84,6 +84,7 @@ actions! {
     SigningKeyRetired = "signing_key.retired", Success, "A signing key was told to leave the key set.";
     SigningKeyRevoked = "signing_key.revoked", Success, "A signing key was revoked: no verifier takes its tokens.";
     SigningKeyRemoved = "signing_key.removed", Success, "A signing key left the key set at once; `successor` names the key that signs instead.";
+    ServerKeyChanged = "server_key.changed", Success, "The store is opened with another server key from now on: its data key was wrapped anew.";
     WebhookCreated = "webhook.created", Success, "A webhook was created.";
     WebhookUpdated = "webhook.updated", Success, "A webhook was modified.";
     WebhookDeleted = "webhook.deleted", Success, "A webhook was deleted.";

@@ -84,7 +84,7 @@ impl Delivering {
             courier: Arc::new(Courier {
                 webhooks: Arc::clone(webhooks),
                 recorder: Arc::clone(recorder),
-                sender: Sender::new(guard, settings.timeout)?,
+                sender: Sender::new(guard, settings.timeout, settings.policy.https_only)?,
                 hands: settings.workers,
                 wake: Arc::clone(&wake),
                 counts,

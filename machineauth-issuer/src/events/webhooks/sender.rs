@@ -14,7 +14,7 @@ use url::Url;
 use super::guard::{Blocked, Guard};
 use super::signature::Signatures;
 use crate::domain::secret::SecretText;
-use crate::domain::webhooks::{Attempt, Delivery, Verdict};
+use crate::domain::webhooks::{Attempt, Delivery, InvalidWebhook, Verdict};
 
 /// The most of an answer that is read, in bytes. It helps people to find out what is wrong, and nobody needs more.
 const MAX_ANSWER: usize = 1024;
@@ -25,15 +25,18 @@ pub struct Sender {
     client: Client,
     guard: Guard,
     timeout: Duration,
+    https_only: bool,
 }
 
 impl Sender {
-    /// Sends where `guard` permits, each within `timeout` from the first packet to the last.
+    /// Sends where `guard` permits, each within `timeout` from the first packet to the last, and with `https_only`
+    /// nothing unencrypted: a URL may have been accepted before that was asked for.
     ///
     /// # Errors
     /// When there is no TLS to be had.
-    pub fn new(guard: Guard, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(guard: Guard, timeout: Duration, https_only: bool) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
+            .https_only(https_only)
             .redirect(Policy::none())
             .no_proxy()
             .timeout(timeout)
@@ -44,6 +47,7 @@ impl Sender {
             client,
             guard,
             timeout,
+            https_only,
         })
     }
 
@@ -63,6 +67,9 @@ impl Sender {
         let Ok(url) = Url::parse(url) else {
             return given_up(&"the URL cannot be read");
         };
+        if self.https_only && url.scheme() != "https" {
+            return given_up(&InvalidWebhook::HttpsRequired);
+        }
         if let Err(blocked) = self.guard.judge(&url) {
             return given_up(&blocked);
         }
