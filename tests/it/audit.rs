@@ -269,6 +269,20 @@ async fn an_export_has_everything_and_no_formula() {
     assert!(!csv.text.contains("\"=cmd|"), "{}", csv.text);
 }
 
+#[tokio::test]
+async fn an_export_is_sent_while_it_is_read() {
+    let issuer = Issuer::start().await;
+    issuer.agent(&[]).await;
+    for format in ["csv", "jsonl"] {
+        let path = format!("/api/audit-logs?format={format}");
+        let request = issuer.request(Method::GET, &path);
+        let request = request.basic_auth("admin@example.com", Some("changeme"));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.content_length(), None, "nobody knows yet how much");
+    }
+}
+
 /// A store in a file with a sealed trail, which is then changed behind its back.
 struct Crime {
     directory: tempfile::TempDir,

@@ -40,6 +40,28 @@ struct Try {
 #[derive(Debug, Clone, Default)]
 struct Book(Arc<Mutex<BTreeMap<String, Vec<Try>>>>);
 
+/// Why something was sent again that had been taken.
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    /// Its issuer was killed before it could note that.
+    Crash,
+    /// Its issuer waited in vain for the answer, and counts that attempt.
+    TimeOut,
+}
+
+impl Cause {
+    fn of(before: Try, again: Try, kills: &[Instant]) -> Option<Self> {
+        let is_why = |kill: &Instant| {
+            let apart = kill.max(&before.at).duration_since(*kill.min(&before.at));
+            apart < ABOUT && *kill <= again.at
+        };
+        match again.attempt > before.attempt {
+            true => Some(Self::TimeOut),
+            false => kills.iter().any(is_why).then_some(Self::Crash),
+        }
+    }
+}
+
 /// Requests for what had been taken before.
 #[derive(Debug, Default)]
 struct Duplicates {
@@ -78,19 +100,18 @@ impl Book {
             let Some(first) = tries.iter().position(|one| one.is_taken) else {
                 continue;
             };
-            let taken = tries[first];
-            for again in &tries[first + 1..] {
-                let was_killed = kills.iter().any(|kill| {
-                    let apart = kill.max(&taken.at).duration_since(*kill.min(&taken.at));
-                    apart < ABOUT && *kill <= again.at
-                });
-                // The issuer that sent it waited in vain for the answer, and counts that attempt.
-                if again.attempt > taken.attempt {
-                    found.by_time_out += 1;
-                } else if was_killed {
-                    found.by_crash += 1;
-                } else {
-                    found.unexplained.push(format!("{event}: {tries:?}"));
+            let mut cause = None;
+            for at in first + 1..tries.len() {
+                let (before, again) = (tries[at - 1], tries[at]);
+                // Whoever sends something again goes on with it when the receiver fails then.
+                let goes_on = !before.is_taken && again.attempt > before.attempt;
+                if !goes_on {
+                    cause = Cause::of(before, again, kills);
+                }
+                match cause {
+                    Some(Cause::Crash) => found.by_crash += 1,
+                    Some(Cause::TimeOut) => found.by_time_out += 1,
+                    None => found.unexplained.push(format!("{event}: {tries:?}")),
                 }
             }
         }

@@ -129,6 +129,41 @@ async fn tokens_are_told_of_one_by_one_or_in_sums_or_not_at_all() {
     assert!(off.received().is_empty());
 }
 
+#[tokio::test]
+async fn a_webhook_that_says_nothing_is_told_of_tokens_as_the_server_says() {
+    for (mode, expected) in [("each", 2), ("aggregate", 1), ("off", 0)] {
+        let clock = machineauth_core::clock::ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let issuer = Issuer::builder()
+            .clock(&clock)
+            .with("WEBHOOK_TOKEN_EVENTS", mode)
+            .start()
+            .await;
+        let (usual, own) = (Receiver::start().await, Receiver::start().await);
+        let events = ["token.issued"];
+        hook(&issuer, &usual, &events, json!({})).await;
+        hook(&issuer, &own, &events, json!({ "token_events": "each" })).await;
+        let agent = issuer.agent(&["read"]).await;
+        issuer.tokens(&agent).await;
+        issuer.tokens(&agent).await;
+        own.count(2).await;
+        clock.advance(Duration::from_secs(61));
+        match mode {
+            "aggregate" => {
+                let sum = usual.count(1).await[0].json();
+                assert_eq!(sum["count"], json!(2), "{sum}");
+            }
+            _ => tokio::time::sleep(Duration::from_millis(1_500)).await,
+        }
+        assert_eq!(usual.received().len(), expected, "{mode}");
+        let metrics = issuer.get("/metrics").await.json();
+        assert_eq!(
+            metrics["tokens_issued"],
+            json!(2),
+            "counters are never summed up"
+        );
+    }
+}
+
 /// Verifies a delivery as a receiver does that was written from the document.
 fn documented_is_right(received: &Received, secret: &str) -> bool {
     let expected: String = HmacKey::new(secret.as_bytes())

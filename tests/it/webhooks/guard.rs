@@ -12,7 +12,7 @@ use machineauth_issuer::domain::id::{DeliveryId, WebhookId};
 use machineauth_issuer::domain::webhooks::{Attempt, Delivery, Status, Verdict};
 use machineauth_issuer::events::webhooks::guard::{Guard, Lookup};
 use machineauth_issuer::events::webhooks::sender::Sender;
-use machineauth_issuer::store::{DynStore, MemoryStore};
+use machineauth_issuer::store::{DynStore, EmbeddedStore};
 use machineauth_tests::issuer::{Issuer, SERVER_KEY};
 use machineauth_tests::receiver::{Receiver, Reply};
 use serde_json::json;
@@ -110,14 +110,20 @@ async fn a_name_that_means_another_address_a_moment_later_gains_nothing() {
 /// I16
 #[tokio::test]
 async fn a_url_from_before_production_gets_nothing_unencrypted() {
-    let store: DynStore = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
-    let issuer = Issuer::builder().store(Arc::clone(&store)).start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("machineauth.redb");
+    let opened = async || {
+        let store = EmbeddedStore::open(&file, Arc::new(SystemClock)).await;
+        let store: DynStore = Arc::new(store.unwrap());
+        store
+    };
+    let issuer = Issuer::builder().store(opened().await).start().await;
     let receiver = Receiver::start().await;
     let hook = hook(&issuer, &receiver, &["agent.created"], json!({})).await;
     issuer.stop().await;
 
     let issuer = Issuer::builder()
-        .store(store)
+        .store(opened().await)
         .with("ENV", "production")
         .with("ADMIN_PASSWORD", "a long enough one")
         .with("SERVER_KEY", SERVER_KEY)

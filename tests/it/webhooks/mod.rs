@@ -1,5 +1,6 @@
 //! Webhooks: the documented routes, what receivers get, and what happens when they fail.
 
+mod actors;
 mod bounds;
 mod crash;
 mod deliveries;

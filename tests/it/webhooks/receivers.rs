@@ -273,3 +273,75 @@ async fn a_deleted_webhook_stops_at_once_and_leaves_nothing_behind() {
     let left = issuer.app.webhooks.deliveries(id, None, 10).await.unwrap();
     assert!(left.is_empty(), "{left:#?}");
 }
+
+#[tokio::test]
+async fn a_disabled_webhook_stops_at_once_and_goes_on_where_it_stopped() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let status = Arc::new(AtomicU16::new(500));
+    let answered = Arc::clone(&status);
+    let receiver = Receiver::that(move |_| Reply::status(answered.load(Ordering::Relaxed))).await;
+    let hook = hook(&issuer, &receiver, &["agent.created"], json!({})).await;
+    issuer.agent(&[]).await;
+    delivery_at(&issuer, &hook, "retrying").await;
+    let switch = async |is_active: bool| {
+        let body = Some(json!({ "is_active": is_active }));
+        issuer.admin(Method::PATCH, &hook.path(""), body).await;
+    };
+    switch(false).await;
+    clock.advance(Duration::from_secs(3_600));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(receiver.received().len(), 1);
+    status.store(200, Ordering::Relaxed);
+    switch(true).await;
+    let delivery = delivery_at(&issuer, &hook, "delivered").await;
+    assert_eq!(delivery["attempts"], json!(2));
+}
+
+#[tokio::test]
+async fn a_webhook_says_how_long_to_wait_and_how_often() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let receiver = Receiver::that(|_| Reply::status(503)).await;
+    let settings = json!({ "max_retries": 1, "retry_backoff_base": 30 });
+    let hook = hook(&issuer, &receiver, &["agent.created"], settings).await;
+    issuer.agent(&[]).await;
+    let delivery = delivery_at(&issuer, &hook, "retrying").await;
+    let next = delivery["next_retry_at"].as_str().unwrap();
+    // Up to a fifth later, so that many do not come back at once.
+    assert!(
+        ("2027-01-15T08:00:30Z"..="2027-01-15T08:00:36Z").contains(&next),
+        "{next}"
+    );
+    clock.advance(Duration::from_secs(37));
+    let delivery = delivery_at(&issuer, &hook, "dead").await;
+    assert_eq!(delivery["attempts"], json!(2));
+}
+
+#[tokio::test]
+async fn as_many_deliveries_are_sent_at_once_as_there_are_workers() {
+    let issuer = Issuer::builder()
+        .with("WEBHOOK_WORKER_COUNT", "4")
+        .start()
+        .await;
+    let starts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let written = Arc::clone(&starts);
+    let took = Duration::from_millis(400);
+    let receiver = Receiver::that(move |_| {
+        written.lock().unwrap().push(Instant::now());
+        Reply {
+            after: took,
+            ..Reply::status(200)
+        }
+    })
+    .await;
+    hook(&issuer, &receiver, &["agent.created"], json!({})).await;
+    for _ in 0..12 {
+        issuer.agent(&[]).await;
+    }
+    receiver.count(12).await;
+    let starts = starts.lock().unwrap();
+    let at_once = |begun: &Instant| {
+        let while_it_lasts = |other: &&Instant| *other >= begun && **other - *begun < took;
+        starts.iter().filter(while_it_lasts).count()
+    };
+    assert_eq!(starts.iter().map(at_once).max(), Some(4));
+}
