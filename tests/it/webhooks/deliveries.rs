@@ -266,6 +266,35 @@ async fn an_organizations_webhook_hears_of_that_organization_only() {
     assert_eq!(heard[0].json()["organization_id"], json!(acme));
 }
 
+#[tokio::test]
+async fn a_teams_webhook_hears_of_that_team_only() {
+    let issuer = Issuer::start().await;
+    let acme = issuer.organization("acme").await;
+    let path = format!("/api/organizations/{acme}/teams");
+    let team = issuer.admin(Method::POST, &path, Some(json!({ "name": "t" })));
+    let team = team.await.str("id");
+    let (of_team, of_acme) = (Receiver::start().await, Receiver::start().await);
+    let events = ["agent.created"];
+    let owned = json!({ "organization_id": acme, "team_id": team });
+    hook(&issuer, &of_team, &events, owned.clone()).await;
+    hook(
+        &issuer,
+        &of_acme,
+        &events,
+        json!({ "organization_id": acme }),
+    )
+    .await;
+    issuer.agent_in(&acme, &[]).await;
+    let mut body = owned;
+    body["name"] = json!("a member");
+    let member = issuer.create(body).await;
+    of_acme.count(2).await;
+    let heard = of_team.count(1).await;
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].json()["agent_id"], json!(member.id));
+    assert_eq!(heard[0].json()["team_id"], json!(team));
+}
+
 /// CloudEvents 1.0.2, JSON format, structured mode.
 #[tokio::test]
 async fn an_event_can_be_a_cloud_event() {
