@@ -35,9 +35,13 @@ pub(super) async fn run(out: Option<&Path>) -> Result<(), Box<dyn Error>> {
     app.store.close().await?;
     let exported = exported?;
     eprintln!(
-        "{} organizations, {} teams, {} agents and {} API keys, without their secrets: where this is imported, agents must \
-         be rotated and API keys made anew",
-        exported.organizations, exported.teams, exported.agents, exported.api_keys
+        "{} organizations, {} teams, {} agents, {} API keys and {} webhooks, without their secrets: where this is imported, \
+         agents and webhooks must be rotated and API keys made anew",
+        exported.organizations,
+        exported.teams,
+        exported.agents,
+        exported.api_keys,
+        exported.webhooks
     );
     Ok(())
 }

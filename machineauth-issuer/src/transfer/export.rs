@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::document::{
     AgentObject, ApiKeyObject, MachineObject, OrganizationObject, RotationObject, TeamObject,
+    WebhookObject,
 };
 use crate::app::App;
 use crate::domain::agent::{Agent, ForeignId, TokenFormat};
@@ -14,6 +15,7 @@ use crate::domain::api_keys::ApiKey;
 use crate::domain::organization::{IssuerUrl, Organization, Origin};
 use crate::domain::teams::Team;
 use crate::domain::usage::Usage;
+use crate::domain::webhooks::Webhook;
 use crate::store::StoreError;
 
 /// How many objects are read at once.
@@ -41,6 +43,8 @@ pub struct Exported {
     pub agents: usize,
     /// API keys.
     pub api_keys: usize,
+    /// Webhooks.
+    pub webhooks: usize,
 }
 
 /// Writes everything that administrators made, a page at a time.
@@ -54,6 +58,7 @@ pub async fn export(app: &App, out: &mut (impl Write + Send)) -> Result<Exported
     exported.teams = teams(app, out).await?;
     exported.agents = agents(app, out).await?;
     exported.api_keys = api_keys(app, out).await?;
+    exported.webhooks = webhooks(app, out).await?;
     out.write_all(b"\n}\n")?;
     Ok(exported)
 }
@@ -126,6 +131,15 @@ async fn api_keys(app: &App, out: &mut (impl Write + Send)) -> Result<usize, Exp
                 list.add(&object)?;
             }
         }
+    }
+    Ok(list.end()?)
+}
+
+async fn webhooks(app: &App, out: &mut (impl Write + Send)) -> Result<usize, ExportError> {
+    let mut list = List::begin(out, "webhook_configs", false)?;
+    // There are a hundred of an organization at most.
+    for stored in app.webhooks.all().await? {
+        list.add(&WebhookObject::from(stored.value))?;
     }
     Ok(list.end()?)
 }
@@ -236,6 +250,30 @@ impl From<ApiKey> for ApiKeyObject {
             expires_at: key.expires_at.map(Into::into),
             is_active: true,
             created_at: Some(key.created_at.into()),
+        }
+    }
+}
+
+impl From<Webhook> for WebhookObject {
+    fn from(webhook: Webhook) -> Self {
+        let text = |id: Option<String>| id.unwrap_or_default();
+        let events = webhook.events.iter().map(|event| event.as_str().to_owned());
+        Self {
+            events: events.collect(),
+            id: webhook.id.to_string(),
+            organization_id: text(webhook.organization_id.map(|id| id.to_string())),
+            team_id: text(webhook.team_id.map(|id| id.to_string())),
+            name: webhook.name,
+            url: webhook.url.as_str().to_owned(),
+            secret: None,
+            is_active: webhook.is_active,
+            max_retries: Some(webhook.max_retries.into()),
+            retry_backoff_base: Some(webhook.retry_backoff_base.into()),
+            created_at: Some(webhook.created_at.into()),
+            updated_at: Some(webhook.updated_at.into()),
+            last_tested_at: webhook.last_tested_at.map(Into::into),
+            format: Some(webhook.format),
+            token_events: webhook.token_events,
         }
     }
 }

@@ -9,6 +9,7 @@ use machineauth_issuer::domain::agent::{
 };
 use machineauth_issuer::domain::event::By;
 use machineauth_issuer::domain::organization::{NewOrganization, OrganizationChange, Plan, Slug};
+use machineauth_issuer::domain::webhooks::{Format, NewWebhook, TokenEvents, WebhookChange};
 use machineauth_issuer::transfer::Document;
 use machineauth_issuer::transfer::export::export;
 use machineauth_issuer::transfer::import::import;
@@ -136,6 +137,28 @@ async fn make(issuer: &Issuer, agents: Vec<Specimen>) {
         )
         .await
         .unwrap();
+    for (organization_id, team_id) in [
+        (None, None),
+        (Some(id), None),
+        (Some(id), Some(team.value.id)),
+    ] {
+        let profile = WebhookChange {
+            name: Some("A webhook".to_owned()),
+            url: Some("https://example.com/hook".to_owned().try_into().unwrap()),
+            events: Some(vec!["agent.created".to_owned().try_into().unwrap()]),
+            is_active: Some(false),
+            max_retries: Some(3),
+            retry_backoff_base: Some(5),
+            format: Some(Format::CloudEvents),
+            token_events: Some(Some(TokenEvents::Off)),
+        };
+        let new = NewWebhook {
+            organization_id,
+            team_id,
+            profile,
+        };
+        app.webhooks.create(new, &By::SYSTEM).await.unwrap();
+    }
     for specimen in agents {
         let is_active = specimen.profile.is_active == Some(true);
         let new = NewAgent {
@@ -206,6 +229,8 @@ async fn an_export_holds_no_secret_and_its_agents_work_after_a_rotation() {
     let agent = Agent::read(&admin(&server, Method::POST, "/api/agents", Some(body)).await);
     let keys = format!("/api/organizations/{acme}/api-keys");
     let key = admin(&server, Method::POST, &keys, Some(json!({ "name": "k" }))).await;
+    let body = json!({ "name": "w", "url": "http://127.0.0.1:9/", "events": ["*"] });
+    let webhook = admin(&server, Method::POST, "/api/webhooks", Some(body)).await;
     assert!(server.terminate().await.status.success());
 
     assert!(here.command(&["export", "--out", "out.json"]).is_success);
@@ -214,8 +239,10 @@ async fn an_export_holds_no_secret_and_its_agents_work_after_a_rotation() {
     for secret in [
         &agent.client_secret[3..],
         &key.str("key")[12..],
+        &webhook.str("secret"),
         "\"mac\"",
         "_hash",
+        "sealed",
     ] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

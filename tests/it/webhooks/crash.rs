@@ -22,6 +22,10 @@ const CLIENTS: usize = 8;
 const ABOUT: Duration = Duration::from_secs(10);
 
 /// How much is to happen: little in every run of the tests, more where somebody asks for it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is no setting of the server"
+)]
 fn asked_for(variable: &str, usually: usize) -> usize {
     let asked = std::env::var(variable).ok();
     asked.map_or(usually, |text| text.parse().expect("a number"))
