@@ -313,7 +313,8 @@ pub async fn get(path: AgentPath, State(app): State<App>) -> Result<Tagged<OneAg
 
 /// Change an agent
 ///
-/// What is absent stays as it is.
+/// What is absent stays as it is. A scope that is taken away is gone here and from introspection at once; who verifies tokens
+/// without asking takes those that have it until they expire, or are ended by a rotation with `revoke_tokens`.
 #[utoipa::path(method(put, patch), path = "", responses(Conflict))]
 pub async fn update(
     path: AgentPath,
