@@ -1,11 +1,16 @@
-//! What a resource server answers when it refuses (RFC 6750 §3, RFC 9728 §5.1).
+//! What a resource server answers when it refuses (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
+
+mod grpc;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+pub use grpc::Protocol;
 
 use crate::dpop::{DPOP_NONCE, Dpop};
 use crate::error::{Error, ErrorKind};
@@ -41,6 +46,9 @@ pub struct Challenge {
     scopes: Option<String>,
     resource_metadata: Option<String>,
     dpop: Option<DpopChallenge>,
+    acr_values: Option<String>,
+    max_age: Option<u64>,
+    protocol: Protocol,
 }
 
 /// What a client must know to prove possession.
@@ -61,6 +69,9 @@ impl Challenge {
             scopes: None,
             resource_metadata: None,
             dpop: None,
+            acr_values: None,
+            max_age: None,
+            protocol: Protocol::Http,
         }
     }
 
@@ -102,6 +113,27 @@ impl Challenge {
         self
     }
 
+    /// Says which authentication context classes would do, space-delimited, the best first (RFC 9470 §3).
+    #[must_use]
+    pub fn acr_values(mut self, values: &str) -> Self {
+        self.acr_values = Some(values.to_owned());
+        self
+    }
+
+    /// Says how long ago the authentication may have been (RFC 9470 §3), in whole seconds.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age.as_secs());
+        self
+    }
+
+    /// Answers in the protocol of the request: [`Protocol::of`] its headers. Default: HTTP.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.verdict.status()
@@ -140,6 +172,9 @@ impl Challenge {
             parameters.add("error_description", Some(&self.message()));
         }
         parameters.add("scope", self.scopes.as_deref());
+        parameters.add("acr_values", self.acr_values.as_deref());
+        let max_age = self.max_age.map(|seconds| seconds.to_string());
+        parameters.add("max_age", max_age.as_deref());
         parameters.add("resource_metadata", self.resource_metadata.as_deref());
         if scheme == "DPoP" {
             let algorithms = self.dpop.as_ref().map(|dpop| dpop.algorithms.as_str());
@@ -173,26 +208,53 @@ impl Challenge {
         }
     }
 
-    /// The whole answer.
+    /// The whole answer, in the [protocol](Self::protocol) of the request.
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
-        let mut response = Response::new(B::from(self.body()));
+        let mut response = match &self.protocol {
+            Protocol::Http => self.http_response(),
+            Protocol::Grpc(content_type) => self.grpc_response(content_type),
+        };
+        self.say_how_to_authenticate(response.headers_mut());
+        response.map(B::from)
+    }
+
+    fn http_response(&self) -> Response<Bytes> {
+        let mut response = Response::new(self.body());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.www_authenticate() {
-            headers.append(WWW_AUTHENTICATE, challenge);
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
         }
-        if let Some(challenge) = self.dpop_authenticate() {
+        response
+    }
+
+    /// The form that the gRPC specification calls `Trailers-Only`: one block of headers and no body.
+    fn grpc_response(&self, content_type: &HeaderValue) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type.clone());
+        let status = grpc::grpc_status(self.status());
+        headers.insert("grpc-status", u16::from(status).into());
+        headers.insert("grpc-message", grpc::grpc_message(&self.message()));
+        if self.verdict == Verdict::Unavailable {
+            // Milliseconds; how gRPC says Retry-After.
+            let milliseconds = u32::from(RETRY_AFTER_SECONDS) * 1000;
+            headers.insert("grpc-retry-pushback-ms", milliseconds.into());
+        }
+        response
+    }
+
+    /// The same headers in every protocol: those of gRPC have a place for them too.
+    fn say_how_to_authenticate(&self, headers: &mut HeaderMap) {
+        let challenges = [self.www_authenticate(), self.dpop_authenticate()];
+        for challenge in challenges.into_iter().flatten() {
             headers.append(WWW_AUTHENTICATE, challenge);
         }
         if let Some(nonce) = self.dpop.as_ref().and_then(|dpop| dpop.nonce.clone()) {
             headers.insert(DPOP_NONCE, nonce);
         }
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(RETRY_AFTER, seconds);
-        }
-        response
     }
 }
 
@@ -217,6 +279,8 @@ enum Verdict {
     NonceNeeded,
     /// The token is good and not enough.
     InsufficientScope,
+    /// The token is good, and the authentication behind it does not suffice.
+    InsufficientUserAuthentication,
     /// Nothing that this token, or another one like it, can be used for.
     Forbidden,
     /// It cannot be told at the moment whether the token is good.
@@ -249,6 +313,7 @@ impl Verdict {
             ErrorKind::InvalidProof => Self::InvalidProof,
             ErrorKind::UseDpopNonce => Self::NonceNeeded,
             ErrorKind::InsufficientScope => Self::InsufficientScope,
+            ErrorKind::InsufficientUserAuthentication => Self::InsufficientUserAuthentication,
             ErrorKind::BrokenBinding | ErrorKind::Forbidden => Self::Forbidden,
             ErrorKind::KeysUnavailable
             | ErrorKind::IntrospectionUnavailable
@@ -264,9 +329,11 @@ impl Verdict {
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated | Self::InvalidToken | Self::InvalidProof | Self::NonceNeeded => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Unauthenticated
+            | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::NonceNeeded
+            | Self::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -281,6 +348,7 @@ impl Verdict {
             Self::InvalidProof => "invalid_dpop_proof",
             Self::NonceNeeded => "use_dpop_nonce",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::Forbidden => "access_denied",
             Self::Unavailable => "temporarily_unavailable",
             Self::Misconfigured => "server_error",
@@ -294,6 +362,7 @@ impl Verdict {
             | Self::InvalidToken
             | Self::InvalidProof
             | Self::NonceNeeded
+            | Self::InsufficientUserAuthentication
             | Self::InsufficientScope => true,
             Self::Forbidden | Self::Unavailable | Self::Misconfigured => false,
         }
@@ -474,6 +543,58 @@ mod tests {
         let both = challenges(ErrorKind::Expired);
         assert!(both[0].starts_with("Bearer error=\"invalid_token\""));
         assert!(both[1].starts_with("DPoP error=\"invalid_token\""));
+    }
+
+    fn grpc(kind: ErrorKind) -> Response<Bytes> {
+        let content_type = HeaderValue::from_static("application/grpc-web+proto");
+        challenge(kind)
+            .description("100% no")
+            .protocol(Protocol::Grpc(content_type))
+            .to_response()
+    }
+
+    #[test]
+    fn grpc_callers_get_trailers_only_with_the_status_that_says_the_same() {
+        for (kind, status) in [
+            (ErrorKind::MissingToken, "16"),
+            (ErrorKind::Expired, "16"),
+            (ErrorKind::InsufficientScope, "7"),
+            (ErrorKind::Forbidden, "7"),
+            (ErrorKind::KeysUnavailable, "14"),
+            (ErrorKind::MultipleTokens, "3"),
+            (ErrorKind::InvalidConfiguration, "13"),
+        ] {
+            let response = grpc(kind);
+            assert_eq!(response.status(), 200);
+            assert_eq!(
+                response.headers()[CONTENT_TYPE],
+                "application/grpc-web+proto"
+            );
+            assert_eq!(response.headers()["grpc-status"], status, "{kind:?}");
+            assert_eq!(response.headers()["grpc-message"], "100%25 no");
+            assert!(response.body().is_empty());
+        }
+        let unavailable = grpc(ErrorKind::RevocationsStale);
+        assert_eq!(unavailable.headers()["grpc-retry-pushback-ms"], "5000");
+    }
+
+    /// RFC 9470 §3
+    #[test]
+    fn who_must_authenticate_again_is_told_how() {
+        let challenge = challenge(ErrorKind::InsufficientUserAuthentication)
+            .acr_values("mfa pwd")
+            .max_age(Duration::from_secs(300));
+        assert_eq!(challenge.status(), 401);
+        let header = challenge.www_authenticate().unwrap();
+        let header = header.to_str().unwrap();
+        assert!(
+            header.starts_with("Bearer error=\"insufficient_user_authentication\", "),
+            "{header}"
+        );
+        assert!(
+            header.ends_with("acr_values=\"mfa pwd\", max_age=\"300\""),
+            "{header}"
+        );
     }
 
     proptest! {

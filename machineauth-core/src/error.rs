@@ -99,6 +99,8 @@ pub enum ErrorKind {
     RevocationsStale,
     /// The token is good, but lacks a scope (RFC 6750 §3.1).
     InsufficientScope,
+    /// The token is good, but whoever it speaks for was authenticated too long ago, or not well enough (RFC 9470).
+    InsufficientUserAuthentication,
     /// The token is good, but for another object than the path names.
     BrokenBinding,
     /// No rule of a policy allows the request, whoever sends it.
@@ -166,6 +168,9 @@ impl fmt::Display for ErrorKind {
                 "revocations cannot be checked at the moment; try again shortly"
             }
             Self::InsufficientScope => "the access token lacks a scope that this request needs",
+            Self::InsufficientUserAuthentication => {
+                "this request needs a more recent or a stronger authentication"
+            }
             Self::BrokenBinding => "the access token is restricted to something else",
             Self::Forbidden => "no rule of this server allows this request",
             Self::AmbiguousPath => "the path of this request can be read in more than one way",

@@ -70,7 +70,7 @@ impl RevocationFeed {
         RevocationFeedBuilder {
             issuer: issuer.into(),
             set,
-            authorization: None,
+            authorization: Ok(None),
             clock: Arc::new(SystemClock),
             idle_timeout: Duration::from_secs(30),
             plain_http: PlainHttp::LoopbackOnly,
@@ -103,7 +103,7 @@ impl Drop for RevocationFeed {
 pub struct RevocationFeedBuilder {
     issuer: String,
     set: RevocationSet,
-    authorization: Option<HeaderValue>,
+    authorization: Result<Option<HeaderValue>, Error>,
     clock: Arc<dyn Clock>,
     idle_timeout: Duration,
     plain_http: PlainHttp,
@@ -113,7 +113,21 @@ impl RevocationFeedBuilder {
     /// Authenticates with HTTP Basic, form-encoded first as RFC 6749 §2.3.1 has it. Default: no credentials.
     #[must_use]
     pub fn client_credentials(mut self, client_id: &str, client_secret: &str) -> Self {
-        self.authorization = Some(basic(client_id, client_secret));
+        self.authorization = Ok(Some(basic(client_id, client_secret)));
+        self
+    }
+
+    /// Authenticates with an organization's API key that has the scope `revocations:read`. The feed then has what concerns
+    /// that organization.
+    #[must_use]
+    pub fn api_key(mut self, key: &str) -> Self {
+        let value = HeaderValue::try_from(format!("Bearer {key}"));
+        self.authorization = value
+            .map(|mut value| {
+                value.set_sensitive(true);
+                Some(value)
+            })
+            .map_err(|_| Error::because(ErrorKind::InvalidConfiguration, "this is no API key"));
         self
     }
 
@@ -142,8 +156,8 @@ impl RevocationFeedBuilder {
     /// Starts to follow, in a task on the present Tokio runtime.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the issuer is no https URL (or http on loopback), or outside a Tokio
-    /// runtime.
+    /// [`ErrorKind::InvalidConfiguration`] when the issuer is no https URL (or http on loopback), the API key cannot be one,
+    /// or outside a Tokio runtime.
     pub fn start(self) -> Result<RevocationFeed, Error> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::because(
@@ -158,7 +172,7 @@ impl RevocationFeedBuilder {
                 .plain_http
                 .parse(&format!("{base}/oauth/revocations"))?,
             client: client()?,
-            authorization: self.authorization,
+            authorization: self.authorization?,
             clock: self.clock,
             idle_timeout: self.idle_timeout,
             report,
@@ -175,7 +189,7 @@ impl fmt::Debug for RevocationFeedBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevocationFeedBuilder")
             .field("issuer", &self.issuer)
-            .field("authenticated", &self.authorization.is_some())
+            .field("authenticated", &matches!(self.authorization, Ok(Some(_))))
             .field("idle_timeout", &self.idle_timeout)
             .finish_non_exhaustive()
     }

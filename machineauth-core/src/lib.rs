@@ -87,6 +87,7 @@ mod outbound;
 pub mod policy;
 pub mod profile;
 pub mod quota;
+pub mod resource_metadata;
 pub mod revocation;
 #[cfg(feature = "http")]
 mod sse;
@@ -105,7 +106,7 @@ pub use verifier::{Agent, Possession, StalePolicy, TokenTypes, Verifier, Verifie
 
 pub use bearer::bearer_token;
 pub use certificate::ClientCertificate;
-pub use challenge::Challenge;
+pub use challenge::{Challenge, Protocol};
 pub use client::TokenSource;
 pub use dpop::Dpop;
 #[cfg(feature = "http")]
@@ -116,4 +117,5 @@ pub use introspection::{Introspection, Introspector};
 pub use jwks::JwksCache;
 pub use policy::{Policy, Rule};
 pub use profile::TokenProfile;
+pub use resource_metadata::ResourceMetadata;
 pub use revocation::{Revocation, RevocationSet};

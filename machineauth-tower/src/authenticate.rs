@@ -57,17 +57,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use machineauth_core::bearer::{Credentials, Scheme, credentials};
 use machineauth_core::dpop::{Dpop, Proof};
 use machineauth_core::{
-    Agent, Challenge, ClientCertificate, Error, ErrorKind, Possession, Verifier,
+    Agent, Challenge, ClientCertificate, Error, ErrorKind, Possession, Protocol, ResourceMetadata,
+    Verifier,
 };
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::body::{AnswerBody, answer};
 use crate::resource::ProtectedResource;
 
 /// Layer that applies [`MachineAuth`]. See the [module](self) for an example.
@@ -82,6 +84,7 @@ struct Settings {
     optional: bool,
     dpop: Option<Dpop>,
     resource: ProtectedResource,
+    metadata: Option<ResourceMetadata>,
 }
 
 impl MachineAuthLayer {
@@ -93,6 +96,7 @@ impl MachineAuthLayer {
                 optional: false,
                 dpop: None,
                 resource: ProtectedResource::default(),
+                metadata: None,
             }),
         }
     }
@@ -130,6 +134,22 @@ impl MachineAuthLayer {
         self
     }
 
+    /// Serves the protected resource's metadata (RFC 9728 §3) at its well-known path, to everybody, and names it in
+    /// challenges. Where it names no authorization server, the issuers of the verifier are named.
+    ///
+    /// That is all that an MCP server needs for its clients to find the way to a token. The layer must see the path as
+    /// clients send it, so put it around the whole application.
+    #[must_use]
+    pub fn protects(mut self, metadata: ResourceMetadata) -> Self {
+        let settings = self.settings_mut();
+        settings.resource.metadata = Some(metadata.url().to_owned());
+        let named = metadata.names_authorization_servers();
+        let issuers = settings.verifier.issuers().filter(|_| !named);
+        let metadata = issuers.fold(metadata, ResourceMetadata::authorization_server);
+        settings.metadata = Some(metadata);
+        self
+    }
+
     fn settings_mut(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
@@ -156,7 +176,7 @@ pub struct MachineAuth<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for MachineAuth<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -167,6 +187,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        if let Some(document) = self.settings.document_for(&request) {
+            return ResponseFuture {
+                state: State::Document { document },
+            };
+        }
         let state = match self.settings.judge(&request) {
             Judgement::Verified(agent) => {
                 request.extensions_mut().insert(VerifiedAgent(agent));
@@ -178,7 +203,9 @@ where
                 future: self.inner.call(request),
             },
             Judgement::Refused(error) => State::Refused {
-                challenge: self.settings.challenge(error),
+                challenge: self
+                    .settings
+                    .challenge(error, Protocol::of(request.headers())),
             },
             Judgement::Undecided(sent) => {
                 // The service that was polled ready goes with the request; a fresh clone stays here.
@@ -244,6 +271,13 @@ impl Settings {
         }
     }
 
+    fn document_for<B>(&self, request: &Request<B>) -> Option<Box<Response<Bytes>>> {
+        let metadata = self.metadata.as_ref()?;
+        let asked = matches!(*request.method(), Method::GET | Method::HEAD)
+            && request.uri().path() == metadata.path();
+        asked.then(|| Box::new(metadata.to_response()))
+    }
+
     fn sent_with<'r, B>(&self, request: &'r Request<B>) -> Result<Sent<&'r str>, Error> {
         let Credentials { scheme, token } = credentials(request.headers(), request.uri())?;
         let proof = match (scheme, &self.dpop) {
@@ -275,8 +309,8 @@ impl Settings {
         Ok(agent)
     }
 
-    fn challenge(&self, error: Error) -> Box<Challenge> {
-        let challenge = self.resource.challenge(error);
+    fn challenge(&self, error: Error, protocol: Protocol) -> Box<Challenge> {
+        let challenge = self.resource.challenge(error).protocol(protocol);
         Box::new(match &self.dpop {
             Some(dpop) => challenge.dpop(dpop),
             None => challenge,
@@ -308,6 +342,10 @@ pin_project! {
         Refused {
             challenge: Box<Challenge>,
         },
+        // Boxed, as everything that few requests need.
+        Document {
+            document: Box<Response<Bytes>>,
+        },
         // Boxed, so that it costs the others no room.
         Verifying {
             pending: Box<Pending<S, ReqBody>>,
@@ -318,7 +356,7 @@ pin_project! {
 impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Output = Result<Response<ResBody>, S::Error>;
 
@@ -328,7 +366,11 @@ where
             let next = match state.as_mut().project() {
                 StateProjection::Accepted { future } => return future.poll(cx),
                 StateProjection::Refused { challenge } => {
-                    return Poll::Ready(Ok(challenge.to_response()));
+                    return Poll::Ready(Ok(answer(challenge)));
+                }
+                StateProjection::Document { document } => {
+                    let document = mem::take(&mut **document);
+                    return Poll::Ready(Ok(document.map(ResBody::answer)));
                 }
                 StateProjection::Verifying { pending } => ready!(pending.poll(cx)),
             };
@@ -392,9 +434,13 @@ where
                     future: self.inner.call(request),
                 }
             }
-            Err(error) => State::Refused {
-                challenge: self.settings.challenge(error),
-            },
+            Err(error) => {
+                let headers = self.request.as_ref().map(Request::headers);
+                let protocol = headers.map(Protocol::of).unwrap_or_default();
+                State::Refused {
+                    challenge: self.settings.challenge(error, protocol),
+                }
+            }
         };
         Poll::Ready(next)
     }

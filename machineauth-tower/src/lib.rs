@@ -5,6 +5,7 @@
 //! * [`RequireScopesLayer`] demands scopes, per route.
 //! * [`PolicyLayer`] enforces a policy over the whole service: rules over method and path, deny by default.
 //! * [`RateLimitLayer`] limits how much each agent may do.
+//! * [`EndStreamsLayer`] ends responses whose tokens expire or are revoked meanwhile.
 //! * [`VerifiedAgent`] is who called: in the request's extensions, and with the feature `axum` an extractor.
 //! * [`ClientCredentialsLayer`] is for the other side: it goes around an HTTP client and sends a token with each request.
 //!
@@ -64,16 +65,21 @@
 //! # }
 //! ```
 //!
+//! Requests of gRPC and gRPC-Web are known by their content type and refused in their own protocol: `UNAUTHENTICATED`,
+//! `PERMISSION_DENIED` or `UNAVAILABLE`, with the same sentence.
+//!
 //! A token that was verified before costs one look-up: the request is answered without an await, and without an
 //! allocation but that for the extension. Only a token whose key is not known yet waits, for the key.
 //!
 //! # Features
 //! * `axum` (default): [`VerifiedAgent`] and `Option<VerifiedAgent>` as extractors.
 //! * `http` (default): the parts of `machineauth-core` that talk to an issuer.
+//! * `tonic`: bodies of tonic 0.14, so that the layers go into its `Server::builder().layer(…)`.
 //! * `toml`: reads policies from TOML.
 
 mod agent;
 pub mod authenticate;
+mod body;
 pub mod client;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -82,10 +88,13 @@ pub mod rate_limit;
 pub mod require;
 mod resource;
 mod response;
+pub mod streams;
 
 pub use agent::VerifiedAgent;
 pub use authenticate::{MachineAuth, MachineAuthLayer};
+pub use body::AnswerBody;
 pub use client::{Authorize, ClientCredentialsLayer};
 pub use policy::{EnforcePolicy, PolicyLayer};
 pub use rate_limit::{RateLimit, RateLimitLayer};
 pub use require::{RequireScopes, RequireScopesLayer};
+pub use streams::{EndStreams, EndStreamsLayer, TokenEnd};

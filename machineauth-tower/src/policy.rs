@@ -61,14 +61,14 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Request, Response};
-use machineauth_core::{Challenge, Policy};
+use machineauth_core::{Challenge, Policy, Protocol};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::body::AnswerBody;
 use crate::resource::ProtectedResource;
 pub use crate::response::ResponseFuture;
 
@@ -144,7 +144,7 @@ pub struct EnforcePolicy<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for EnforcePolicy<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -174,7 +174,10 @@ impl Settings {
                 request.uri().path(),
                 agent.map(|agent| &**agent),
             )
-            .map_err(|refusal| Box::new(self.resource.complete(refusal.challenge())))
+            .map_err(|refusal| {
+                let challenge = self.resource.complete(refusal.challenge());
+                Box::new(challenge.protocol(Protocol::of(request.headers())))
+            })
     }
 }
 

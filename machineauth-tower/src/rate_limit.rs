@@ -47,14 +47,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use machineauth_core::quota::{Buckets, Exhausted, Quota, Remaining};
-use machineauth_core::{Clock, SystemClock};
+use machineauth_core::{Clock, Protocol, SystemClock};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::body::AnswerBody;
 
 /// What the headers call the quota.
 const NAME: &str = "agent";
@@ -105,7 +106,7 @@ pub struct RateLimit<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -127,7 +128,7 @@ where
             },
             Err(exhausted) => State::Refused {
                 exhausted,
-                is_grpc: is_grpc(request.headers()),
+                protocol: Protocol::of(request.headers()),
             },
         };
         ResponseFuture {
@@ -156,7 +157,7 @@ pin_project! {
         },
         Refused {
             exhausted: Exhausted,
-            is_grpc: bool,
+            protocol: Protocol,
         },
     }
 }
@@ -164,7 +165,7 @@ pin_project! {
 impl<F, ResBody, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Output = F::Output;
 
@@ -174,9 +175,10 @@ where
             StateProjection::Admitted { future, remaining } => {
                 (ready!(future.poll(cx))?, *remaining)
             }
-            StateProjection::Refused { exhausted, is_grpc } => {
-                (refusal(*exhausted, *is_grpc), Remaining::from(*exhausted))
-            }
+            StateProjection::Refused {
+                exhausted,
+                protocol,
+            } => (refusal(*exhausted, protocol), Remaining::from(*exhausted)),
         };
         let headers = response.headers_mut();
         this.quota.announce(headers, NAME, remaining);
@@ -190,18 +192,10 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-/// `application/grpc`, with any codec.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
-fn refusal<B: From<Bytes>>(exhausted: Exhausted, is_grpc: bool) -> Response<B> {
-    let mut response = if is_grpc {
-        resource_exhausted()
-    } else {
-        too_many_requests()
+fn refusal<B: AnswerBody>(exhausted: Exhausted, protocol: &Protocol) -> Response<B> {
+    let mut response = match protocol {
+        Protocol::Http => too_many_requests(),
+        Protocol::Grpc(content_type) => resource_exhausted(content_type),
     };
     let seconds = exhausted.retry_after_header();
     response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -209,13 +203,13 @@ fn refusal<B: From<Bytes>>(exhausted: Exhausted, is_grpc: bool) -> Response<B> {
 }
 
 /// RFC 6585 §4
-fn too_many_requests<B: From<Bytes>>() -> Response<B> {
+fn too_many_requests<B: AnswerBody>() -> Response<B> {
     let body = serde_json::json!({
         "error": "too_many_requests",
         "error_description": TOO_MANY,
         "message": TOO_MANY,
     });
-    let mut response = Response::new(B::from(body.to_string().into()));
+    let mut response = Response::new(B::answer(body.to_string().into()));
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -224,10 +218,10 @@ fn too_many_requests<B: From<Bytes>>() -> Response<B> {
 }
 
 /// An answer of trailers only, which in gRPC is a header: status 8.
-fn resource_exhausted<B: From<Bytes>>() -> Response<B> {
-    let mut response = Response::new(B::from(Bytes::new()));
+fn resource_exhausted<B: AnswerBody>(content_type: &HeaderValue) -> Response<B> {
+    let mut response = Response::new(B::answer(Bytes::new()));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, content_type.clone());
     headers.insert("grpc-status", HeaderValue::from_static("8"));
     headers.insert("grpc-message", HeaderValue::from_static(TOO_MANY));
     response

@@ -28,13 +28,14 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Extensions, Request, Response};
-use machineauth_core::{Agent, Challenge, Error, ErrorKind, ScopeSet};
+use machineauth_core::policy::Refusal;
+use machineauth_core::{Error, ErrorKind, Protocol, ScopeSet};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
+use crate::body::AnswerBody;
 use crate::resource::ProtectedResource;
 pub use crate::response::ResponseFuture;
 
@@ -113,7 +114,7 @@ pub struct RequireScopes<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScopes<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -126,7 +127,11 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.rule.judge(request.extensions()) {
             Ok(()) => ResponseFuture::accepted(self.inner.call(request)),
-            Err(error) => ResponseFuture::refused(self.rule.challenge(error)),
+            Err(refusal) => {
+                let challenge = self.rule.resource.complete(refusal.challenge());
+                let protocol = Protocol::of(request.headers());
+                ResponseFuture::refused(Box::new(challenge.protocol(protocol)))
+            }
         }
     }
 }
@@ -145,28 +150,16 @@ enum Quantity {
 }
 
 impl Rule {
-    fn judge(&self, extensions: &Extensions) -> Result<(), Error> {
+    fn judge(&self, extensions: &Extensions) -> Result<(), Refusal<'_>> {
         let Some(agent) = extensions.get::<VerifiedAgent>() else {
-            return Err(ErrorKind::MissingToken.into());
+            return Err(Refusal::Unauthenticated {
+                scopes: &self.scopes,
+            });
         };
-        if self.is_met_by(agent) {
-            Ok(())
-        } else {
-            Err(ErrorKind::InsufficientScope.into())
-        }
-    }
-
-    fn is_met_by(&self, agent: &Agent) -> bool {
-        match self.quantity {
-            Quantity::All => agent.scopes().contains_all(&self.scopes),
-            Quantity::Any => self
-                .scopes
-                .iter()
-                .any(|scope| agent.has_scope(scope.as_str())),
-        }
-    }
-
-    fn challenge(&self, error: Error) -> Box<Challenge> {
-        Box::new(self.resource.challenge(error).scopes(&self.scopes))
+        let refusal = match self.quantity {
+            Quantity::All => Refusal::unless_all(&self.scopes, agent.scopes()),
+            Quantity::Any => Refusal::unless_any(&self.scopes, agent.scopes()),
+        };
+        refusal.map_or(Ok(()), Err)
     }
 }

@@ -2,10 +2,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::Response;
 use machineauth_core::Challenge;
 use pin_project_lite::pin_project;
+
+use crate::body::{AnswerBody, answer};
 
 pin_project! {
     /// Response future of a middleware that hands the request on, or answers it with a challenge.
@@ -43,14 +44,14 @@ impl<F> ResponseFuture<F> {
 impl<F, ResBody, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
+    ResBody: AnswerBody,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Accepted { future } => future.poll(cx),
-            StateProjection::Refused { challenge } => Poll::Ready(Ok(challenge.to_response())),
+            StateProjection::Refused { challenge } => Poll::Ready(Ok(answer(challenge))),
         }
     }
 }

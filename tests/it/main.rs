@@ -40,6 +40,7 @@ mod refresh;
 mod resource_server;
 mod revocation;
 mod revocation_feed;
+mod revocation_latency;
 mod secrets;
 mod self_service;
 mod service;

@@ -24,6 +24,21 @@ impl Events {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
+        Self::of(request).await
+    }
+
+    /// For whoever has this API key.
+    async fn with_key(issuer: &Issuer, key: &str, last_event_id: Option<&str>) -> Self {
+        let request = issuer.request(Method::GET, "/oauth/revocations");
+        let request = request.header("x-api-key", key);
+        Self::of(match last_event_id {
+            Some(id) => request.header("last-event-id", id),
+            None => request,
+        })
+        .await
+    }
+
+    async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -31,6 +46,14 @@ impl Events {
             body: response.bytes_stream().boxed(),
             text: String::new(),
         }
+    }
+
+    /// Whether the server ends the stream, however much it says before.
+    async fn ends(mut self) -> bool {
+        let end = async { while let Some(Ok(_)) = self.body.next().await {} };
+        tokio::time::timeout(Duration::from_secs(20), end)
+            .await
+            .is_ok()
     }
 
     async fn next(&mut self) -> (String, String, Value) {
@@ -208,4 +231,131 @@ async fn a_listener_of_one_issuer_hears_what_another_revokes_on_the_same_store()
         }
     };
     assert_eq!(data["type"], "token");
+}
+
+/// The `jti` of each, or the id that its kind has.
+fn ids(revocations: &[Value]) -> Vec<&str> {
+    let id = |one: &Value| {
+        ["jti", "agent_id", "org_id", "kid", "fid"]
+            .iter()
+            .find_map(|name| one.get(*name))
+            .is_some()
+    };
+    assert!(revocations.iter().all(id), "{revocations:?}");
+    let ids = revocations
+        .iter()
+        .filter_map(|one| one.get("jti").and_then(Value::as_str));
+    ids.collect()
+}
+
+/// I25
+#[tokio::test]
+async fn an_organizations_key_hears_of_its_own_and_of_the_servers_keys_and_of_nothing_else() {
+    let issuer = Issuer::builder()
+        .with("REVOCATIONS_AUTH", "required")
+        .start()
+        .await;
+    let (ours, theirs) = (
+        issuer.organization("ours").await,
+        issuer.organization("theirs").await,
+    );
+    let key = issuer
+        .api_key(
+            &ours,
+            json!({"name": "feed", "scopes": ["revocations:read"]}),
+        )
+        .await;
+    let agents = [
+        issuer.agent_in(&ours, &["read"]).await,
+        issuer.agent_in(&theirs, &["read"]).await,
+        issuer.agent(&["read"]).await,
+    ];
+    let mut jtis = Vec::new();
+    for agent in &agents {
+        let (token, _) = issuer.tokens(agent).await;
+        jtis.push(claims(&token)["jti"].as_str().unwrap().to_owned());
+        issuer.revoke(&token).await;
+    }
+    let mut events = Events::with_key(&issuer, &key, None).await;
+    let (snapshot, id) = events.until("live").await;
+    let rows: Vec<Value> = snapshot
+        .iter()
+        .flat_map(|chunk| chunk.as_array().unwrap())
+        .cloned()
+        .collect();
+    assert_eq!(ids(&rows), [&jtis[0]], "the snapshot");
+
+    // What is new, to a listener that is there and to one that comes back.
+    for agent in &agents {
+        let (token, _) = issuer.tokens(agent).await;
+        jtis.push(claims(&token)["jti"].as_str().unwrap().to_owned());
+        issuer.revoke(&token).await;
+    }
+    let (news, _) = events.until("heartbeat").await;
+    let mut resumed = Events::with_key(&issuer, &key, Some(&id)).await;
+    let (missed, _) = resumed.until("heartbeat").await;
+    assert_eq!(ids(&missed), [&jtis[3]], "after coming back");
+    let (more, _) = if news.is_empty() {
+        events.until("heartbeat").await
+    } else {
+        (news, String::new())
+    };
+    assert_eq!(ids(&more), [&jtis[3]], "while listening");
+}
+
+/// I25
+#[tokio::test]
+async fn a_key_without_the_scope_does_not_listen_and_a_stream_ends_with_its_key() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("ours").await;
+    let path = format!("/api/organizations/{organization}/api-keys");
+    let other = issuer
+        .api_key(
+            &organization,
+            json!({"name": "other", "scopes": ["audit:read"]}),
+        )
+        .await;
+    let refused = issuer
+        .request(Method::GET, "/oauth/revocations")
+        .header("x-api-key", &other);
+    Answer::to(refused)
+        .await
+        .expect_error(403, "insufficient_scope");
+
+    let key = issuer
+        .api_key(
+            &organization,
+            json!({"name": "feed", "scopes": ["revocations:read"]}),
+        )
+        .await;
+    let mut events = Events::with_key(&issuer, &key, None).await;
+    events.until("live").await;
+    let keys = issuer.admin(Method::GET, &path, None).await.json();
+    let keys = keys["api_keys"].as_array().unwrap();
+    let id = keys.iter().find(|key| key["name"] == "feed").unwrap()["id"]
+        .as_str()
+        .unwrap();
+    let revoked = issuer
+        .admin(Method::DELETE, &format!("{path}/{id}"), None)
+        .await;
+    assert!(
+        matches!(revoked.status.as_u16(), 200 | 204),
+        "{}",
+        revoked.text
+    );
+    assert!(events.ends().await);
+}
+
+/// I11
+#[tokio::test]
+async fn a_stream_ends_when_its_client_is_deactivated() {
+    let issuer = Issuer::start().await;
+    let client = issuer.agent(&["revocations:read"]).await;
+    let request = issuer.request(Method::GET, "/oauth/revocations");
+    let request = request.basic_auth(&client.client_id, Some(&client.client_secret));
+    let mut events = Events::of(request).await;
+    events.until("live").await;
+    let path = format!("/api/agents/{}/deactivate", client.id);
+    assert_eq!(issuer.admin(Method::POST, &path, None).await.status, 200);
+    assert!(events.ends().await);
 }

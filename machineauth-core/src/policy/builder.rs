@@ -9,6 +9,7 @@ use super::rule::Rule;
 use super::template::Template;
 use super::trie::{Spelling, Trie};
 use super::{Hook, Inner, NamedDemands, Policy};
+use crate::clock::{Clock, SystemClock};
 
 /// Makes a [`Policy`]. Deserializes from what a policy file has in it; with the feature `toml`, `from_toml` reads one.
 #[derive(Clone, Default, serde::Deserialize)]
@@ -19,6 +20,7 @@ pub struct PolicyBuilder {
     pub(super) dry_run: bool,
     pub(super) spelling: Spelling,
     on_refusal: Option<Hook>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl PolicyBuilder {
@@ -28,6 +30,7 @@ impl PolicyBuilder {
             dry_run,
             spelling,
             on_refusal: None,
+            clock: None,
         }
     }
 
@@ -52,6 +55,12 @@ impl PolicyBuilder {
     /// Is told of every refusal, also in a dry run: for metrics. It is called while the request waits.
     pub fn on_refusal(mut self, hook: impl Fn(&Decision<'_>) + Send + Sync + 'static) -> Self {
         self.on_refusal = Some(Arc::new(hook));
+        self
+    }
+
+    /// Where the time comes from, for rules that [need it](Rule::max_auth_age). Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -87,6 +96,7 @@ impl PolicyBuilder {
             paths,
             dry_run: self.dry_run,
             on_refusal: self.on_refusal,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
         })))
     }
 }

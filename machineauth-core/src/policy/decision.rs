@@ -1,6 +1,7 @@
 //! What a policy says about a request.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::path::PathFault;
 use crate::challenge::Challenge;
@@ -82,6 +83,13 @@ pub enum Refusal<'p> {
         /// Those of which the rule demands one.
         needed: &'p ScopeSet,
     },
+    /// Whoever is behind the token was not authenticated well or recently enough.
+    WeakAuthentication {
+        /// The classes of which the rule demands one, space-delimited; empty when any will do.
+        acr_values: &'p str,
+        /// How long ago it may have been.
+        max_age: Option<Duration>,
+    },
     /// The token is for another object than the path names.
     BrokenBinding {
         /// The path's parameter.
@@ -89,6 +97,26 @@ pub enum Refusal<'p> {
         /// The token's claim.
         claim: &'p str,
     },
+}
+
+impl<'p> Refusal<'p> {
+    /// The refusal of an agent that does not hold all scopes of `needed`.
+    pub fn unless_all(needed: &'p ScopeSet, held: &ScopeSet) -> Option<Self> {
+        if held.contains_all(needed) {
+            return None;
+        }
+        let lacking = needed.iter().filter(|scope| !held.contains(scope.as_str()));
+        Some(Self::MissingScopes {
+            needed,
+            missing: lacking.cloned().collect(),
+        })
+    }
+
+    /// The refusal of an agent that holds no scope of `needed`, if there are any.
+    pub fn unless_any(needed: &'p ScopeSet, held: &ScopeSet) -> Option<Self> {
+        let met = needed.is_empty() || needed.iter().any(|scope| held.contains(scope.as_str()));
+        (!met).then_some(Self::MissingAnyScope { needed })
+    }
 }
 
 impl Refusal<'_> {
@@ -103,6 +131,7 @@ impl Refusal<'_> {
             Self::MissingScopes { .. } | Self::MissingAnyScope { .. } => {
                 ErrorKind::InsufficientScope
             }
+            Self::WeakAuthentication { .. } => ErrorKind::InsufficientUserAuthentication,
             Self::BrokenBinding { .. } => ErrorKind::BrokenBinding,
         })
     }
@@ -115,7 +144,24 @@ impl Refusal<'_> {
             Self::MissingScopes { needed, .. } | Self::MissingAnyScope { needed } => {
                 challenge.scopes(needed)
             }
-            _ => challenge,
+            Self::WeakAuthentication {
+                acr_values,
+                max_age,
+            } => {
+                let challenge = match *acr_values {
+                    "" => challenge,
+                    values => challenge.acr_values(values),
+                };
+                match max_age {
+                    Some(age) => challenge.max_age(*age),
+                    None => challenge,
+                }
+            }
+            Self::AmbiguousPath(_)
+            | Self::NoRule
+            | Self::WrongIssuer
+            | Self::WrongAudience { .. }
+            | Self::BrokenBinding { .. } => challenge,
         }
     }
 }
@@ -162,7 +208,10 @@ impl fmt::Display for Refusal<'_> {
                     "`{parameter}` in the path is not the `{claim}` that the access token is restricted to"
                 )
             }
-            Self::NoRule | Self::Unauthenticated { .. } | Self::WrongIssuer => self.error().fmt(f),
+            Self::NoRule
+            | Self::Unauthenticated { .. }
+            | Self::WrongIssuer
+            | Self::WeakAuthentication { .. } => self.error().fmt(f),
         }
     }
 }

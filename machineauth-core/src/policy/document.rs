@@ -1,6 +1,7 @@
 //! A policy as it is written in a file.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -36,6 +37,9 @@ pub(super) struct RuleDocument {
     audience: Option<String>,
     #[serde(default)]
     issuers: Vec<String>,
+    #[serde(default)]
+    acr_values: Vec<String>,
+    max_auth_age_seconds: Option<u64>,
     #[serde(default)]
     bind: BTreeMap<String, String>,
     #[serde(default)]
@@ -80,6 +84,8 @@ impl From<RuleDocument> for Rule {
             any_scope: document.any_scope.map(Words::joined),
             audience: document.audience,
             issuers: document.issuers,
+            acr_values: document.acr_values,
+            max_auth_age: document.max_auth_age_seconds.map(Duration::from_secs),
             bindings: bound
                 .chain(bindings(document.bind_if_present, Absent::Unrestricted))
                 .collect(),
@@ -122,8 +128,8 @@ impl PolicyBuilder {
     /// # }
     /// ```
     ///
-    /// `methods = ["*"]` stands for every method. Rules also take `any_scope`, `audience`, `issuers` and
-    /// `authenticated`; beside them stand `dry_run` and `ignore_case`.
+    /// `methods = ["*"]` stands for every method. Rules also take `any_scope`, `audience`, `issuers`,
+    /// `acr_values`, `max_auth_age_seconds` and `authenticated`; beside them stand `dry_run` and `ignore_case`.
     ///
     /// # Errors
     /// [`PolicyErrorKind::MalformedDocument`](super::PolicyErrorKind::MalformedDocument) with the place in the file.

@@ -60,6 +60,7 @@ pub use error::{PolicyError, PolicyErrorKind};
 pub use path::PathFault;
 pub use rule::Rule;
 
+use crate::clock::Clock;
 use crate::verifier::Agent;
 use path::RequestPath;
 use rule::Demands;
@@ -74,6 +75,7 @@ struct Inner {
     paths: Trie,
     dry_run: bool,
     on_refusal: Option<Hook>,
+    clock: Arc<dyn Clock>,
 }
 
 struct NamedDemands {
@@ -104,7 +106,7 @@ impl Policy {
             let found = found.map_err(|fault| (None, fault.into()))?;
             let index = found.and_then(|leaf| leaf.rule_for(method));
             let rule = &inner.rules[index.ok_or((None, Refusal::NoRule))?];
-            match rule.demands.refusal(path, agent) {
+            match rule.demands.refusal(path, agent, &*inner.clock) {
                 None => Ok(&*rule.name),
                 Some(refusal) => Err((Some(&*rule.name), refusal)),
             }

@@ -1,12 +1,17 @@
 //! What one rule is for, and what it demands.
 
+use std::time::Duration;
+
 use http::Method;
+use serde_json::Value;
 
 use super::claim::{ClaimPath, Comparison};
 use super::decision::Refusal;
 use super::error::{PolicyError, PolicyErrorKind};
 use super::path::RequestPath;
 use super::template::Template;
+use crate::claims::Claims;
+use crate::clock::{Clock, Timestamp};
 use crate::scope::ScopeSet;
 use crate::verifier::Agent;
 
@@ -31,6 +36,8 @@ pub struct Rule {
     pub(super) any_scope: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) issuers: Vec<String>,
+    pub(super) acr_values: Vec<String>,
+    pub(super) max_auth_age: Option<Duration>,
     pub(super) bindings: Vec<Binding>,
 }
 
@@ -64,6 +71,8 @@ impl Rule {
             any_scope: None,
             audience: None,
             issuers: Vec::new(),
+            acr_values: Vec::new(),
+            max_auth_age: None,
             bindings: Vec::new(),
         }
     }
@@ -146,6 +155,20 @@ impl Rule {
         self
     }
 
+    /// Demands an authentication of this class, the token's claim `acr` (RFC 9470), or of another one named like this, the
+    /// best first. For tokens behind which there are people.
+    pub fn acr(mut self, class: impl Into<String>) -> Self {
+        self.acr_values.push(class.into());
+        self
+    }
+
+    /// Demands that the authentication, the token's claim `auth_time` (RFC 9470), is no older than this, in whole
+    /// seconds. For tokens behind which there are people.
+    pub fn max_auth_age(mut self, age: Duration) -> Self {
+        self.max_auth_age = Some(age);
+        self
+    }
+
     /// Demands that the path's `parameter` equals the token's `claim`; a token without that claim is refused.
     ///
     /// A claim within a claim is named by a JSON pointer (RFC 6901), `/tenant/id`. Where the claim is an array, one of
@@ -209,6 +232,7 @@ impl Rule {
                 .iter()
                 .map(|issuer| issuer.as_str().into())
                 .collect(),
+            authentication: Authentication::of(self),
             bindings: self
                 .bindings
                 .iter()
@@ -252,7 +276,36 @@ pub(super) struct Demands {
     any_scope: ScopeSet,
     audience: Option<Box<str>>,
     issuers: Vec<Box<str>>,
+    authentication: Option<Authentication>,
     bindings: Vec<BoundParameter>,
+}
+
+/// How people behind a token must have been authenticated (RFC 9470).
+#[derive(Debug)]
+struct Authentication {
+    /// As in `acr_values`; empty when any class will do.
+    classes: String,
+    max_age: Option<Duration>,
+}
+
+impl Authentication {
+    fn of(rule: &Rule) -> Option<Self> {
+        let classes = rule.acr_values.join(" ");
+        let max_age = rule.max_auth_age;
+        (!classes.is_empty() || max_age.is_some()).then_some(Self { classes, max_age })
+    }
+
+    fn suffices(&self, claims: &Claims, now: Timestamp) -> bool {
+        let claim = |name| claims.extra.get(name);
+        let class = claim("acr").and_then(Value::as_str);
+        let good_class =
+            self.classes.is_empty() || self.classes.split(' ').any(|own| class == Some(own));
+        let at = claim("auth_time")
+            .and_then(Value::as_u64)
+            .map(Timestamp::from_secs);
+        let recent = |age| at.is_some_and(|at| now.duration_since(at) <= age);
+        good_class && self.max_age.is_none_or(recent)
+    }
 }
 
 #[derive(Debug)]
@@ -269,6 +322,7 @@ impl Demands {
             || !self.any_scope.is_empty()
             || self.audience.is_some()
             || !self.issuers.is_empty()
+            || self.authentication.is_some()
             || !self.bindings.is_empty()
     }
 
@@ -277,6 +331,7 @@ impl Demands {
         &self,
         path: RequestPath<'_>,
         agent: Option<&Agent>,
+        clock: &dyn Clock,
     ) -> Option<Refusal<'_>> {
         if self.public {
             return None;
@@ -291,6 +346,7 @@ impl Demands {
         self.wrong_issuer(agent)
             .or_else(|| self.wrong_audience(agent))
             .or_else(|| self.missing_scope(agent))
+            .or_else(|| self.weak_authentication(agent, clock))
             .or_else(|| self.broken_binding(path, agent))
     }
 
@@ -307,16 +363,17 @@ impl Demands {
     }
 
     fn missing_scope(&self, agent: &Agent) -> Option<Refusal<'_>> {
-        if !agent.scopes().contains_all(&self.scopes) {
-            let lacking = |scope: &&_| !agent.scopes().contains(AsRef::<str>::as_ref(*scope));
-            return Some(Refusal::MissingScopes {
-                needed: &self.scopes,
-                missing: self.scopes.iter().filter(lacking).cloned().collect(),
-            });
-        }
-        let any = &self.any_scope;
-        let met = any.is_empty() || any.iter().any(|scope| agent.has_scope(scope.as_str()));
-        (!met).then_some(Refusal::MissingAnyScope { needed: any })
+        Refusal::unless_all(&self.scopes, agent.scopes())
+            .or_else(|| Refusal::unless_any(&self.any_scope, agent.scopes()))
+    }
+
+    fn weak_authentication(&self, agent: &Agent, clock: &dyn Clock) -> Option<Refusal<'_>> {
+        let demanded = self.authentication.as_ref()?;
+        let suffices = demanded.suffices(agent.claims(), clock.now());
+        (!suffices).then_some(Refusal::WeakAuthentication {
+            acr_values: &demanded.classes,
+            max_age: demanded.max_age,
+        })
     }
 
     fn broken_binding(&self, path: RequestPath<'_>, agent: &Agent) -> Option<Refusal<'_>> {

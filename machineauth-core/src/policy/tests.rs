@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::Uri;
 use proptest::prelude::*;
@@ -343,6 +344,49 @@ fn issuer_and_audience_can_be_demanded_as_well() {
     );
     assert_eq!(refusal("/ours"), None);
     assert_eq!(refusal("/theirs"), Some(Refusal::WrongIssuer));
+}
+
+/// RFC 9470
+#[test]
+fn people_may_have_to_authenticate_again() {
+    let clock = crate::ManualClock::new(crate::Timestamp::from_secs(1_000_300));
+    let policy = Policy::builder()
+        .rule(Rule::get("/recent").max_auth_age(Duration::from_secs(300)))
+        .rule(Rule::get("/strong").acr("mfa").acr("hwk"))
+        .clock(Arc::new(clock))
+        .build()
+        .unwrap();
+    let decide = |path, claims| {
+        let agent = agent(claims);
+        let decision = policy.decide(&Method::GET, path, Some(&agent));
+        decision
+            .refusal()
+            .map(|refusal| refusal.challenge().www_authenticate().unwrap())
+    };
+    assert_eq!(decide("/recent", json!({"auth_time": 1_000_000})), None);
+    assert_eq!(decide("/strong", json!({"acr": "hwk"})), None);
+    for (path, claims, end) in [
+        ("/recent", json!({"auth_time": 999_999}), "max_age=\"300\""),
+        (
+            "/recent",
+            json!({"auth_time": "1000000"}),
+            "max_age=\"300\"",
+        ),
+        ("/recent", json!({}), "max_age=\"300\""),
+        (
+            "/strong",
+            json!({"acr": "mfa hwk"}),
+            "acr_values=\"mfa hwk\"",
+        ),
+        ("/strong", json!({}), "acr_values=\"mfa hwk\""),
+    ] {
+        let header = decide(path, claims).unwrap();
+        let header = header.to_str().unwrap();
+        assert!(
+            header.contains("insufficient_user_authentication") && header.ends_with(end),
+            "{header}"
+        );
+    }
 }
 
 #[test]

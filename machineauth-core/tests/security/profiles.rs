@@ -1,6 +1,6 @@
 //! Tokens as other issuers write them, from their documentation.
 
-use machineauth_core::{ClaimName, ErrorKind, TokenProfile, Verifier};
+use machineauth_core::{ClaimName, ErrorKind, ScopeSet, TokenProfile, Verifier};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -31,7 +31,8 @@ fn accepted(profile: TokenProfile, audience: &str, claims: Value, expected: &Exp
         .check(&token(claims))
         .unwrap();
     assert_eq!(agent.client_id(), expected.client);
-    assert_eq!(agent.scopes().to_string(), expected.scopes);
+    let scopes: ScopeSet = expected.scopes.parse().unwrap();
+    assert_eq!(*agent.scopes(), scopes);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::revocation::Revocation;
 use machineauth_core::verifier::GREATEST_LEEWAY;
+use serde::{Deserialize, Serialize};
 
 use super::id::{AgentId, FamilyId, OrganizationId, TokenId};
 use crate::store::{Batch, Entry, Key, KeyName, Log, Partition, Store, StoreError, Table};
@@ -16,7 +17,31 @@ use crate::store::{Batch, Entry, Key, KeyName, Log, Partition, Store, StoreError
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// The rows of what is revoked: `revoked/{kind}/{id}`, each until nothing that it could hit is alive.
-pub const REVOKED: Table<Revocation> = Table::new("revoked", 1);
+pub const REVOKED: Table<OwnedRevocation> = Table::new("revoked", 1);
+
+/// A revocation, and whose it is: an organization hears of its own only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedRevocation {
+    /// What is revoked.
+    #[serde(flatten)]
+    pub revocation: Revocation,
+    /// The organization that it concerns; `None` when it is of none, or of all.
+    #[serde(rename = "of", default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<OrganizationId>,
+}
+
+impl OwnedRevocation {
+    /// Whether `organization` may hear of it. The server's keys sign everybody's tokens.
+    pub fn concerns(&self, organization: OrganizationId) -> bool {
+        match self.organization {
+            Some(own) => own == organization,
+            None => matches!(self.revocation, Revocation::Key { .. }),
+        }
+    }
+}
+
+/// Whose a revocation is.
+pub type Owner = Option<OrganizationId>;
 
 fn token_key(home: Partition, token: TokenId) -> Key {
     REVOKED.key(home).with("token").with(token)
@@ -39,42 +64,55 @@ fn forgotten_after(end: Timestamp) -> Timestamp {
     end.saturating_add(GREATEST_LEEWAY)
 }
 
-fn append(batch: Batch, revocation: &Revocation) -> Batch {
+fn append(batch: Batch, revocation: &OwnedRevocation) -> Batch {
     let entry = serde_json::to_vec(revocation).expect("a revocation is plain data");
     batch.append(Log::Revocations, Bytes::from(entry))
 }
 
-fn record(batch: Batch, key: &Key, revocation: &Revocation, until: Timestamp) -> Batch {
-    append(
-        batch.put_until(key, REVOKED.encode(revocation), until),
+fn record(
+    batch: Batch,
+    key: &Key,
+    revocation: Revocation,
+    owner: Owner,
+    until: Timestamp,
+) -> Batch {
+    let owned = OwnedRevocation {
         revocation,
-    )
+        organization: owner,
+    };
+    append(batch.put_until(key, REVOKED.encode(&owned), until), &owned)
 }
 
 /// Adds to `batch`: the token `token`, which expires at `end`, is revoked, and was not before.
-pub fn revoke_token(batch: Batch, token: TokenId, end: Timestamp) -> Batch {
+pub fn revoke_token(batch: Batch, owner: Owner, token: TokenId, end: Timestamp) -> Batch {
     let until = forgotten_after(end);
     let revocation = Revocation::Token {
         jti: token.to_string(),
         until: until.as_secs(),
     };
     let key = token_key(batch.partition(), token);
-    record(batch.absent(&key), &key, &revocation, until)
+    record(batch.absent(&key), &key, revocation, owner, until)
 }
 
 /// Adds to `batch`: every token of the family is revoked, the refresh tokens and the access tokens, and was not before.
-pub fn revoke_family(batch: Batch, family: FamilyId, now: Timestamp) -> Batch {
+pub fn revoke_family(batch: Batch, owner: Owner, family: FamilyId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Family {
         fid: family.to_string(),
         until: until.as_secs(),
     };
     let key = family_key(batch.partition(), family);
-    record(batch.absent(&key), &key, &revocation, until)
+    record(batch.absent(&key), &key, revocation, owner, until)
 }
 
 /// Adds to `batch`: every token that the agent got in a generation before `generation` is revoked.
-pub fn revoke_agent(batch: Batch, agent: AgentId, generation: u64, now: Timestamp) -> Batch {
+pub fn revoke_agent(
+    batch: Batch,
+    owner: Owner,
+    agent: AgentId,
+    generation: u64,
+    now: Timestamp,
+) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Agent {
         agent_id: agent.to_string(),
@@ -82,27 +120,31 @@ pub fn revoke_agent(batch: Batch, agent: AgentId, generation: u64, now: Timestam
         until: until.as_secs(),
     };
     let key = agent_key(batch.partition(), agent);
-    record(batch, &key, &revocation, until)
+    record(batch, &key, revocation, owner, until)
 }
 
 /// Adds to `batch`: the agent's tokens are refused until it is resumed.
-pub fn suspend_agent(batch: Batch, agent: AgentId, now: Timestamp) -> Batch {
+pub fn suspend_agent(batch: Batch, owner: Owner, agent: AgentId, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Suspended {
         agent_id: agent.to_string(),
         until: until.as_secs(),
     };
     let key = suspension_key(batch.partition(), agent);
-    record(batch, &key, &revocation, until)
+    record(batch, &key, revocation, owner, until)
 }
 
 /// Adds to `batch`: the agent's tokens are good again, as far as nothing else revokes them.
-pub fn resume_agent(batch: Batch, agent: AgentId) -> Batch {
+pub fn resume_agent(batch: Batch, owner: Owner, agent: AgentId) -> Batch {
     let revocation = Revocation::Resumed {
         agent_id: agent.to_string(),
     };
     let key = suspension_key(batch.partition(), agent);
-    append(batch.delete(&key), &revocation)
+    let owned = OwnedRevocation {
+        revocation,
+        organization: owner,
+    };
+    append(batch.delete(&key), &owned)
 }
 
 /// Adds to `batch`: every token of the organization is revoked.
@@ -116,11 +158,11 @@ pub fn revoke_organization(batch: Batch, organization: OrganizationId, now: Time
         .key(batch.partition())
         .with("organization")
         .with(organization);
-    record(batch, &key, &revocation, until)
+    record(batch, &key, revocation, Some(organization), until)
 }
 
 /// Adds to `batch`: every token that the key signed is refused.
-pub fn revoke_key(batch: Batch, kid: &str, now: Timestamp) -> Batch {
+pub fn revoke_key(batch: Batch, owner: Owner, kid: &str, now: Timestamp) -> Batch {
     let until = forgotten_after(now.saturating_add(LONGEST_LIFETIME));
     let revocation = Revocation::Key {
         kid: kid.to_owned(),
@@ -128,7 +170,7 @@ pub fn revoke_key(batch: Batch, kid: &str, now: Timestamp) -> Batch {
     };
     let name = KeyName::try_from(kid).expect("a kid of ours is the name of a row");
     let key = REVOKED.key(batch.partition()).with("key").with(&name);
-    record(batch, &key, &revocation, until)
+    record(batch, &key, revocation, owner, until)
 }
 
 /// The check that a batch makes so that nothing is issued in a revoked family.
@@ -177,7 +219,7 @@ pub fn is_revoked_by(rows: &[Option<Entry>], generation: u64) -> Result<bool, St
     }
     let agent = agent.as_ref().map(|row| REVOKED.decode(&row.value));
     Ok(matches!(
-        agent.transpose()?,
+        agent.transpose()?.map(|owned| owned.revocation),
         Some(Revocation::Agent { below_generation, .. }) if generation < below_generation
     ))
 }

@@ -5,22 +5,24 @@ use std::convert::Infallible;
 use axum::extract::{FromRequestParts, State};
 use axum::response::sse::{Event, Sse};
 use futures_util::stream::{self, Stream};
-use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
+use http::{HeaderMap, Uri};
 use machineauth_core::clock::Timestamp;
+use machineauth_core::scope::ScopeSet;
 use tokio::sync::mpsc;
 
 use super::client_auth;
 use super::params::Params;
 use crate::app::App;
 use crate::context::Origin;
+use crate::credential::Credential;
 use crate::error::OAuthError;
-use crate::events::feed::FeedEvent;
+use crate::events::feed::{FeedEvent, Range};
 use crate::openapi::{DescribeRequest, Description, InvalidClient};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Lets a client follow the feed.
+/// Lets a client or an API key follow the feed.
 const FEED_SCOPE: &str = "revocations:read";
 
 /// Where a listener was before (HTML Standard §9.2.4).
@@ -49,33 +51,93 @@ impl DescribeRequest for LastEventId {
 ///
 /// Server-sent events: `snapshot` with all that is revoked, `live` when the past has been told, `revocation` for each new one,
 /// and `heartbeat`.
-#[utoipa::path(get, path = "", security(("client" = []), ()), responses(InvalidClient))]
+#[utoipa::path(
+    get,
+    path = "",
+    security(("client" = []), ("bearer" = []), ("api_key" = []), ()),
+    responses(InvalidClient)
+)]
 pub async fn revocations(
     State(app): State<App>,
     origin: Origin,
     headers: HeaderMap,
     LastEventId(resume): LastEventId,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OAuthError> {
-    let presented = client_auth::read(&app, &origin, &headers, &mut Params::none())?;
-    let policy = app.config.access.revocations;
-    let client = client_auth::authenticate(&app, &origin, presented, policy).await?;
-    if client.is_some_and(|client| !client.value.scopes.contains(FEED_SCOPE)) {
-        return Err(OAuthError::InsufficientScope(
-            "the feed needs the scope revocations:read",
-        ));
-    }
-    Ok(Sse::new(rendered(
-        app.feed.follow(resume.as_deref()).await?,
-    )))
+    let listener = Listener {
+        app,
+        origin,
+        headers,
+    };
+    let range = listener.admitted().await?;
+    let events = listener.app.feed.follow(resume.as_deref(), range).await?;
+    Ok(Sse::new(rendered(listener, range, events)))
 }
 
-fn rendered(events: mpsc::Receiver<FeedEvent>) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(events, async |mut events| {
-        events
-            .recv()
-            .await
-            .map(|event| (Ok(render(&event)), events))
-    })
+/// Whoever opened the stream, as often as it is asked whether that is still right.
+struct Listener {
+    app: App,
+    origin: Origin,
+    headers: HeaderMap,
+}
+
+impl Listener {
+    /// What the request's credentials let it hear: everything, or what concerns their organization.
+    async fn admitted(&self) -> Result<Range, OAuthError> {
+        if let Ok(Credential::ApiKey(text)) = Credential::read(&self.headers, &Uri::default()) {
+            let key: Result<_, OAuthError> = self.app.api_key(self.origin.address, &text).await;
+            let key = key?.ok_or(OAuthError::UNKNOWN_CLIENT)?;
+            may_listen(&key.scopes)?;
+            return Ok(Range::Organization(key.organization_id));
+        }
+        let presented =
+            client_auth::read(&self.app, &self.origin, &self.headers, &mut Params::none())?;
+        let policy = self.app.config.access.revocations;
+        let client = client_auth::authenticate(&self.app, &self.origin, presented, policy).await?;
+        let Some(client) = client else {
+            return Ok(Range::Everything);
+        };
+        may_listen(&client.value.scopes)?;
+        let organization = client.value.organization_id;
+        Ok(organization.map_or(Range::Everything, Range::Organization))
+    }
+
+    /// Whether the stream may go on. A store that cannot tell ends nothing: heartbeats stop by themselves then.
+    async fn is_still_admitted(&self, range: Range) -> bool {
+        match self.admitted().await {
+            Ok(now) => now == range,
+            Err(OAuthError::InvalidClient(_) | OAuthError::InsufficientScope(_)) => false,
+            Err(_) => true,
+        }
+    }
+}
+
+fn may_listen(scopes: &ScopeSet) -> Result<(), OAuthError> {
+    match scopes.contains(FEED_SCOPE) {
+        true => Ok(()),
+        false => Err(OAuthError::InsufficientScope(
+            "the feed needs the scope revocations:read",
+        )),
+    }
+}
+
+/// The events for `listener`, until its credentials are no good: looked at with every heartbeat.
+fn rendered(
+    listener: Listener,
+    range: Range,
+    events: mpsc::Receiver<FeedEvent>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(
+        (listener, range, events),
+        async |(listener, range, mut events)| {
+            let event = events.recv().await?;
+            if matches!(event, FeedEvent::Heartbeat { .. })
+                && !listener.is_still_admitted(range).await
+            {
+                return None;
+            }
+            Some((Ok(render(&event)), (listener, range, events)))
+        },
+    )
 }
 
 fn render(event: &FeedEvent) -> Event {

@@ -1,4 +1,4 @@
-use machineauth_core::Revocation;
+use machineauth_core::{ResourceMetadata, Revocation};
 use machineauth_tower::VerifiedAgent;
 use proptest::prelude::*;
 use serde_json::json;
@@ -211,4 +211,50 @@ proptest! {
         prop_assert!(matches!(answer.status.as_u16(), 400 | 401), "{}", answer.status);
         prop_assert!(answer.json()["message"].is_string());
     }
+}
+
+/// RFC 9728 §3, §5.1
+#[tokio::test]
+async fn the_way_to_a_token_is_told_to_everybody() {
+    let issuer = Issuer::new();
+    let metadata = ResourceMetadata::new("https://api.example/mcp").unwrap();
+    let app = app(issuer.layer().protects(metadata));
+    let refused = send(&app, "/read", &[]).await;
+    let place = "https://api.example/.well-known/oauth-protected-resource/mcp";
+    assert_eq!(
+        refused.challenge(),
+        format!("Bearer resource_metadata=\"{place}\"")
+    );
+
+    let answer = send(&app, "/.well-known/oauth-protected-resource/mcp", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
+    assert_eq!(answer.json()["resource"], "https://api.example/mcp");
+    assert_eq!(
+        answer.json()["authorization_servers"],
+        serde_json::json!([ISSUER])
+    );
+    let elsewhere = send(&app, "/.well-known/oauth-protected-resource", &[]).await;
+    assert_eq!(elsewhere.status, 401);
+}
+
+#[tokio::test]
+async fn grpc_callers_are_refused_in_their_own_protocol() {
+    let issuer = Issuer::new();
+    let app = issuer.app();
+    let content_type = ("content-type", b"application/grpc".as_slice());
+    let answer = send(&app, "/read", &[content_type]).await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+    assert_eq!(answer.headers["grpc-status"], "16");
+
+    let token = format!("Bearer {}", issuer.token("read"));
+    let authorization = ("authorization", token.as_bytes());
+    let answer = send(&app, "/write", &[content_type, authorization]).await;
+    assert_eq!(answer.headers["grpc-status"], "7");
+    assert!(
+        answer.headers["grpc-message"]
+            .to_str()
+            .unwrap()
+            .contains("scope")
+    );
 }

@@ -11,4 +11,5 @@ mod policy;
 mod possession;
 mod rate_limit;
 mod require;
+mod streams;
 mod support;

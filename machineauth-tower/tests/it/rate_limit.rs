@@ -84,7 +84,11 @@ async fn requests_without_an_agent_share_the_allowance_of_one() {
 async fn grpc_is_told_in_its_own_words() {
     let issuer = Issuer::new();
     let app = app(&issuer);
-    for content_type in ["application/grpc", "application/grpc+proto"] {
+    for content_type in [
+        "application/grpc",
+        "application/grpc+proto",
+        "application/grpc-web+proto",
+    ] {
         for _ in 0..3 {
             send(&app, "/", &[]).await;
         }
@@ -92,7 +96,7 @@ async fn grpc_is_told_in_its_own_words() {
         let answer = send(&app, "/", &headers).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["grpc-status"], "8");
-        assert_eq!(answer.headers["content-type"], "application/grpc");
+        assert_eq!(answer.headers["content-type"], content_type);
         assert_eq!(answer.headers["retry-after"], "10");
         assert_eq!(answer.body, "");
     }

@@ -51,7 +51,8 @@ impl Agents {
                 batch = batch.delete(&key);
             }
             let now = self.clock.now();
-            let batch = revocation::revoke_agent(batch, id, u64::MAX, now);
+            let owner = stored.value.organization_id;
+            let batch = revocation::revoke_agent(batch, owner, id, u64::MAX, now);
             let fact = Fact::agent(Action::AgentDeleted, &stored.value);
             let batch = event::record(batch, fact, by, now);
             let batch = count_agent(batch, &stored.value, -1);
@@ -132,7 +133,13 @@ impl Agents {
                 .at_version(&record, stored.version)
                 .put(&record, AGENTS.encode(&agent));
             let now = self.clock.now();
-            let batch = revocation::revoke_agent(batch, agent.id, agent.generation, now);
+            let batch = revocation::revoke_agent(
+                batch,
+                agent.organization_id,
+                agent.id,
+                agent.generation,
+                now,
+            );
             if self.store.commit(&batch).await? == Outcome::Committed {
                 self.by_client.invalidate(&agent.client_id);
                 return Ok(());
@@ -159,5 +166,11 @@ impl Agents {
 /// Ends all tokens of the agent that there are.
 pub(super) fn end_generation(agent: &mut Agent, batch: Batch, now: Timestamp) -> Batch {
     agent.generation += 1;
-    revocation::revoke_agent(batch, agent.id, agent.generation, now)
+    revocation::revoke_agent(
+        batch,
+        agent.organization_id,
+        agent.id,
+        agent.generation,
+        now,
+    )
 }

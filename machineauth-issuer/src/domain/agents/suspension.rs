@@ -37,7 +37,7 @@ pub(super) fn suspend(
     agent.suspended_itself = suspension.by_itself && (agent.is_active || agent.suspended_itself);
     agent.is_active = false;
     agent.updated_at = now;
-    let batch = revocation::suspend_agent(batch, agent.id, now);
+    let batch = revocation::suspend_agent(batch, agent.organization_id, agent.id, now);
     match suspension.revoke_tokens {
         true => end_generation(agent, batch, now),
         false => batch,
@@ -48,7 +48,7 @@ pub(super) fn suspend(
 pub(super) fn resume(agent: &mut Agent, batch: Batch) -> Batch {
     agent.is_active = true;
     agent.suspended_itself = false;
-    revocation::resume_agent(batch, agent.id)
+    revocation::resume_agent(batch, agent.organization_id, agent.id)
 }
 
 impl Agents {

@@ -186,7 +186,12 @@ impl Grants {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         tracing::warn!(agent.id = %agent.id, family = %token.family, "a refresh token was used again; its family is revoked");
-        let batch = revocation::revoke_family(Batch::new(agent.home()), token.family, now);
+        let batch = revocation::revoke_family(
+            Batch::new(agent.home()),
+            agent.organization_id,
+            token.family,
+            now,
+        );
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
         let family = token.family;
         let fact = Fact::token(Action::TokenRefreshReused, agent, "refresh_family", &family);

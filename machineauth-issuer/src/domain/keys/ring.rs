@@ -225,7 +225,12 @@ impl KeyRing {
         }
         // Verifiers that cache the key set hear of it first; a crash after that has refused too much, not too little.
         let now = self.clock.now();
-        let batch = revocation::revoke_key(Batch::new(self.name.home_of(kid)), kid, now);
+        let batch = revocation::revoke_key(
+            Batch::new(self.name.home_of(kid)),
+            self.name.organization(),
+            kid,
+            now,
+        );
         let fact = self.name.fact(Action::SigningKeyRevoked, kid);
         let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {

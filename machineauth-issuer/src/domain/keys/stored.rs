@@ -59,6 +59,14 @@ pub struct RingKey {
 }
 
 impl RingName {
+    /// The organization whose keys they are.
+    pub(super) fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Server => None,
+            Self::Organization(organization) => Some(organization),
+        }
+    }
+
     fn table(self) -> &'static Table<StoredKey> {
         match self {
             Self::Server => &SERVER_KEYS,

@@ -441,7 +441,12 @@ impl Tokens {
         let (batch, fact) = match &token {
             IssuedToken::Access(access) => {
                 let batch = Batch::new(access.home());
-                let batch = revocation::revoke_token(batch, access.token, token.expires_at());
+                let batch = revocation::revoke_token(
+                    batch,
+                    access.organization,
+                    access.token,
+                    token.expires_at(),
+                );
                 (batch, access.fact(Action::TokenRevoked))
             }
             IssuedToken::Refresh(refresh) => {
@@ -452,7 +457,8 @@ impl Tokens {
                 let Some(found) = found else { return Ok(()) };
                 let agent = &found.agent.value;
                 let batch = Batch::new(agent.home());
-                let batch = revocation::revoke_family(batch, refresh.family, now);
+                let batch =
+                    revocation::revoke_family(batch, agent.organization_id, refresh.family, now);
                 let family = refresh.family;
                 let fact = Fact::token(Action::TokenRevoked, agent, "refresh_family", &family);
                 (batch, fact)

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
 use super::positions::Positions;
-use super::{FeedEvent, News};
+use super::{FeedEvent, News, Range};
 use crate::domain::revocation::REVOKED;
 use crate::store::{DynStore, Log, LogRead, Partition, StoreError};
 use crate::telemetry::Chain;
@@ -25,6 +25,7 @@ struct Ended;
 pub(super) struct Listener {
     pub(super) events: mpsc::Sender<FeedEvent>,
     pub(super) store: DynStore,
+    pub(super) range: Range,
 }
 
 impl Listener {
@@ -65,7 +66,9 @@ impl Listener {
                 let last_page = page.len() < PAGE;
                 for (reached, entry) in page {
                     *position = reached;
-                    self.send(FeedEvent::Revocation(entry)).await?;
+                    if self.range.has_entry(&entry) {
+                        self.send(FeedEvent::Revocation(entry)).await?;
+                    }
                 }
                 if last_page {
                     break;
@@ -90,7 +93,9 @@ impl Listener {
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.clone());
                 let last_page = page.len() < PAGE;
-                let revocations = page.into_iter().map(|(_, row)| row.value).collect();
+                let rows = page.into_iter().map(|(_, row)| row.value);
+                let heard = rows.filter(|row| self.range.has(row));
+                let revocations = heard.map(|row| row.revocation).collect();
                 self.send(FeedEvent::Snapshot(revocations)).await?;
                 if last_page {
                     break;
@@ -107,6 +112,7 @@ impl Listener {
                 () = self.events.closed() => return Err(Ended),
                 // A listener that lags too far is let go: it resumes by its last event id and reads the log instead.
                 received = news.recv() => match received.map_err(|_| Ended)? {
+                    News::Revoked(entry) if !self.range.has_entry(&entry) => continue,
                     News::Revoked(entry) => FeedEvent::Revocation(entry),
                     News::Current { at, id } => FeedEvent::Heartbeat { at, id },
                 },

@@ -19,6 +19,8 @@ use positions::Positions;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::domain::id::OrganizationId;
+use crate::domain::revocation::OwnedRevocation;
 use crate::store::{DynStore, Log, StoreError};
 use crate::telemetry::Chain;
 
@@ -52,6 +54,30 @@ pub enum FeedEvent {
         /// Where to resume.
         id: Arc<str>,
     },
+}
+
+/// What a listener may hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// Every revocation.
+    Everything,
+    /// Those of an organization and of its keys, and of the server's keys.
+    Organization(OrganizationId),
+}
+
+impl Range {
+    fn has(self, revocation: &OwnedRevocation) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Organization(organization) => revocation.concerns(organization),
+        }
+    }
+
+    /// As [`Range::has`], for the entry of a log. What cannot be read concerns nobody in particular.
+    fn has_entry(self, entry: &[u8]) -> bool {
+        self == Self::Everything
+            || serde_json::from_slice(entry).is_ok_and(|owned| self.has(&owned))
+    }
 }
 
 /// Something that the hub tells all listeners.
@@ -161,13 +187,14 @@ impl Feed {
         }
     }
 
-    /// The events for one listener: the past since `resume`, or all of it, and then what is new.
+    /// The events for one listener, of what it may hear: the past since `resume`, or all of it, and then what is new.
     ///
     /// # Errors
     /// When the store cannot be read right now.
     pub async fn follow(
         &self,
         resume: Option<&str>,
+        range: Range,
     ) -> Result<mpsc::Receiver<FeedEvent>, StoreError> {
         let news = self
             .news
@@ -181,6 +208,7 @@ impl Feed {
         let listener = Listener {
             events: sender,
             store: Arc::clone(&self.store),
+            range,
         };
         let resume = resume.and_then(Positions::parse);
         tokio::spawn(listener.run(resume, heads, at, news));
