@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{any, get};
@@ -7,7 +10,7 @@ use machineauth_tower::PolicyLayer;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::support::{Issuer, send, send_token, whoami};
+use crate::support::{Issuer, NOW, send, send_token, whoami};
 
 fn policy() -> machineauth_core::policy::PolicyBuilder {
     Policy::builder()
@@ -154,5 +157,77 @@ async fn a_cached_token_is_judged_anew_by_each_rule() {
     for _ in 0..3 {
         assert_eq!(send_token(&app, "/docks/d1", &token).await.status, 200);
         assert_eq!(send_token(&app, "/docks/d2", &token).await.status, 403);
+    }
+}
+
+/// RFC 9470 §3
+#[tokio::test]
+async fn who_was_authenticated_too_long_ago_or_too_weakly_is_told_what_would_do() {
+    let issuer = Issuer::new();
+    let policy = Policy::builder()
+        .rule(Rule::get("/recent").max_auth_age(Duration::from_secs(300)))
+        .rule(Rule::get("/strong").acr("phrh").acr("phr"))
+        .clock(Arc::new(issuer.clock.clone()))
+        .build()
+        .unwrap();
+    let app = Router::new()
+        .route("/recent", get(whoami))
+        .route("/strong", get(whoami))
+        .layer(PolicyLayer::new(policy).realm("payments"))
+        .layer(issuer.layer());
+
+    let good = issuer.token_with(json!({"auth_time": NOW - 300, "acr": "phr"}));
+    for path in ["/recent", "/strong"] {
+        assert_eq!(send_token(&app, path, &good).await.status, 200, "{path}");
+    }
+    let weak = issuer.token_with(json!({"auth_time": NOW - 301, "acr": "pwd"}));
+    let words = "this request needs a more recent or a stronger authentication";
+    for (path, parameter) in [
+        ("/recent", "max_age=\"300\""),
+        ("/strong", "acr_values=\"phrh phr\""),
+    ] {
+        let answer = send_token(&app, path, &weak).await;
+        assert_eq!(answer.status, 401);
+        assert_eq!(
+            answer.challenge(),
+            format!(
+                "Bearer realm=\"payments\", error=\"insufficient_user_authentication\", \
+                 error_description=\"{words}\", {parameter}"
+            )
+        );
+        assert_eq!(answer.json()["error"], "insufficient_user_authentication");
+        assert_eq!(answer.json()["message"], words);
+
+        let authorization = format!("Bearer {weak}");
+        let headers: [(&str, &[u8]); 2] = [
+            ("authorization", authorization.as_bytes()),
+            ("content-type", b"application/grpc"),
+        ];
+        let answer = send(&app, path, &headers).await;
+        assert_eq!(answer.headers["grpc-status"], "16");
+        assert_eq!(answer.headers["grpc-message"], words);
+        assert!(answer.challenge().ends_with(parameter));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_binding_is_named_to_callers_of_grpc_too() {
+    let issuer = Issuer::new();
+    let app = app(&issuer, PolicyLayer::new(policy().build().unwrap()));
+    let token = issuer.token_with(json!({"scope": "read", "dockId": "d1"}));
+    let words = "`dock_id` in the path is not the `dockId` that the access token is restricted to";
+    let answer = send_token(&app, "/docks/d2", &token).await;
+    assert_eq!(answer.json()["message"], words);
+
+    let authorization = format!("Bearer {token}");
+    for content_type in ["application/grpc", "application/grpc-web+proto"] {
+        let headers = [
+            ("authorization", authorization.as_bytes()),
+            ("content-type", content_type.as_bytes()),
+        ];
+        let answer = send(&app, "/docks/d2", &headers).await;
+        assert_eq!(answer.headers["content-type"], content_type);
+        assert_eq!(answer.headers["grpc-status"], "7");
+        assert_eq!(answer.headers["grpc-message"], words);
     }
 }

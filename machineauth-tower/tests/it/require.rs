@@ -92,6 +92,30 @@ async fn all_means_all_and_any_means_any() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_the_scopes_that_are_missing_and_no_others() {
+    let issuer = Issuer::new();
+    let all = RequireScopesLayer::new("a b c").unwrap();
+    let any = RequireScopesLayer::any_of("a b").unwrap();
+    let app = Router::new()
+        .route("/all", get(whoami).route_layer(all))
+        .route("/any", get(whoami).route_layer(any))
+        .layer(issuer.layer());
+    let message = async |path, scopes| {
+        let answer = send_token(&app, path, &issuer.token(scopes)).await;
+        assert_eq!(answer.status, 403);
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        message("/all", "a").await,
+        "the access token lacks the scope `b` and `c`"
+    );
+    assert_eq!(
+        message("/any", "c").await,
+        "the access token needs the scope `a` or `b`"
+    );
+}
+
+#[tokio::test]
 async fn without_a_layer_that_verifies_nobody_gets_in() {
     let layer = RequireScopesLayer::new("read").unwrap().realm("artifacts");
     let app = Router::new().route("/", get(whoami)).route_layer(layer);
