@@ -31,6 +31,7 @@
 
 mod answer;
 mod mint;
+mod replay;
 mod server;
 
 use std::collections::{HashMap, HashSet};
@@ -44,6 +45,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 pub use self::mint::TokenBuilder;
+pub use self::replay::replay_feed;
 use crate::client::ClientCredentials;
 use crate::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use crate::crypto::{Algorithm, SigningKey};

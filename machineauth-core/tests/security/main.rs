@@ -18,6 +18,7 @@ mod oracle;
 mod profiles;
 mod properties;
 mod remembered_tokens;
+mod rfc_examples;
 mod time;
 mod token_types;
 mod wycheproof_vectors;
