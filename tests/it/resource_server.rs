@@ -8,14 +8,21 @@ use machineauth_core::clock::SystemClock;
 use machineauth_core::{
     ErrorKind, HttpKeys, JwksCache, RevocationFeed, RevocationSet, StalePolicy, Verifier,
 };
-use machineauth_issuer::store::{DynStore, EmbeddedStore};
+use machineauth_issuer::store::{DynStore, EmbeddedStore, RedisStore};
 use machineauth_tests::agent::Agent;
+use machineauth_tests::fault_proxy::FaultProxy;
 use machineauth_tests::issuer::Issuer;
+use machineauth_tests::redis_server::RedisServer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Far more than the milliseconds that news takes, and than the longest pause before the feed is asked again.
 const HEARS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What is wrong with a token.
+type Verdict = Result<(), ErrorKind>;
+
+const REVOKED: Verdict = Err(ErrorKind::Revoked);
 
 struct ResourceServer {
     verifier: Verifier,
@@ -24,15 +31,26 @@ struct ResourceServer {
 
 impl ResourceServer {
     async fn of(issuer: &Issuer) -> Self {
+        let keys = HttpKeys::discover(&issuer.base).unwrap();
+        Self::following(issuer, &issuer.base, keys, Duration::from_secs(60)).await
+    }
+
+    /// Accepts tokens of the issuer called `name`, of which `issuer` is one server.
+    async fn following(
+        issuer: &Issuer,
+        name: &str,
+        keys: HttpKeys,
+        may_be_stale: Duration,
+    ) -> Self {
         let revocations = RevocationSet::new();
         let feed = RevocationFeed::of(&issuer.base, revocations.clone())
             .start()
             .unwrap();
-        let verifier = Verifier::builder(&issuer.base, "machineauth-api")
-            .jwks(JwksCache::new(HttpKeys::discover(&issuer.base).unwrap()))
+        let verifier = Verifier::builder(name, "machineauth-api")
+            .jwks(JwksCache::new(keys))
             .revocations(revocations)
             .stale_revocations(StalePolicy::Refuse {
-                after: Duration::from_secs(60),
+                after: may_be_stale,
             })
             .build()
             .unwrap();
@@ -46,23 +64,20 @@ impl ResourceServer {
     }
 
     /// What is wrong with the token right now.
-    async fn verdict(&self, token: &str) -> Result<(), ErrorKind> {
+    async fn verdict(&self, token: &str) -> Verdict {
         let verified = self.verifier.verify(token).await;
         verified.map(drop).map_err(|error| error.kind())
     }
 
-    /// Waits until the verdict is `expected`, and knows no third between the two.
-    async fn comes_to(&self, token: &str, expected: Result<(), ErrorKind>) {
+    /// Waits until the verdict is `expected`, and knows no other before it than these.
+    async fn comes_to(&self, token: &str, expected: Verdict, before: &[Verdict]) {
         let heard = async {
             loop {
                 let verdict = self.verdict(token).await;
                 if verdict == expected {
                     return;
                 }
-                assert!(
-                    matches!(verdict, Ok(()) | Err(ErrorKind::Revoked)),
-                    "{verdict:?}"
-                );
+                assert!(before.contains(&verdict), "{verdict:?}");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -72,11 +87,11 @@ impl ResourceServer {
     }
 
     async fn comes_to_accept(&self, token: &str) {
-        self.comes_to(token, Ok(())).await;
+        self.comes_to(token, Ok(()), &[REVOKED]).await;
     }
 
     async fn comes_to_refuse(&self, token: &str) {
-        self.comes_to(token, Err(ErrorKind::Revoked)).await;
+        self.comes_to(token, REVOKED, &[Ok(())]).await;
     }
 }
 
@@ -107,7 +122,7 @@ async fn the_tokens_of_an_agent_are_refused_while_it_is_inactive_and_good_afterw
         let late = ResourceServer::of(&issuer).await;
         assert_eq!(
             late.verdict(&token).await,
-            Err(ErrorKind::Revoked),
+            REVOKED,
             "a snapshot says the same as the increments"
         );
         tell(&issuer, &agent, "/reactivate", None).await;
@@ -156,7 +171,7 @@ async fn tokens_that_end_with_a_deactivation_stay_refused_after_the_reactivation
     resource_server.comes_to_accept(&fresh).await;
     assert_eq!(
         resource_server.verdict(&token).await,
-        Err(ErrorKind::Revoked)
+        REVOKED
     );
     assert_eq!(issuer.introspect(&token).await["active"], false);
 }
@@ -231,4 +246,45 @@ async fn no_resource_server_misses_what_is_revoked_around_a_restart_of_the_issue
             assert_eq!(resource_server.verdict(&good).await, Ok(()));
         }
     }
+}
+
+/// I24, V24: two servers of one issuer on one store, one of which loses it.
+#[tokio::test]
+async fn behind_a_server_that_lost_its_store_the_stated_policy_bites_and_nowhere_else() {
+    const NAME: &str = "https://issuer.example";
+    const STALE: Verdict = Err(ErrorKind::RevocationsStale);
+    let redis = RedisServer::start().await;
+    let wire = FaultProxy::start(redis.address()).await;
+    let server = async |url: &str| {
+        let store = RedisStore::connect(url, Arc::new(SystemClock)).await;
+        let issuer = Issuer::builder().store(Arc::new(store.unwrap()));
+        issuer.with("JWT_ISSUER", NAME).start().await
+    };
+    let healthy = server(&redis.url()).await;
+    let cut_off = server(&format!("redis://{}", wire.address())).await;
+    let behind = async |server: &Issuer| {
+        let keys = HttpKeys::at(&format!("{}/.well-known/jwks.json", server.base));
+        // Heartbeats come every five seconds.
+        let may_be_stale = Duration::from_secs(8);
+        ResourceServer::following(server, NAME, keys.unwrap(), may_be_stale).await
+    };
+    let (near, far) = (behind(&healthy).await, behind(&cut_off).await);
+    let agent = healthy.agent(&["read"]).await;
+    let ((bad, _), (good, _)) = (healthy.tokens(&agent).await, healthy.tokens(&agent).await);
+    for token in [&bad, &good] {
+        assert_eq!(near.verdict(token).await, Ok(()));
+        assert_eq!(far.verdict(token).await, Ok(()));
+    }
+
+    wire.set_silent(true);
+    healthy.revoke(&bad).await;
+    near.comes_to_refuse(&bad).await;
+    far.comes_to(&good, STALE, &[Ok(())]).await;
+    assert_eq!(far.verdict(&bad).await, STALE);
+    assert_eq!(near.verdict(&good).await, Ok(()));
+
+    wire.set_silent(false);
+    wire.cut();
+    far.comes_to(&bad, REVOKED, &[STALE]).await;
+    far.comes_to(&good, Ok(()), &[STALE]).await;
 }

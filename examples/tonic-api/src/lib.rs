@@ -1,7 +1,7 @@
 //! An artifact service over gRPC that only agents with the right scopes may use.
 //!
 //! The same layers as for HTTP: tokens are verified here, a policy says which method needs which scope, and a stream
-//! ends when its token is revoked. Refusals come as gRPC statuses.
+//! ends when its token is revoked. Refusals come as gRPC statuses, to browsers in gRPC-Web.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+use tonic_web::GrpcWebLayer;
 
 use artifact_store_server::{ArtifactStore, ArtifactStoreServer};
 
@@ -59,6 +60,9 @@ pub async fn serve(
     verifier: Verifier,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     Server::builder()
+        // Browsers speak gRPC-Web, over HTTP/1.1 too. Outermost, so that it translates refusals and ends of streams as well.
+        .accept_http1(true)
+        .layer(GrpcWebLayer::new())
         .layer(MachineAuthLayer::new(verifier.clone()))
         .layer(PolicyLayer::new(policy()?))
         .layer(EndStreamsLayer::new(verifier))

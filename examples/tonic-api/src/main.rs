@@ -1,4 +1,12 @@
-//! `cargo run -p tonic-api`, with an issuer on port 8080.
+//! Three lines, the first two in terminals of their own, start the issuer and this service, and get a token for it:
+//!
+//! ```sh
+//! cargo run -p machineauth-issuer
+//! cargo run -p tonic-api
+//! export $(cargo run -qp machineauth-issuer -- agent create my-agent --scope artifacts:read --env); cargo run -qp machineauth-issuer -- token issue -q
+//! ```
+//!
+//! A client sends the token as the metadata `authorization: Bearer …`; `tests/grpc.rs` is one.
 
 use std::net::SocketAddr;
 

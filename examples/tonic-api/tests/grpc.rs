@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails like the test")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use machineauth_core::jws::{Type, sign_compact};
@@ -15,11 +16,13 @@ use tonic_api::artifact_store_client::ArtifactStoreClient;
 use tonic_api::{Artifact, ListRequest};
 
 const FAR: u64 = 4_000_000_000;
+const WEB: &str = "application/grpc-web+proto";
 
 struct Service {
     key: SigningKey,
     revocations: RevocationSet,
     client: ArtifactStoreClient<Channel>,
+    address: SocketAddr,
 }
 
 impl Service {
@@ -41,7 +44,24 @@ impl Service {
             key,
             revocations,
             client,
+            address,
         }
+    }
+
+    fn revoke(&self) {
+        self.revocations.apply(&Revocation::Token {
+            jti: "t1".into(),
+            until: FAR,
+        });
+    }
+
+    /// A call with a message that has no fields, as a browser makes it: gRPC-Web over HTTP/1.1.
+    async fn web_call(&self, method: &str, token: &str) -> reqwest::Response {
+        let url = format!("http://{}/artifacts.v1.ArtifactStore/{method}", self.address);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.post(url).bearer_auth(token);
+        let request = request.header("content-type", WEB).body(vec![0; 5]);
+        request.send().await.unwrap()
     }
 
     fn token(&self, scope: &str) -> String {
@@ -139,14 +159,67 @@ async fn a_stream_ends_as_unauthenticated_when_its_token_is_revoked() {
         .unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap().name, "a");
 
-    service.revocations.apply(&Revocation::Token {
-        jti: "t1".into(),
-        until: FAR,
-    });
+    service.revoke();
     let end = timeout(Duration::from_secs(10), stream.message())
         .await
         .unwrap();
     let (code, message) = refused(end);
     assert_eq!(code, Code::Unauthenticated);
     assert!(message.contains("revoked"), "{message}");
+}
+
+/// The frame's flags, in which 0x80 says that it has trailers, and its content.
+async fn next_frame(answer: &mut reqwest::Response, unread: &mut Vec<u8>) -> (u8, String) {
+    loop {
+        if let Some((head, rest)) = unread.split_at_checked(5) {
+            let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+            if let Some(content) = rest.get(..length) {
+                let frame = (head[0], String::from_utf8_lossy(content).into_owned());
+                unread.drain(..5 + length);
+                return frame;
+            }
+        }
+        let more = timeout(Duration::from_secs(10), answer.chunk()).await;
+        unread.extend(more.unwrap().unwrap().expect("the stream has not ended"));
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_refused_in_grpc_web() {
+    let service = Service::start().await;
+    let reader = service.token("artifacts:read");
+    let served = service.web_call("List", &reader).await;
+    assert_eq!(served.headers()["content-type"], WEB);
+    assert_eq!(served.status(), 200);
+    for (method, token, status, words) in [
+        ("List", "garbage", "16", "well-formed"),
+        ("Put", &*reader, "7", "the access token lacks the scope `artifacts:write`"),
+    ] {
+        let refused = service.web_call(method, token).await;
+        let headers = refused.headers();
+        assert_eq!(refused.status(), 200);
+        assert_eq!(headers["content-type"], WEB);
+        assert_eq!(headers["grpc-status"], status);
+        let message = headers["grpc-message"].to_str().unwrap();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_stream_of_a_browser_ends_with_trailers_when_its_token_is_revoked() {
+    let mut service = Service::start().await;
+    let token = service.token("artifacts:write artifacts:read");
+    let mut watching = service.web_call("Watch", &token).await;
+    let mut unread = Vec::new();
+    let put = service.client.put(with_token(named("a"), &token));
+    put.await.unwrap();
+    let (flags, content) = next_frame(&mut watching, &mut unread).await;
+    assert!(flags == 0 && content.contains("agent-7"), "{content}");
+
+    service.revoke();
+    let (flags, trailers) = next_frame(&mut watching, &mut unread).await;
+    assert_eq!(flags, 0x80);
+    assert!(trailers.contains("grpc-status:16"), "{trailers}");
+    assert!(trailers.contains("revoked"), "{trailers}");
+    assert_eq!(watching.chunk().await.unwrap(), None);
 }
