@@ -169,10 +169,7 @@ async fn tokens_that_end_with_a_deactivation_stay_refused_after_the_reactivation
     let (fresh, _) = issuer.tokens(&agent).await;
     // That the new token is accepted says that the reactivation has arrived.
     resource_server.comes_to_accept(&fresh).await;
-    assert_eq!(
-        resource_server.verdict(&token).await,
-        REVOKED
-    );
+    assert_eq!(resource_server.verdict(&token).await, REVOKED);
     assert_eq!(issuer.introspect(&token).await["active"], false);
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use machineauth_core::clock::{Clock, SystemClock};
+use machineauth_core::clock::SystemClock;
 use machineauth_core::{ErrorKind, HttpKeys, JwksCache, RevocationFeed, RevocationSet, Verifier};
-use machineauth_issuer::store::{DynStore, MemoryStore};
+use machineauth_issuer::store::EmbeddedStore;
 use machineauth_tests::agent::Agent;
 use machineauth_tests::http::{self, Answer};
 use machineauth_tests::issuer::Issuer;
@@ -54,9 +54,13 @@ impl ResourceServer {
 /// P6, V24
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_resource_servers_hear_of_every_revocation_over_restarts_of_the_issuer() {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store: DynStore = Arc::new(MemoryStore::new(clock));
-    let mut issuer = Issuer::builder().store(Arc::clone(&store)).start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let open = async || -> Arc<EmbeddedStore> {
+        let store = EmbeddedStore::open(&path, Arc::new(SystemClock)).await;
+        Arc::new(store.unwrap())
+    };
+    let mut issuer = Issuer::builder().store(open().await).start().await;
     let mut servers = Vec::new();
     for _ in 0..3 {
         servers.push(ResourceServer::of(&issuer).await);
@@ -77,11 +81,8 @@ async fn three_resource_servers_hear_of_every_revocation_over_restarts_of_the_is
         if restarts {
             let address = issuer.address;
             issuer.stop().await;
-            issuer = Issuer::builder()
-                .store(Arc::clone(&store))
-                .listen(address)
-                .start()
-                .await;
+            let issuer_again = Issuer::builder().store(open().await).listen(address);
+            issuer = issuer_again.start().await;
         }
         issuer.revoke(token).await;
         let answered = Instant::now();
@@ -192,7 +193,10 @@ async fn three_processes_hear_of_every_revocation_although_their_issuer_is_kille
         }
     }
     latencies.sort_unstable();
-    let (median, slowest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    let (median, slowest) = (
+        latencies[latencies.len() / 2],
+        latencies[latencies.len() - 1],
+    );
     println!("P6, processes: {REVOCATIONS} revocations, median {median:?}, slowest {slowest:?}");
     println!("where the issuer was killed right after its answer: {after_kills:?}");
 }
