@@ -61,7 +61,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use machineauth_core::{Challenge, Error, Protocol, Verifier};
 use pin_project_lite::pin_project;
@@ -126,22 +126,10 @@ where
             request.extensions_mut().insert(end.clone());
         }
         ResponseFuture {
-            speaks_grpc: speaks_grpc(request.headers()),
+            has_trailers: Protocol::of(request.headers()).has_trailers(),
             future: self.inner.call(request),
             end,
         }
-    }
-}
-
-/// gRPC-Web has its trailers inside of the body, which only the service below can write.
-fn speaks_grpc(headers: &HeaderMap) -> bool {
-    match Protocol::of(headers) {
-        Protocol::Grpc(content_type) => !content_type
-            .as_bytes()
-            .get(16..)
-            .unwrap_or_default()
-            .starts_with(b"-"),
-        Protocol::Http => false,
     }
 }
 
@@ -173,7 +161,7 @@ pin_project! {
         #[pin]
         future: F,
         end: Option<TokenEnd>,
-        speaks_grpc: bool,
+        has_trailers: bool,
     }
 }
 
@@ -190,11 +178,11 @@ where
             Some(end) => Guard::Fresh(end),
             None => Guard::Off,
         };
-        let speaks_grpc = *this.speaks_grpc;
+        let has_trailers = *this.has_trailers;
         Poll::Ready(Ok(response.map(|inner| EndingBody {
             inner,
             guard,
-            speaks_grpc,
+            has_trailers,
         })))
     }
 }
@@ -211,7 +199,7 @@ pin_project! {
         #[pin]
         inner: B,
         guard: Guard,
-        speaks_grpc: bool,
+        has_trailers: bool,
     }
 }
 
@@ -266,7 +254,7 @@ where
         }
         if let Poll::Ready(error) = this.guard.poll_end(cx) {
             *this.guard = Guard::Over;
-            return Poll::Ready(Some(farewell(error, *this.speaks_grpc)));
+            return Poll::Ready(Some(farewell(error, *this.has_trailers)));
         }
         let frame = this.inner.poll_frame(cx);
         this.guard.start();
@@ -275,7 +263,7 @@ where
             Poll::Pending => match this.guard.poll_end(cx) {
                 Poll::Ready(error) => {
                     *this.guard = Guard::Over;
-                    Poll::Ready(Some(farewell(error, *this.speaks_grpc)))
+                    Poll::Ready(Some(farewell(error, *this.has_trailers)))
                 }
                 Poll::Pending => Poll::Pending,
             },
@@ -293,8 +281,8 @@ where
 }
 
 /// The last that is sent.
-fn farewell(error: Error, speaks_grpc: bool) -> Result<Frame<Bytes>, BoxError> {
-    if !speaks_grpc {
+fn farewell(error: Error, has_trailers: bool) -> Result<Frame<Bytes>, BoxError> {
+    if !has_trailers {
         return Err(error.into());
     }
     let protocol = Protocol::Grpc(http::HeaderValue::from_static("application/grpc"));
@@ -313,7 +301,7 @@ impl<B: AnswerBody> AnswerBody for EndingBody<B> {
         Self {
             inner: B::answer(bytes),
             guard: Guard::Off,
-            speaks_grpc: false,
+            has_trailers: false,
         }
     }
 }
@@ -323,7 +311,7 @@ impl<B: Default> Default for EndingBody<B> {
         Self {
             inner: B::default(),
             guard: Guard::Off,
-            speaks_grpc: false,
+            has_trailers: false,
         }
     }
 }

@@ -7,8 +7,10 @@
 mod peers;
 
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::time::Instant;
 
+use axum::body::Body;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use machineauth_core::jws::{Type, sign_compact};
@@ -37,22 +39,23 @@ struct Callers {
 struct Candidate {
     name: &'static str,
     requests: usize,
-    run: Box<dyn AsyncRun>,
+    run: Box<dyn Run>,
     rounds: Vec<f64>,
 }
 
 /// A service of whatever body, told to answer.
-trait AsyncRun {
+trait Run {
     fn status(&mut self, authorization: Option<&HeaderValue>) -> StatusCode;
     fn nanoseconds(&mut self, callers: &[HeaderValue], requests: usize) -> f64;
 }
 
-struct Stack<S> {
+struct Stack<S, ReqBody> {
     service: S,
     runtime: tokio::runtime::Runtime,
+    body: PhantomData<ReqBody>,
 }
 
-impl<S, ReqBody, ResBody> AsyncRun for Stack<S>
+impl<S, ReqBody, ResBody> Run for Stack<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     S::Error: std::fmt::Debug,
@@ -86,29 +89,45 @@ where
 }
 
 impl Candidate {
-    fn new<S, ReqBody, ResBody>(name: &'static str, requests: usize, service: S) -> Self
+    fn new<ReqBody, S, ResBody>(name: &'static str, requests: usize, service: S) -> Self
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + 'static,
         S::Error: std::fmt::Debug,
         ReqBody: Default + 'static,
         ResBody: 'static,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.expect("a runtime starts");
         Self {
             name,
             requests,
-            run: Box::new(Stack { service, runtime }),
+            run: Box::new(Stack {
+                service,
+                runtime,
+                body: PhantomData,
+            }),
             rounds: Vec::new(),
         }
     }
 
     /// Who does not tell these apart does not do the work that is measured.
     fn check(&mut self, callers: &Callers) {
-        assert_eq!(self.run.status(Some(&callers.good[0])), 200, "{}", self.name);
+        assert_eq!(
+            self.run.status(Some(&callers.good[0])),
+            200,
+            "{}",
+            self.name
+        );
         if self.name != BARE {
             assert_eq!(self.run.status(None), 401, "{}", self.name);
-            assert_eq!(self.run.status(Some(&callers.without_scope)), 403, "{}", self.name);
+            assert_eq!(
+                self.run.status(Some(&callers.without_scope)),
+                403,
+                "{}",
+                self.name
+            );
         }
     }
 
@@ -126,19 +145,33 @@ fn main() -> Result<(), Failure> {
     let callers = callers(&key)?;
     let jwks = keys.to_json();
     // Peers that need a runtime to be made.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut candidates = runtime.block_on(async {
         Ok::<_, Failure>([
-            Candidate::new(BARE, MANY_REQUESTS, peers::bare()),
-            Candidate::new("machineauth-tower", MANY_REQUESTS, peers::ours(&keys)?),
-            Candidate::new("jwt-authorizer", FEW_REQUESTS, peers::jwt_authorizer(&jwks).await?),
-            Candidate::new(
+            Candidate::new::<Body, _, _>(BARE, MANY_REQUESTS, peers::bare()),
+            Candidate::new::<Body, _, _>("machineauth-tower", MANY_REQUESTS, peers::ours(&keys)?),
+            Candidate::new::<axum07::body::Body, _, _>(
+                "jwt-authorizer (axum 0.7)",
+                FEW_REQUESTS,
+                peers::jwt_authorizer(&jwks).await?,
+            ),
+            Candidate::new::<Body, _, _>(
                 "tower-oauth2-resource-server",
                 FEW_REQUESTS,
                 peers::tower_oauth2_resource_server(&jwks).await?,
             ),
-            Candidate::new("axum-jwt-auth", FEW_REQUESTS, peers::axum_jwt_auth(&jwks)?),
-            Candidate::new("huskarl-axum", FEW_REQUESTS, peers::huskarl(&jwks).await?),
+            Candidate::new::<Body, _, _>(
+                "axum-jwt-auth",
+                FEW_REQUESTS,
+                peers::axum_jwt_auth(&jwks)?,
+            ),
+            Candidate::new::<Body, _, _>(
+                "huskarl-axum",
+                FEW_REQUESTS,
+                peers::huskarl(&jwks).await?,
+            ),
         ])
     })?;
     for candidate in &mut candidates {
@@ -153,11 +186,17 @@ fn main() -> Result<(), Failure> {
 
     let (bare, ours) = (candidates[0].median(), candidates[1].median());
     println!("medians of {ROUNDS} alternated rounds, {TOKENS} tokens in turn, one thread");
-    println!("{:<32} {:>12} {:>10} {:>10}", "", "µs/request", "/ bare", "/ ours");
+    println!(
+        "{:<32} {:>12} {:>10} {:>10}",
+        "", "µs/request", "/ bare", "/ ours"
+    );
     for candidate in &mut candidates {
         let time = candidate.median();
         let (micros, to_bare, to_ours) = (time / 1e3, time / bare, time / ours);
-        println!("{:<32} {micros:>12.2} {to_bare:>9.1}x {to_ours:>9.1}x", candidate.name);
+        println!(
+            "{:<32} {micros:>12.2} {to_bare:>9.1}x {to_ours:>9.1}x",
+            candidate.name
+        );
     }
     Ok(())
 }
@@ -167,13 +206,20 @@ fn callers(key: &SigningKey) -> Result<Callers, Failure> {
     let caller = |n: usize, scope: &str| {
         let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": format!("agent-{n}"), "client_id": format!("agent-{n}"),
-            "exp": now + 3600, "iat": now, "jti": format!("0b5f2f3e-9a52-4a0e-8d29-{n:012}"), "scope": scope,
+            "exp": now + 3600, "iat": now, "nbf": now, "jti": format!("0b5f2f3e-9a52-4a0e-8d29-{n:012}"), "scope": scope,
         });
-        let token = sign_compact(key, Type::AccessToken, "key-1", claims.to_string().as_bytes())?;
+        let token = sign_compact(
+            key,
+            Type::AccessToken,
+            "key-1",
+            claims.to_string().as_bytes(),
+        )?;
         Ok::<_, Failure>(HeaderValue::try_from(format!("Bearer {token}"))?)
     };
     Ok(Callers {
-        good: (0..TOKENS).map(|n| caller(n, "artifacts:read artifacts:write")).collect::<Result<_, _>>()?,
+        good: (0..TOKENS)
+            .map(|n| caller(n, "artifacts:read artifacts:write"))
+            .collect::<Result<_, _>>()?,
         without_scope: caller(TOKENS, "artifacts:list")?,
     })
 }

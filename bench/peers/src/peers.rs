@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Extension, FromRef};
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::Router;
+use huskarl_axum::layers::ValidatorLayer;
+use huskarl_axum::resource_server::DefaultJwsVerifierPlatform;
+use huskarl_axum::resource_server::core as huskarl_core;
+use huskarl_axum::resource_server::validator::rfc9068::Rfc9068Validator;
+use huskarl_core::EndpointUrl;
+use huskarl_core::crypto::verifier::{JwsVerifier, JwsVerifierFactory, JwsVerifierPlatform};
+use huskarl_core::jwk::{Jwk, Jwks};
+use huskarl_core::platform::MaybeSendBoxFuture;
 use machineauth_core::{KeySet, RevocationSet, Verifier};
 use machineauth_tower::{MachineAuthLayer, RequireScopesLayer};
 use serde::Deserialize;
@@ -15,7 +23,10 @@ use crate::{AUDIENCE, Failure, ISSUER, SCOPE};
 /// What is read of a token where a library leaves that to its user.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Claims {
-    #[allow(dead_code, reason = "peers that deserialize claims do so for the agent's name as well")]
+    #[allow(
+        dead_code,
+        reason = "peers that deserialize claims do so for the agent's name as well"
+    )]
     pub sub: String,
     pub scope: String,
 }
@@ -68,7 +79,10 @@ pub async fn tower_oauth2_resource_server(jwks: &str) -> Result<Router, Failure>
         .identifier(ISSUER)
         .claims_validation(ClaimsValidationSpec::recommended(ISSUER, &audiences))
         .build()?;
-    let server = OAuth2ResourceServer::<Claims>::builder().add_tenant(tenant).build().await?;
+    let server = OAuth2ResourceServer::<Claims>::builder()
+        .add_tenant(tenant)
+        .build()
+        .await?;
     let handler = async |Extension(claims): Extension<Claims>| claims.answer();
     Ok(Router::new()
         .route("/artifacts", get(handler))
@@ -89,30 +103,41 @@ pub fn axum_jwt_auth(jwks: &str) -> Result<Router, Failure> {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
-    let decoder = LocalDecoder::builder().keys(keys?).validation(validation).build()?;
+    let decoder = LocalDecoder::builder()
+        .keys(keys?)
+        .validation(validation)
+        .build()?;
     let handler = async |verified: Verified<Claims>| verified.claims.answer();
     Ok(Router::new()
         .route("/artifacts", get(handler))
-        .with_state(State { decoder: Arc::new(decoder) }))
+        .with_state(State {
+            decoder: Arc::new(decoder),
+        }))
+}
+
+/// A verifier with its key, as the factory that the validator wants.
+struct Made(Arc<dyn JwsVerifier>);
+
+impl JwsVerifierFactory for Made {
+    fn build(
+        &self,
+        _: Option<&EndpointUrl>,
+        _: Arc<dyn JwsVerifierPlatform>,
+    ) -> MaybeSendBoxFuture<'static, Result<Arc<dyn JwsVerifier>, huskarl_core::Error>> {
+        let made = Arc::clone(&self.0);
+        Box::pin(async move { Ok(made) })
+    }
 }
 
 pub async fn huskarl(jwks: &str) -> Result<Router, Failure> {
-    use huskarl_axum::layers::ValidatorLayer;
-    use huskarl_axum::resource_server::core::EndpointUrl;
-    use huskarl_axum::resource_server::core::crypto::verifier::JwsVerifierPlatform;
-    use huskarl_axum::resource_server::core::jwk::PublicJwks;
-    use huskarl_axum::resource_server::validator::rfc9068::Rfc9068Validator;
-    let keys: PublicJwks = serde_json::from_str(jwks)?;
-    let key = keys.keys.into_iter().next().ok_or("no key")?;
-    let factory = move |_: Option<&EndpointUrl>, platform: Arc<dyn JwsVerifierPlatform>| {
-        let made = platform.create_verifier_from_jwk(key.clone());
-        Box::pin(async move { made.await.map_err(Into::into) })
-            as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
-    };
+    let keys: Jwks = serde_json::from_str(jwks)?;
+    let key = keys.keys.first().and_then(Jwk::public_jwk);
+    let platform: Arc<dyn JwsVerifierPlatform> = DefaultJwsVerifierPlatform::default().into();
+    let made = platform.create_verifier_from_jwk(key.ok_or("no key")?);
     let validator = Rfc9068Validator::builder()
         .issuer(ISSUER.to_owned())
         .audience(AUDIENCE.to_owned())
-        .jws_verifier_factory(Arc::new(factory))
+        .jws_verifier_factory(Arc::new(Made(made.await?)))
         .build()
         .await?;
     let layer = ValidatorLayer::builder().validator(validator).build();

@@ -57,7 +57,10 @@ impl Service {
 
     /// A call with a message that has no fields, as a browser makes it: gRPC-Web over HTTP/1.1.
     async fn web_call(&self, method: &str, token: &str) -> reqwest::Response {
-        let url = format!("http://{}/artifacts.v1.ArtifactStore/{method}", self.address);
+        let url = format!(
+            "http://{}/artifacts.v1.ArtifactStore/{method}",
+            self.address
+        );
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.post(url).bearer_auth(token);
         let request = request.header("content-type", WEB).body(vec![0; 5]);
@@ -193,7 +196,12 @@ async fn browsers_are_refused_in_grpc_web() {
     assert_eq!(served.status(), 200);
     for (method, token, status, words) in [
         ("List", "garbage", "16", "well-formed"),
-        ("Put", &*reader, "7", "the access token lacks the scope `artifacts:write`"),
+        (
+            "Put",
+            &*reader,
+            "7",
+            "the access token lacks the scope `artifacts:write`",
+        ),
     ] {
         let refused = service.web_call(method, token).await;
         let headers = refused.headers();

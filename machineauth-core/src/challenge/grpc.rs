@@ -24,11 +24,21 @@ impl Protocol {
             _ => Self::Http,
         }
     }
+
+    /// Whether answers end in trailers. gRPC's do; those of gRPC-Web are a part of the body, which only the service that
+    /// writes it can add.
+    pub fn has_trailers(&self) -> bool {
+        match self {
+            Self::Http => false,
+            Self::Grpc(content_type) => content_type.as_bytes().get(GRPC.len()) != Some(&b'-'),
+        }
+    }
 }
+
+const GRPC: &[u8] = b"application/grpc";
 
 /// `application/grpc`, `application/grpc+proto`, `application/grpc-web-text; …`
 fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
     content_type
         .get(..GRPC.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
@@ -70,13 +80,23 @@ pub(super) fn grpc_message(text: &str) -> HeaderValue {
 mod tests {
     use super::*;
 
+    fn protocol(content_type: &'static str) -> Protocol {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Protocol::of(&headers)
+    }
+
+    #[test]
+    fn only_grpc_itself_has_trailers() {
+        assert!(protocol("application/grpc").has_trailers());
+        assert!(protocol("application/grpc+proto").has_trailers());
+        assert!(!protocol("application/grpc-web+proto").has_trailers());
+        assert!(!protocol("application/json").has_trailers());
+    }
+
     #[test]
     fn grpc_is_known_by_its_content_type_and_nothing_else_is_taken_for_it() {
-        let grpc = |content_type: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            Protocol::of(&headers) != Protocol::Http
-        };
+        let grpc = |content_type| protocol(content_type) != Protocol::Http;
         for content_type in [
             "application/grpc",
             "application/grpc+proto",

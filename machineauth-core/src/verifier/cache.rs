@@ -47,3 +47,27 @@ impl Weighter<Box<str>, Arc<Agent>> for Weight {
         2 * token.len() as u64 + ENTRY_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::claims::Claims;
+
+    /// V17
+    #[test]
+    fn however_many_tokens_are_accepted_they_take_no_more_than_was_allowed() {
+        const MAX_BYTES: u64 = 200_000;
+        let claims = json!({ "iss": "i", "aud": "a", "sub": "s", "exp": 1 }).to_string();
+        let claims = Claims::parse(claims.as_bytes()).unwrap();
+        let agent = Arc::new(Agent::introspected(claims));
+        let tokens = VerifiedTokens::new(MAX_BYTES);
+        for n in 0..10_000 {
+            let length = 100 + n % 3_000;
+            tokens.insert(&format!("{n:0>length$}"), &agent);
+            assert!(tokens.0.as_ref().unwrap().weight() <= MAX_BYTES);
+        }
+        assert!(tokens.0.as_ref().unwrap().weight() > MAX_BYTES / 2);
+    }
+}

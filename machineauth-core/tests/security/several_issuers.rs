@@ -99,7 +99,7 @@ fn only_a_configured_issuer_named_to_the_letter_is_asked() {
     );
 }
 
-/// V17
+/// V17, V24: what one issuer's feed says is not about another's tokens.
 #[test]
 fn an_accepted_token_is_judged_anew_by_its_own_issuers_rules() {
     let pair = Pair::new();
