@@ -252,6 +252,10 @@ where
         if matches!(this.guard, Guard::Over) {
             return Poll::Ready(None);
         }
+        // Who has got all of it is not told that something was cut off.
+        if this.inner.is_end_stream() {
+            *this.guard = Guard::Off;
+        }
         if let Poll::Ready(error) = this.guard.poll_end(cx) {
             *this.guard = Guard::Over;
             return Poll::Ready(Some(farewell(error, *this.has_trailers)));

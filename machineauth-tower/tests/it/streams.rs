@@ -163,3 +163,19 @@ async fn a_body_in_one_piece_is_left_alone() {
         .into_body();
     assert_eq!(body.size_hint().exact(), Some(5));
 }
+
+#[tokio::test]
+async fn a_whole_answer_is_whole_although_its_token_ended_meanwhile() {
+    let issuer = Issuer::new();
+    let revocations = issuer.revocations.clone();
+    let goodbye = async move || {
+        revocations.apply(&revocation());
+        "goodbye"
+    };
+    let app = Router::new()
+        .route("/", get(goodbye))
+        .layer(EndStreamsLayer::new(issuer.verifier()))
+        .layer(issuer.layer());
+    let answer = send_token(&app, "/", &issuer.token("read")).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "goodbye"));
+}
