@@ -145,7 +145,8 @@ impl Buckets {
         }
     }
 
-    /// Forgets an act of the subject that was counted.
+    /// Forgets an act of the subject that was counted. Not for acts of long ago: when it would be forgotten by itself already,
+    /// a later one is forgotten in its place.
     pub fn give_back(&self, subject: impl Hash) {
         let interval = length(self.quota.interval).max(1);
         let less = |owes_until: u64| Some(owes_until.saturating_sub(interval));

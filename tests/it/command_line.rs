@@ -493,8 +493,12 @@ async fn a_command_looks_for_the_server_where_the_same_variables_would_start_it(
     let (_, port) = issuer.base.rsplit_once(':').unwrap();
     let commands = Commands::here(ISSUER).with("PORT", port);
     assert_eq!(commands.json("health").await["status"], "ok");
-    let elsewhere = commands.with("PORT", "x");
-    assert!(elsewhere.run("health").await.failed(2).contains("x"));
+    for host in ["0.0.0.0", "127.0.0.1"] {
+        let commands = commands.with("HOST", host);
+        assert_eq!(commands.json("health").await["status"], "ok");
+    }
+    let wrong = commands.with("PORT", "x").run("health").await;
+    assert!(wrong.failed(2).contains("PORT: "), "{wrong:?}");
 }
 
 #[tokio::test]

@@ -220,7 +220,7 @@ impl Dpop {
     ///
     /// # Errors
     /// As [`Dpop::redeem`].
-    pub fn is_unused(&self, proof: &Proof) -> Result<(), Error> {
+    pub fn check_unused(&self, proof: &Proof) -> Result<(), Error> {
         unused(self.0.replays.look(proof.key(), self.0.clock.now()))
     }
 
@@ -242,7 +242,6 @@ impl Dpop {
     }
 }
 
-/// RFC 9449 §4.2
 fn unused(seen: Seen) -> Result<(), Error> {
     match seen {
         Seen::Never => Ok(()),
@@ -251,6 +250,7 @@ fn unused(seen: Seen) -> Result<(), Error> {
     }
 }
 
+/// RFC 9449 §4.2
 fn is_hash_of(hash: &str, token: &str) -> bool {
     crypto::constant_time_eq(
         hash.as_bytes(),

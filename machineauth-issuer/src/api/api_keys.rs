@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::date::Date;
 use crate::domain::api_keys::{ApiKey, ApiKeyError, InvalidApiKey, NewApiKey};
 use crate::domain::id::{ApiKeyId, OrganizationId, TeamId};
+use crate::domain::teams::TeamError;
 use crate::error::ApiError;
 use crate::openapi::{Conflict, Scopes};
 
@@ -132,12 +133,11 @@ pub async fn create(
             let no_such_team =
                 || ApiError::InvalidRequest("team_id: the organization has no such team".into());
             let id: TeamId = id.parse().map_err(|_| no_such_team())?;
-            Some(
-                app.teams
-                    .find(path.id(), id)
-                    .await
-                    .map_err(|_| no_such_team())?,
-            )
+            let found = app.teams.find(path.id(), id).await;
+            Some(found.map_err(|error| match error {
+                TeamError::NotFound => no_such_team(),
+                failed => failed.into(),
+            })?)
         }
     };
     let scopes = request.scopes.map(|scopes| {

@@ -12,7 +12,7 @@ use super::body::JsonBody;
 use super::caller::{Caller, by_password};
 use crate::app::App;
 use crate::context::Origin;
-use crate::domain::administrator::SESSION_LIFETIME;
+use crate::domain::administrator::{SESSION_LIFETIME, Sessions};
 use crate::domain::event::{self, Action, Fact};
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;
@@ -103,9 +103,13 @@ pub async fn login(
     JsonBody(login): JsonBody<Login>,
 ) -> Response {
     let (user, password) = (login.username, login.password.into());
+    let sessions = match app.administrators.sessions().await {
+        Ok(sessions) => sessions,
+        Err(error) => return ApiError::from(error).into_response(),
+    };
     let proven = by_password(&app, &origin, Action::LoginFailed, &user, &password).await;
     match proven {
-        Ok(caller) => match begin_session(&app, &caller).await {
+        Ok(caller) => match begin_session(&app, &caller, &sessions).await {
             Ok(answer) => answer.into_response(),
             Err(error) => error.into_response(),
         },
@@ -125,11 +129,15 @@ pub async fn login(
     }
 }
 
-async fn begin_session(app: &App, caller: &Caller) -> Result<Json<LoginAnswer>, ApiError> {
+async fn begin_session(
+    app: &App,
+    caller: &Caller,
+    sessions: &Sessions,
+) -> Result<Json<LoginAnswer>, ApiError> {
     let fact = Fact::new(Action::LoginSucceeded);
     let now = app.clock.now();
     event::record_alone(&*app.store, Partition::SYSTEM, fact, &caller.by, now).await?;
-    let token = app.administrators.begin_session().await?;
+    let token = sessions.begin(now);
     tracing::info!("the administrator logged in");
     Ok(Json(LoginAnswer {
         success: true,

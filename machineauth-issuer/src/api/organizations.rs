@@ -318,7 +318,7 @@ pub async fn update(
 
 /// Delete an organization
 ///
-/// Its agents, teams and keys go with it, and its tokens are refused at once. Only the administrator of the server can.
+/// Its agents, teams, keys and webhooks go with it, and its tokens are refused at once. Only the administrator of the server can.
 #[utoipa::path(delete, path = "", responses(Conflict))]
 pub async fn delete(path: OrganizationPath, State(app): State<App>) -> Result<NoContent, ApiError> {
     path.caller.global()?;

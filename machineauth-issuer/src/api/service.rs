@@ -96,23 +96,18 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
                 entries: app.trail.length().await?,
                 seal_lag: app.sealer.lag(),
             };
-            let (stats, backlog) = counted(&app).await?;
+            let stats = Stats::read(&*app.store);
+            let (stats, backlog) = futures_util::try_join!(stats, app.webhooks.backlog())?;
             let state = StoreState {
                 stats,
                 audit,
-                backlog,
+                backlog: BacklogState::new(backlog, app.clock.now()),
             };
             let written = app.metrics.expose(exposition, &state);
             ([(CONTENT_TYPE, content_type)], written).into_response()
         }
         None => Json(StatsView::read(&app).await?).into_response(),
     })
-}
-
-async fn counted(app: &App) -> Result<(Stats, BacklogState), StoreError> {
-    let stats = Stats::read(&*app.store);
-    let (stats, backlog) = futures_util::try_join!(stats, app.webhooks.backlog())?;
-    Ok((stats, BacklogState::new(backlog, app.clock.now())))
 }
 
 /// Say what the server has done, to its administrator
@@ -134,17 +129,11 @@ pub struct StatsView {
     /// Issued less revoked; no token is stored, so none can be seen to expire.
     active_tokens: i64,
     total_agents: i64,
-    /// Deliveries that wait for active webhooks.
-    webhook_deliveries_waiting: i64,
-    /// How long ago the event of the oldest of them happened, in seconds.
-    webhook_oldest_waiting_seconds: u64,
-    /// Deliveries that were given up, and can be asked for again.
-    webhook_deliveries_given_up: i64,
 }
 
 impl StatsView {
     async fn read(app: &App) -> Result<Self, StoreError> {
-        let (stats, backlog) = counted(app).await?;
+        let stats = Stats::read(&*app.store).await?;
         Ok(Self {
             requests: app.metrics.requests(),
             tokens_issued: stats.tokens_issued,
@@ -155,9 +144,6 @@ impl StatsView {
                 .saturating_sub(stats.tokens_revoked)
                 .max(0),
             total_agents: stats.agents,
-            webhook_deliveries_waiting: backlog.waiting,
-            webhook_oldest_waiting_seconds: backlog.oldest.as_secs(),
-            webhook_deliveries_given_up: backlog.given_up,
         })
     }
 }

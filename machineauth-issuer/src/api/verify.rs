@@ -49,7 +49,7 @@ pub struct VerifiedAgent {
     #[serde(skip_serializing_if = "Option::is_none")]
     team_id: Option<TeamId>,
     name: String,
-    /// What the token carries, which may be less than the agent could have.
+    /// What the token still allows: no more than the agent may have now.
     #[schema(value_type = Scopes)]
     scopes: ScopeSet,
     is_active: bool,

@@ -1,5 +1,7 @@
 //! What the environment says to the commands that talk to a running server.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use std::fmt;
 
 use super::reader::Reader;
@@ -24,10 +26,17 @@ impl CommandVariables {
         if let Some(url) = self.plain("MACHINEAUTH_URL")? {
             return Ok(url);
         }
-        let port = self.plain("PORT")?;
-        let port = port.as_deref().unwrap_or("8080");
+        let port = self.0.port();
+        self.0.problems_of("PORT")?;
+        let host = self.0.host(Ipv4Addr::LOCALHOST.into());
+        self.0.problems_of("HOST")?;
+        // On all addresses is also on this one.
+        let host = match host.is_unspecified() {
+            true => Ipv4Addr::LOCALHOST.into(),
+            false => host,
+        };
         Ok(match self.plain("TLS_CERT_FILE")? {
-            None => format!("http://127.0.0.1:{port}"),
+            None => format!("http://{}", SocketAddr::new(host, port)),
             // Certificates are for names.
             Some(_) => format!("https://localhost:{port}"),
         })

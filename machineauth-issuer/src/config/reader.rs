@@ -83,14 +83,12 @@ impl Reader {
         let environment = self.environment();
         let production = environment == Environment::Production;
         let admin = self.admin(production);
-        let port = self.parsed("PORT", "a port, 1 to 65535", 8080, |text| {
-            text.parse().ok().filter(|port| *port > 0u16)
-        });
+        let port = self.port();
         let address = match admin.is_default {
             true => IpAddr::V4(Ipv4Addr::LOCALHOST),
             false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
-        let host = self.parsed("HOST", "an IP address", address, |text| text.parse().ok());
+        let host = self.host(address);
         if admin.is_default && !host.is_loopback() {
             self.problem(
                 "HOST",
@@ -124,6 +122,16 @@ impl Reader {
             in_force: std::mem::take(&mut self.in_force),
             warnings: std::mem::take(&mut self.warnings),
         })
+    }
+
+    pub(super) fn port(&mut self) -> u16 {
+        self.parsed("PORT", "a port, 1 to 65535", 8080, |text| {
+            text.parse().ok().filter(|port| *port > 0)
+        })
+    }
+
+    pub(super) fn host(&mut self, default: IpAddr) -> IpAddr {
+        self.parsed("HOST", "an IP address", default, |text| text.parse().ok())
     }
 
     fn environment(&mut self) -> Environment {

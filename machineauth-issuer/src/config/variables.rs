@@ -186,7 +186,7 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         "FAILURE_LIMIT",
         "20",
-        "wrong secrets for one name from one address until it is locked out there; 0 for any number",
+        "wrong secrets for one name from one address until it is locked out there, ten times as many for all names; 0 for any number",
     ),
     plain(
         "PLAN_FREE",
@@ -266,7 +266,7 @@ pub const VARIABLES: &[Variable] = &[
 pub const COMMAND_VARIABLES: &[Variable] = &[
     plain(
         "MACHINEAUTH_URL",
-        "http://127.0.0.1:PORT, https://localhost:PORT with TLS_CERT_FILE",
+        "http://HOST:PORT, https://localhost:PORT with TLS_CERT_FILE",
         "where the server is",
     ),
     secret(
@@ -444,7 +444,8 @@ pub fn reference() -> String {
     table(&mut text, VARIABLES);
     text.push_str(
         "\n## Commands that talk to a running server\n\n\
-        `machineauth-issuer agent …`, `org …`, `token …` and their like read these, and `ADMIN_EMAIL` and `ADMIN_PASSWORD`. \
+        `machineauth-issuer agent …`, `org …`, `token …` and their like read these, `ADMIN_EMAIL` and `ADMIN_PASSWORD`, and of the server's variables `HOST`, \
+        `PORT` and `TLS_CERT_FILE` to find it. \
         An API key or a token goes before the password; without any of them, a server on a loopback address is tried with \
         the defaults of development.\n\n",
     );

@@ -55,8 +55,8 @@ impl Configured {
 ///
 /// A login gets a signed value that says until when it works. It is stored nowhere, works at every issuer on the store,
 /// and ends with the password that it was got with, and when all sessions end.
-#[derive(Debug)]
-pub(super) struct Sessions(HmacKey);
+#[derive(Debug, Clone)]
+pub struct Sessions(HmacKey);
 
 impl Sessions {
     /// Those of the administrator with this address, and what makes its password its own, since `epoch`.
@@ -69,7 +69,7 @@ impl Sessions {
     }
 
     /// A token for whoever has just proved to be the administrator.
-    pub(super) fn begin(&self, now: Timestamp) -> SecretText {
+    pub fn begin(&self, now: Timestamp) -> SecretText {
         let end = now.saturating_add(SESSION_LIFETIME).as_secs().to_be_bytes();
         let mut bytes = end.to_vec();
         bytes.extend_from_slice(&self.0.sign(&end));

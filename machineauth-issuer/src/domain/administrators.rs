@@ -157,12 +157,13 @@ impl Administrators {
         Ok(is_right.await? & is_it)
     }
 
-    /// A token for whoever has just proved to be the administrator.
+    /// The sessions that begin with the password as it is now. They end with it, so whoever wants to begin one asks before
+    /// the password is judged.
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn begin_session(&self) -> Result<SecretText, StoreError> {
-        Ok(self.known().await?.sessions.begin(self.clock.now()))
+    pub async fn sessions(&self) -> Result<Sessions, StoreError> {
+        Ok(self.known().await?.sessions.clone())
     }
 
     /// Whether the token was got with a password that still works, and still works itself.

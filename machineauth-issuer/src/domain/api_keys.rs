@@ -502,13 +502,18 @@ impl ApiKeys {
         by: &By,
     ) -> Result<(), StoreError> {
         let prefix = API_KEYS.key(organization.partition()).with(organization);
-        for (_, key) in API_KEYS.scan(&*self.store, &prefix, None, MAX_KEYS).await? {
-            match self.remove(&key, by).await? {
-                // A conflict means that another issuer was faster.
-                Outcome::Committed | Outcome::Conflict => {}
+        loop {
+            let some = API_KEYS.scan(&*self.store, &prefix, None, MAX_KEYS).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            for (_, key) in some {
+                match self.remove(&key, by).await? {
+                    // A conflict means that another issuer was faster.
+                    Outcome::Committed | Outcome::Conflict => {}
+                }
             }
         }
-        Ok(())
     }
 
     async fn remove(&self, stored: &Versioned<ApiKey>, by: &By) -> Result<Outcome, StoreError> {

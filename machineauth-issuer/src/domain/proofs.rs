@@ -46,9 +46,9 @@ impl Proofs {
     ///
     /// # Errors
     /// As [`Proofs::redeem`].
-    pub fn is_unused(&self, proof: &Proof) -> Result<(), Error> {
+    pub fn check_unused(&self, proof: &Proof) -> Result<(), Error> {
         let dpop = self.dpop.as_ref();
-        dpop.map_or(Ok(()), |dpop| dpop.is_unused(proof))
+        dpop.map_or(Ok(()), |dpop| dpop.check_unused(proof))
     }
 
     /// Uses a proof up.

@@ -278,13 +278,18 @@ impl Teams {
         by: &By,
     ) -> Result<(), StoreError> {
         let prefix = TEAMS.key(organization.partition()).with(organization);
-        for (_, team) in TEAMS.scan(&*self.store, &prefix, None, MAX_TEAMS).await? {
-            match self.remove(&team, by).await? {
-                // A conflict means that another issuer was faster.
-                Outcome::Committed | Outcome::Conflict => {}
+        loop {
+            let some = TEAMS.scan(&*self.store, &prefix, None, MAX_TEAMS).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            for (_, team) in some {
+                match self.remove(&team, by).await? {
+                    // A conflict means that another issuer was faster.
+                    Outcome::Committed | Outcome::Conflict => {}
+                }
             }
         }
-        Ok(())
     }
 
     async fn remove(&self, stored: &Versioned<Team>, by: &By) -> Result<Outcome, StoreError> {

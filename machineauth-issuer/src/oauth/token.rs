@@ -155,7 +155,7 @@ impl<'a> Call<'a> {
             Some(proof) => {
                 let proof = app.dpop.verify(proof, uri.path())?;
                 // Before anything is granted: a refresh token would be redeemed for nothing.
-                app.dpop.is_unused(&proof)?;
+                app.dpop.check_unused(&proof)?;
                 Some(proof)
             }
         };

@@ -2,19 +2,21 @@
 //!
 //! A secret counts as wrong from when it is presented until it is found right: however many are presented at the same time,
 //! no more are looked at than may fail. Whoever comes beyond that waits for those before to be decided. So that a client
-//! with many requests at once need not wait, the secret that was right last is not counted.
+//! with many requests at once need not wait, the secret that was right last is not counted. An assertion is never the one
+//! that was right last: of one client, as many are looked at at once as may fail.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use machineauth_core::quota::{Buckets, Exhausted, Quota};
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use super::address_block;
 use crate::domain::secret::SecretText;
@@ -35,11 +37,16 @@ pub struct Failures {
     wrong: Memory,
     /// The last right secret of each name.
     right: Memory,
-    /// How many secrets count as wrong although nothing is known of them yet, of a name or of an address.
-    undecided: Mutex<HashMap<u64, u32>>,
-    /// Some of them were decided.
-    decided: Notify,
+    /// Names and addresses with secrets that count as wrong although nothing is known of them yet.
+    undecided: Mutex<HashMap<u64, Undecided>>,
     hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Undecided {
+    count: u32,
+    /// One of them was decided.
+    decided: Arc<Notify>,
 }
 
 /// What was presented last, by name.
@@ -66,6 +73,7 @@ struct Guess {
 }
 
 /// One presentation of a secret, which may be right or wrong.
+#[must_use = "it counts as a failure until it is decided"]
 #[derive(Debug)]
 pub struct Attempt<'a>(Option<Counted<'a>>);
 
@@ -75,6 +83,13 @@ struct Counted<'a> {
     guess: Guess,
     now: Timestamp,
     standing: Standing,
+}
+
+/// What is said to whoever wants to present a secret.
+enum Admission {
+    Granted(Standing),
+    /// It has to wait until one of those before it is decided.
+    Depends(OwnedNotified),
 }
 
 /// How an attempt is counted.
@@ -101,7 +116,6 @@ impl Failures {
             wrong: Memory::new(),
             right: Memory::new(),
             undecided: Mutex::default(),
-            decided: Notify::new(),
             hasher: RandomState::new(),
         }
     }
@@ -119,10 +133,8 @@ impl Failures {
     ) -> Result<Attempt<'_>, Exhausted> {
         let guess = self.guess(address_block(address), name, secret);
         loop {
-            // Hears of whatever is decided from here on.
-            let decided = self.decided.notified();
             match self.admit(guess, now)? {
-                Some(standing) => {
+                Admission::Granted(standing) => {
                     return Ok(Attempt(Some(Counted {
                         failures: self,
                         guess,
@@ -130,7 +142,7 @@ impl Failures {
                         standing,
                     })));
                 }
-                None => decided.await,
+                Admission::Depends(decided) => decided.await,
             }
         }
     }
@@ -143,63 +155,68 @@ impl Failures {
         }
     }
 
-    /// `None` while it depends on those that are undecided.
-    fn admit(&self, guess: Guess, now: Timestamp) -> Result<Option<Standing>, Exhausted> {
-        let Guess { address, name, .. } = guess;
+    fn admit(&self, guess: Guess, now: Timestamp) -> Result<Admission, Exhausted> {
         let mut undecided = self.undecided();
-        let is_right = self.right.of(name).load(Ordering::Relaxed) == guess.presented;
+        let is_right = self.right.of(guess.name).load(Ordering::Relaxed) == guess.presented;
         let admitted = match is_right {
             true => self.check(guess, now).map(|()| Standing::Free),
             false => self.take(guess, now).map(|()| Standing::Reserved),
         };
         match admitted {
-            Ok(Standing::Reserved) => {
-                for subject in [name, address] {
-                    *undecided.entry(subject).or_default() += 1;
+            Ok(standing) => {
+                if standing == Standing::Reserved {
+                    for subject in [guess.name, guess.address] {
+                        undecided.entry(subject).or_default().count += 1;
+                    }
                 }
-                Ok(Some(Standing::Reserved))
+                Ok(Admission::Granted(standing))
             }
-            Ok(standing) => Ok(Some(standing)),
-            Err(_)
-                if [name, address]
-                    .iter()
-                    .any(|subject| undecided.contains_key(subject)) =>
-            {
-                Ok(None)
-            }
-            Err(exhausted) => Err(exhausted),
+            // Nobody can decide in between: that takes the lock.
+            Err((subject, exhausted)) => match undecided.get(&subject) {
+                Some(some) => Ok(Admission::Depends(
+                    Arc::clone(&some.decided).notified_owned(),
+                )),
+                None => Err(exhausted),
+            },
         }
     }
 
-    fn check(&self, guess: Guess, now: Timestamp) -> Result<(), Exhausted> {
-        self.by_name.check(guess.name, now)?;
-        self.by_address.check(guess.address, now)?;
+    /// Says who has failed too often: the name, or the address.
+    fn check(&self, guess: Guess, now: Timestamp) -> Result<(), (u64, Exhausted)> {
+        let Guess { name, address, .. } = guess;
+        let by_name = self.by_name.check(name, now);
+        by_name.map_err(|exhausted| (name, exhausted))?;
+        let by_address = self.by_address.check(address, now);
+        by_address.map_err(|exhausted| (address, exhausted))?;
         Ok(())
     }
 
-    fn take(&self, guess: Guess, now: Timestamp) -> Result<(), Exhausted> {
-        self.by_name.take(guess.name, now)?;
-        let taken = self.by_address.take(guess.address, now);
-        taken
-            .map(|_| ())
-            .inspect_err(|_| self.by_name.give_back(guess.name))
+    /// As [`Failures::check`].
+    fn take(&self, guess: Guess, now: Timestamp) -> Result<(), (u64, Exhausted)> {
+        let Guess { name, address, .. } = guess;
+        let by_name = self.by_name.take(name, now);
+        by_name.map_err(|exhausted| (name, exhausted))?;
+        self.by_address.take(address, now).map_err(|exhausted| {
+            self.by_name.give_back(name);
+            (address, exhausted)
+        })?;
+        Ok(())
     }
 
     fn decide(&self, guess: Guess) {
         let mut undecided = self.undecided();
         for subject in [guess.name, guess.address] {
-            if let Entry::Occupied(mut count) = undecided.entry(subject) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
+            if let Entry::Occupied(mut some) = undecided.entry(subject) {
+                some.get().decided.notify_waiters();
+                some.get_mut().count -= 1;
+                if some.get().count == 0 {
+                    some.remove();
                 }
             }
         }
-        drop(undecided);
-        self.decided.notify_waiters();
     }
 
-    fn undecided(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+    fn undecided(&self) -> MutexGuard<'_, HashMap<u64, Undecided>> {
         self.undecided
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -281,5 +298,84 @@ impl Drop for Counted<'_> {
         if standing != Standing::Free {
             failures.decide(guess);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::Ipv4Addr;
+    use std::task::Poll;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    async fn attempt<'a>(
+        failures: &'a Failures,
+        name: &str,
+        secret: &str,
+    ) -> Result<Attempt<'a>, Exhausted> {
+        let secret = secret.to_owned().into();
+        failures.attempt(HERE, name, &secret, NOW).await
+    }
+
+    /// Whether it is decided at once.
+    async fn at_once<F: Future>(future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_beyond_the_limit_waits_for_those_before() {
+        let failures = Failures::new(2);
+        let first = attempt(&failures, "a", "1").await.unwrap();
+        let second = attempt(&failures, "a", "2").await.unwrap();
+        let mut third = std::pin::pin!(attempt(&failures, "a", "2"));
+        assert!(at_once(&mut third).await.is_none(), "it depends");
+        first.failed();
+        assert!(at_once(&mut third).await.is_none(), "it still does");
+        second.succeeded();
+        let third = at_once(&mut third).await.expect("it does no more");
+        third.unwrap().succeeded();
+        attempt(&failures, "a", "3").await.unwrap().failed();
+        assert!(attempt(&failures, "a", "2").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_nobody_waits_for_is_none() {
+        let failures = Failures::new(1);
+        for _ in 0..3 {
+            drop(attempt(&failures, "a", "1").await.unwrap());
+        }
+        assert!(failures.undecided().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_locked_out_does_not_wait_for_others_of_its_address() {
+        let failures = Failures::new(1);
+        attempt(&failures, "a", "1").await.unwrap().failed();
+        let other = attempt(&failures, "b", "1").await.unwrap();
+        let refused = at_once(attempt(&failures, "a", "2")).await;
+        assert!(refused.expect("at once").is_err());
+        other.succeeded();
+    }
+
+    #[tokio::test]
+    async fn the_secret_that_was_right_last_never_waits_and_counts_when_it_is_wrong() {
+        let failures = Failures::new(1);
+        attempt(&failures, "a", "1").await.unwrap().succeeded();
+        let mut attempts = Vec::new();
+        for _ in 0..10 {
+            let attempt = at_once(attempt(&failures, "a", "1")).await;
+            attempts.push(attempt.expect("it does not wait").unwrap());
+        }
+        attempts.remove(0).failed();
+        assert!(attempt(&failures, "a", "1").await.is_err());
     }
 }

@@ -22,7 +22,7 @@ pub struct ProtectionSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Requests per second of one address; 0 for any number.
     pub rate_per_address: u32,
-    /// Token requests per second of one client; 0 for any number.
+    /// Authenticated requests per second of one client or API key; 0 for any number.
     pub rate_per_client: u32,
     /// Wrong secrets at once, for one name from one address; 0 for any number.
     pub failure_limit: u32,
@@ -74,7 +74,7 @@ impl Limits {
         }
     }
 
-    /// Counts a token request of a client.
+    /// Counts a request of a client, or of an API key.
     ///
     /// # Errors
     /// When the client makes too many.

@@ -101,14 +101,6 @@ async fn a_receiver_that_is_down_for_a_day_costs_a_bounded_store_and_gets_what_w
     let age = scraped(&issuer, "webhook_oldest_waiting_seconds").await;
     let age: f64 = age.parse().unwrap();
     assert!((80_000.0..=86_400.0).contains(&age), "{age}");
-    let metrics = issuer.get("/metrics").await.json();
-    assert_eq!(
-        (
-            &metrics["webhook_deliveries_waiting"],
-            &metrics["webhook_deliveries_given_up"]
-        ),
-        (&json!(20), &json!(30))
-    );
 
     status.store(200, Ordering::Relaxed);
     let before = receiver.received().len();

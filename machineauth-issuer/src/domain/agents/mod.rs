@@ -47,20 +47,21 @@ const AGENTS: Table<Agent> = Table::new("agent", 1);
 /// Says which agent a `client_id` is. Written once with the agent, deleted with it.
 const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
 
+/// Says to which organization an agent belongs whose identifier falls into another partition than its home.
+const ELSEWHERE: Table<OrganizationId> = Table::new("elsewhere", 1);
+
 /// How many records the cache of clients keeps.
 const CACHED_CLIENTS: u64 = 100_000;
 /// How often a write is tried again when somebody else's came first.
 const MAX_ATTEMPTS: usize = 16;
 const SCAN_PAGE: usize = 500;
+
 #[derive(Serialize, Deserialize)]
 struct DirectoryEntry {
     agent_id: AgentId,
     #[serde(default)]
     organization_id: Option<OrganizationId>,
 }
-
-/// Says to which organization an agent belongs whose identifier falls into another partition than its home.
-const ELSEWHERE: Table<OrganizationId> = Table::new("elsewhere", 1);
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]

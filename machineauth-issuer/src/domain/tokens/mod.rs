@@ -136,14 +136,6 @@ impl IssuedToken {
         }
     }
 
-    /// What it allows.
-    pub fn scope(&self) -> &ScopeSet {
-        match self {
-            Self::Access(token) => &token.claims().scope,
-            Self::Refresh(token) => &token.scope,
-        }
-    }
-
     /// From when on it cannot be used.
     pub fn expires_at(&self) -> Timestamp {
         match self {

@@ -9,6 +9,9 @@ use super::webhook::Webhook;
 use crate::domain::id::WebhookId;
 use crate::store::StoreError;
 
+/// How many webhooks are looked at at the same time.
+const CONCURRENT: usize = 16;
+
 /// What waits for active webhooks, and what was given up, over all issuers on the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -27,15 +30,17 @@ impl Webhooks {
     /// The store's failure.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
         let webhooks = self.all().await?;
-        let each = webhooks.iter().map(|stored| self.backlog_of(&stored.value));
         let mut backlog = Backlog::default();
-        for one in try_join_all(each).await? {
-            backlog.waiting += one.waiting;
-            backlog.given_up += one.given_up;
-            backlog.oldest = match (backlog.oldest, one.oldest) {
-                (Some(oldest), Some(other)) => Some(oldest.min(other)),
-                (oldest, other) => oldest.or(other),
-            };
+        for some in webhooks.chunks(CONCURRENT) {
+            let some = some.iter().map(|stored| self.backlog_of(&stored.value));
+            for one in try_join_all(some).await? {
+                backlog.waiting += one.waiting;
+                backlog.given_up += one.given_up;
+                backlog.oldest = match (backlog.oldest, one.oldest) {
+                    (Some(oldest), Some(other)) => Some(oldest.min(other)),
+                    (oldest, other) => oldest.or(other),
+                };
+            }
         }
         Ok(backlog)
     }

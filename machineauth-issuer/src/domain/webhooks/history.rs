@@ -79,8 +79,9 @@ impl Webhooks {
     pub async fn keep(&self, delivery: &Delivery) -> Result<(), StoreError> {
         let batch = Batch::new(delivery.webhook_id.partition());
         match self.store.commit(&remember(batch, delivery)).await? {
-            Outcome::Committed | Outcome::Conflict => Ok(()),
+            Outcome::Committed | Outcome::Conflict => {}
         }
+        self.leave_nothing_behind(delivery.webhook_id).await
     }
 
     /// Asks for a delivery again: it is sent as soon as possible, as if it had never been tried.

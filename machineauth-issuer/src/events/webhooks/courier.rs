@@ -1,19 +1,19 @@
 //! From deliveries to receivers.
 //!
-//! A courier has a fixed number of hands. It goes round the webhooks that have something due and gives each a hand in
-//! turn, so that all get their share; a webhook whose receiver is slow or failing holds one hand at most, and all such
-//! webhooks together leave one for the others.
+//! A courier has a fixed number of hands, and gives one to whoever's turn it is: see [`round`](super::round).
 
-use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use machineauth_core::crypto::random;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::payload;
+use super::round::{LOOK_EVERY, Returned, Round};
 use super::sender::Sender;
 use crate::domain::event::{Action, Demand, Recorder};
 use crate::domain::id::WebhookId;
@@ -24,8 +24,6 @@ use crate::metrics::DeliveryCounts;
 use crate::store::StoreError;
 use crate::telemetry::Chain;
 
-/// How often a webhook is looked at when nobody says that there is something new: another issuer may have put it there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How much longer than an attempt a claim lasts.
 const LEASE_MARGIN: Duration = Duration::from_secs(20);
 /// A receiver that takes longer is slow.
@@ -48,24 +46,6 @@ pub struct Courier {
     pub wake: Arc<Notify>,
     /// What became of attempts.
     pub counts: DeliveryCounts,
-}
-
-/// What a courier knows from one moment to the next.
-#[derive(Default)]
-struct Round {
-    webhooks: Vec<StoredWebhook>,
-    read_at: Option<Instant>,
-    /// Where the next turn begins.
-    turn: usize,
-    busy: HashMap<WebhookId, usize>,
-    troubled: HashSet<WebhookId>,
-    look_again: HashMap<WebhookId, Instant>,
-}
-
-/// What one attempt showed.
-struct Returned {
-    webhook: WebhookId,
-    is_troubled: bool,
 }
 
 impl Courier {
@@ -126,9 +106,14 @@ impl Courier {
         round: &mut Round,
         hands: &mut JoinSet<Returned>,
     ) -> Result<(), StoreError> {
-        if round.read_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            round.webhooks = self.read_webhooks().await?;
-            round.read_at = Some(Instant::now());
+        if round.is_outdated() {
+            let webhooks = self.read_webhooks().await?;
+            let webhooks = webhooks.iter().map(|stored| &stored.value);
+            round.refill(
+                webhooks
+                    .map(|webhook| (webhook.id, webhook.organization_id))
+                    .collect(),
+            );
         }
         while hands.len() < self.hands {
             let Some(webhook) = round.next(self.hands) else {
@@ -138,13 +123,16 @@ impl Courier {
                 Found::Claim(claim) => {
                     round.begun(webhook);
                     let courier = Arc::clone(self);
-                    hands.spawn(async move { courier.deliver(webhook, *claim).await });
+                    hands.spawn(async move {
+                        let delivered = AssertUnwindSafe(courier.deliver(webhook, *claim));
+                        // A panic is logged, and gives the hand back.
+                        delivered.catch_unwind().await.unwrap_or(Returned {
+                            webhook,
+                            in_time: false,
+                        })
+                    });
                 }
-                Found::Nothing { look_again } => {
-                    round
-                        .look_again
-                        .insert(webhook, Instant::now() + look_again);
-                }
+                Found::Nothing { look_again } => round.look_again(webhook, look_again),
                 Found::Taken => {}
             }
         }
@@ -183,7 +171,7 @@ impl Courier {
         let mut delivery = payload::test(webhook, event, body, now);
         let secrets = self.webhooks.signing_secrets(webhook, now)?;
         let url = webhook.url.as_str();
-        let attempt = self.sender.send(url, &delivery, &secrets, now).await;
+        let attempt = self.sender.send_now(url, &delivery, &secrets, now).await;
         delivery.settle_for_good(&attempt, self.webhooks.clock.now());
         self.webhooks.keep(&delivery).await?;
         Ok(delivery)
@@ -208,7 +196,7 @@ impl Courier {
         };
         Returned {
             webhook: id,
-            is_troubled: has_failed || begun.elapsed() > SLOW,
+            in_time: !has_failed && begun.elapsed() <= SLOW,
         }
     }
 
@@ -245,61 +233,6 @@ enum Found {
     Nothing {
         look_again: Duration,
     },
-}
-
-impl Round {
-    /// The next webhook in turn that may have a hand and may have something due.
-    fn next(&mut self, hands: usize) -> Option<WebhookId> {
-        let now = Instant::now();
-        let troubled_hands: usize = self
-            .troubled
-            .iter()
-            .filter_map(|id| self.busy.get(id))
-            .sum();
-        let count = self.webhooks.len();
-        for step in 0..count {
-            let at = (self.turn + step) % count;
-            let id = self.webhooks[at].value.id;
-            let rests = self.look_again.get(&id).is_some_and(|then| now < *then);
-            let may_have_a_hand = !self.troubled.contains(&id)
-                || !self.busy.contains_key(&id) && troubled_hands < hands.saturating_sub(1).max(1);
-            if !rests && may_have_a_hand {
-                self.turn = at + 1;
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    fn begun(&mut self, webhook: WebhookId) {
-        *self.busy.entry(webhook).or_default() += 1;
-    }
-
-    fn returned(&mut self, returned: &Returned) {
-        if let Some(hands) = self.busy.get_mut(&returned.webhook) {
-            *hands -= 1;
-            if *hands == 0 {
-                self.busy.remove(&returned.webhook);
-            }
-        }
-        match returned.is_troubled {
-            true => self.troubled.insert(returned.webhook),
-            false => self.troubled.remove(&returned.webhook),
-        };
-    }
-
-    fn look_everywhere(&mut self) {
-        self.look_again.clear();
-        self.read_at = None;
-    }
-
-    fn next_look(&self) -> Instant {
-        let now = Instant::now();
-        let latest = now + LOOK_EVERY;
-        // What is past waits for a hand, and a hand that comes back wakes whoever sleeps.
-        let looks = self.look_again.values().copied().filter(|then| *then > now);
-        looks.min().map_or(latest, |first| first.min(latest))
-    }
 }
 
 /// One of the first, so that issuers on one store rarely reach for the same.

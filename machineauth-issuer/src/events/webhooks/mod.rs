@@ -9,6 +9,7 @@ pub mod dispatcher;
 pub mod guard;
 pub mod payload;
 pub mod replay;
+mod round;
 pub mod sender;
 pub mod signature;
 

@@ -12,12 +12,17 @@ use reqwest::{Client, Response};
 use url::Url;
 
 use super::guard::{Blocked, Guard};
+use tokio::time::timeout;
+
 use super::signature::Signatures;
 use crate::domain::secret::SecretText;
 use crate::domain::webhooks::{Attempt, Delivery, InvalidWebhook, Verdict};
 
 /// The most of an answer that is read, in bytes. It helps people to find out what is wrong, and nobody needs more.
 const MAX_ANSWER: usize = 1024;
+
+/// How long somebody waits for an answer: less than a request may take.
+const WAITED_FOR: Duration = Duration::from_secs(20);
 
 /// Sends deliveries.
 #[derive(Debug)]
@@ -96,6 +101,21 @@ impl Sender {
             Err(error) => failed(&error, self.timeout),
         }
     }
+
+    /// As [`Sender::send`], for somebody who waits for what becomes of it, and not for ever.
+    pub async fn send_now(
+        &self,
+        url: &str,
+        delivery: &Delivery,
+        secrets: &[SecretText],
+        now: Timestamp,
+    ) -> Attempt {
+        let sent = self.send(url, delivery, secrets, now);
+        match timeout(WAITED_FOR, sent).await {
+            Ok(attempt) => attempt,
+            Err(_) => try_again(no_answer_within(WAITED_FOR)),
+        }
+    }
 }
 
 /// Only 2xx is success (Standard Webhooks 1.0.0). A redirect leads where nobody has said that deliveries may go.
@@ -153,12 +173,20 @@ fn failed(error: &reqwest::Error, timeout: Duration) -> Attempt {
         return given_up(&Blocked);
     }
     let error = if error.is_timeout() {
-        format!("no answer within {} s", timeout.as_secs())
+        no_answer_within(timeout)
     } else if error.is_connect() {
         format!("no connection: {}", innermost(error))
     } else {
         format!("the exchange failed: {}", innermost(error))
     };
+    try_again(error)
+}
+
+fn no_answer_within(time: Duration) -> String {
+    format!("no answer within {} s", time.as_secs())
+}
+
+fn try_again(error: String) -> Attempt {
     Attempt {
         status_code: None,
         verdict: Verdict::TryAgain {
