@@ -98,6 +98,7 @@ impl Reader {
         let listen = SocketAddr::new(host, port);
         let store = self.store();
         let server_key = self.server_key(production, &store);
+        let webhooks = self.webhooks(production, &store);
         let tls = self.tls();
         let tokens = self.tokens(production, listen, tls.is_some());
         Some(Config {
@@ -117,7 +118,7 @@ impl Reader {
             plans: self.plans(),
             protection: self.protection(production),
             audit: self.audit(),
-            webhooks: self.webhooks(production),
+            webhooks,
             log: self.take("LOG").unwrap_or_else(|| "info".to_owned()),
             in_force: std::mem::take(&mut self.in_force),
             warnings: std::mem::take(&mut self.warnings),
@@ -397,7 +398,18 @@ impl Reader {
         NonZero::new(self.within("MAX_CONNECTIONS_PER_ADDRESS", 0..=1_000_000, 0))
     }
 
-    fn webhooks(&mut self, production: bool) -> WebhookSettings {
+    fn workers(&mut self, store: &StoreUrl) -> usize {
+        let workers = self.within("WEBHOOK_WORKER_COUNT", 0..=64, 3);
+        if workers == 0 && matches!(store, StoreUrl::Embedded(_)) {
+            self.problem(
+                "WEBHOOK_WORKER_COUNT",
+                "0 is for issuers on one Redis, where another one delivers; nobody would here",
+            );
+        }
+        workers
+    }
+
+    fn webhooks(&mut self, production: bool, store: &StoreUrl) -> WebhookSettings {
         let token_events = [
             ("each", webhooks::TokenEvents::Each),
             ("aggregate", webhooks::TokenEvents::Aggregate),
@@ -418,7 +430,7 @@ impl Reader {
                 keep_deliveries: self.within("WEBHOOK_KEEP_DELIVERIES", 1..=1_000_000, 10_000),
                 max_waiting: self.within("WEBHOOK_MAX_WAITING", 1..=1_000_000, 100_000),
             },
-            workers: self.within("WEBHOOK_WORKER_COUNT", 1..=64, 3),
+            workers: self.workers(store),
             timeout: Duration::from_secs(seconds),
             allowed_networks: self.list(
                 "WEBHOOK_ALLOWED_NETWORKS",

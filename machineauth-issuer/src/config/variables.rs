@@ -222,7 +222,7 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         "WEBHOOK_WORKER_COUNT",
         "3",
-        "how many deliveries each process sends at the same time, 1 to 64",
+        "how many deliveries this process sends at the same time, 0 to 64; 0 where another issuer on the same Redis delivers",
     ),
     plain(
         "WEBHOOK_MAX_RETRIES",

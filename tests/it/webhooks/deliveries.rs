@@ -1,14 +1,17 @@
 //! What receivers get: which events, in which form, signed how.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use machineauth_core::clock::{Clock as _, Timestamp};
+use machineauth_core::clock::{Clock as _, SystemClock, Timestamp};
 use machineauth_core::crypto::HmacKey;
+use machineauth_issuer::store::RedisStore;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::receiver::{Received, Receiver};
+use machineauth_tests::redis_server::RedisServer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -365,4 +368,33 @@ async fn a_webhook_hears_nothing_from_before_it_and_can_ask_for_what_it_missed()
         .collect();
     assert_eq!(ids.len(), 2, "what is sent again keeps its id");
     assert_eq!(deliveries(&issuer, &hook).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_issuer_without_workers_leaves_deliveries_to_another() {
+    let redis = RedisServer::start().await;
+    let issuer = async |workers| {
+        let store = RedisStore::connect(&redis.url(), Arc::new(SystemClock)).await;
+        let builder = Issuer::builder().store(Arc::new(store.unwrap()));
+        builder
+            .with("DATABASE_URL", &redis.url())
+            .with("SERVER_KEY", &"00112233445566778899aabbccddeeff".repeat(2))
+            .with("WEBHOOK_WORKER_COUNT", workers)
+            .start()
+            .await
+    };
+    let idle = issuer("0").await;
+    let receiver = Receiver::start().await;
+    let events = ["agent.created", "token.issued"];
+    hook(&idle, &receiver, &events, json!({})).await;
+    let agent = idle.agent(&["read"]).await;
+    idle.tokens(&agent).await;
+    let an_issuer_with_workers_would_have = Duration::from_millis(1_500);
+    tokio::time::sleep(an_issuer_with_workers_would_have).await;
+    assert!(receiver.received().is_empty());
+    let _working = issuer("3").await;
+    receiver.count(2).await;
+    for event in events {
+        assert_eq!(of(&receiver.received(), event).len(), 1);
+    }
 }

@@ -40,7 +40,8 @@ pub struct Courier {
     pub recorder: Arc<Recorder>,
     /// Sends.
     pub sender: Sender,
-    /// How many deliveries are sent at the same time (`WEBHOOK_WORKER_COUNT`).
+    /// How many deliveries are sent at the same time (`WEBHOOK_WORKER_COUNT`). With none, the courier still says what
+    /// webhooks want to hear of.
     pub hands: usize,
     /// Says that there is something new.
     pub wake: Arc<Notify>,

@@ -36,7 +36,7 @@ use crate::telemetry::Chain;
 pub struct WebhookSettings {
     /// What webhooks get, and what they may have.
     pub policy: WebhookPolicy,
-    /// How many deliveries this process sends at the same time.
+    /// How many deliveries this process sends at the same time; 0 where others on the same store deliver.
     pub workers: usize,
     /// How long an attempt may take, from the first packet to the last.
     pub timeout: Duration,
@@ -100,6 +100,10 @@ impl Delivering {
         let courier = Arc::clone(&self.courier).run(self.stop.subscribe());
         let mut stopped = self.stop.subscribe();
         let dispatching = async {
+            if self.courier.hands == 0 {
+                // Whoever delivers decides what there is to deliver.
+                return;
+            }
             tokio::select! {
                 () = self.dispatcher.run() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {}
