@@ -650,3 +650,29 @@ async fn a_teams_credentials_see_and_end_the_tokens_of_the_team_only() {
         assert_eq!(ask("/oauth/introspect", mine).await.json()["active"], false);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_ends_up_in_a_team_that_is_deleted_at_the_same_time() {
+    let issuer = Issuer::start().await;
+    let organization = issuer.organization("acme").await;
+    let teams = format!("/api/organizations/{organization}/teams");
+    for n in 0..50 {
+        let team = json!({ "name": format!("team {n}") });
+        let team = issuer
+            .admin(Method::POST, &teams, Some(team))
+            .await
+            .str("id");
+        let agent = json!({
+            "name": "a", "scopes": ["read"], "organization_id": organization, "team_id": team,
+        });
+        let path = format!("{teams}/{team}");
+        let (created, deleted) = tokio::join!(
+            issuer.admin(Method::POST, "/api/agents", Some(agent)),
+            issuer.admin(Method::DELETE, &path, None),
+        );
+        let (created, deleted) = (created.status.is_success(), deleted.status.is_success());
+        assert!(!(created && deleted), "an agent is in a team that is gone");
+        let stands = issuer.admin(Method::GET, &path, None).await.status == 200;
+        assert_eq!(stands, !deleted);
+    }
+}

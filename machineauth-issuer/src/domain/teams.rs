@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use crate::store::{Batch, DynStore, Key, Outcome, Store, StoreError, Table, Vers
 const TEAMS: Table<Team> = Table::new("team", 1);
 /// How many agents a team has, in a counter beside the record.
 const MEMBERS: &str = "team_members";
+/// Beside it, what tells whoever counted them that there may be more.
+const JOINED: &str = "team_joined";
 
 /// The most teams that one organization can have.
 pub const MAX_TEAMS: usize = 1000;
@@ -258,11 +261,19 @@ impl Teams {
         by: &By,
     ) -> Result<(), TeamError> {
         let stored = self.find(organization, id).await?;
+        // Read before the members are counted: whoever joins after that changes it.
+        let key = joined_key(organization, id);
+        let joined = self.store.get(&key).await?;
         let members = members_key(organization, id);
         if self.store.counts(std::slice::from_ref(&members)).await? != [0] {
             return Err(TeamError::NotEmpty);
         }
-        match self.remove(&stored, by).await? {
+        let batch = self.removal(&stored, by);
+        let batch = match joined {
+            Some(joined) => batch.at_version(&key, joined.version),
+            None => batch.absent(&key),
+        };
+        match self.store.commit(&batch).await? {
             Outcome::Committed => Ok(()),
             Outcome::Conflict => Err(TeamError::Contended),
         }
@@ -284,7 +295,7 @@ impl Teams {
                 return Ok(());
             }
             for (_, team) in some {
-                match self.remove(&team, by).await? {
+                match self.store.commit(&self.removal(&team, by)).await? {
                     // A conflict means that another issuer was faster.
                     Outcome::Committed | Outcome::Conflict => {}
                 }
@@ -292,16 +303,16 @@ impl Teams {
         }
     }
 
-    async fn remove(&self, stored: &Versioned<Team>, by: &By) -> Result<Outcome, StoreError> {
+    fn removal(&self, stored: &Versioned<Team>, by: &By) -> Batch {
         let team = &stored.value;
         let key = record_key(team.organization_id, team.id);
         let batch = Batch::new(key.partition())
             .at_version(&key, stored.version)
             .delete(&key)
-            .delete(&members_key(team.organization_id, team.id));
+            .delete(&members_key(team.organization_id, team.id))
+            .delete(&joined_key(team.organization_id, team.id));
         let fact = Fact::team(Action::TeamDeleted, team);
-        let batch = event::record(batch, fact, by, self.clock.now());
-        self.store.commit(&batch).await
+        event::record(batch, fact, by, self.clock.now())
     }
 }
 
@@ -323,6 +334,12 @@ pub fn unchanged(batch: Batch, team: &Versioned<Team>) -> Batch {
     batch.at_version(&key, team.version)
 }
 
+/// As [`unchanged`], for a batch that makes somebody a member: whoever has counted the members has to count again.
+pub fn join(batch: Batch, team: &Versioned<Team>) -> Batch {
+    let key = joined_key(team.value.organization_id, team.value.id);
+    unchanged(batch, team).put(&key, Bytes::new())
+}
+
 /// Adds to `batch`: the team has `n` agents more, or fewer.
 pub fn count_members(batch: Batch, organization: OrganizationId, team: TeamId, n: i64) -> Batch {
     batch.add(&members_key(organization, team), n)
@@ -333,6 +350,11 @@ fn record_key(organization: OrganizationId, id: TeamId) -> Key {
         .key(organization.partition())
         .with(organization)
         .with(id)
+}
+
+/// A row that says nothing, but changes when somebody joins.
+fn joined_key(organization: OrganizationId, id: TeamId) -> Key {
+    organization.partition().key(JOINED).with(id)
 }
 
 fn members_key(organization: OrganizationId, id: TeamId) -> Key {

@@ -18,8 +18,10 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_issuer");
 /// How many deliveries an issuer has in its hands at once, and so at most when it is killed.
 const HANDS: usize = 16;
 const CLIENTS: usize = 8;
-/// A kill explains a second request for what was taken about then, when the issuer had yet to note it.
-const ABOUT: Duration = Duration::from_secs(10);
+/// A kill explains a second request for what was taken so long before, when the issuer had yet to note it,
+const YET_TO_NOTE: Duration = Duration::from_secs(3);
+/// and for what was on its way then, and arrived so long after.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// How much is to happen: little in every run of the tests, more where somebody asks for it.
 #[expect(
@@ -56,8 +58,7 @@ enum Cause {
 impl Cause {
     fn of(before: Try, again: Try, kills: &[Instant]) -> Option<Self> {
         let is_why = |kill: &Instant| {
-            let apart = kill.max(&before.at).duration_since(*kill.min(&before.at));
-            apart < ABOUT && *kill <= again.at
+            *kill <= before.at + YET_TO_NOTE && before.at <= *kill + ON_ITS_WAY && *kill <= again.at
         };
         match again.attempt > before.attempt {
             true => Some(Self::TimeOut),

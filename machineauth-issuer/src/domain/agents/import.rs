@@ -58,7 +58,7 @@ impl Agents {
             batch = organizations::unchanged(batch, organization);
         }
         if let Some(team) = &team {
-            batch = teams::unchanged(batch, team);
+            batch = teams::join(batch, team);
         }
         let batch = index::shelve(count_agent(batch, agent, 1), None, Some(agent));
         let fact = Fact::agent(Action::AgentCreated, agent)

@@ -190,7 +190,7 @@ impl Agents {
                 .await?;
         }
         if let Some(team) = &team {
-            batch = teams::unchanged(batch, team);
+            batch = teams::join(batch, team);
         }
         let batch = batch
             .absent(&record)

@@ -1,6 +1,6 @@
 //! From deliveries to receivers.
 //!
-//! A courier has a fixed number of hands, and gives one to whoever's turn it is: see [`round`](super::round).
+//! A courier has a fixed number of hands, and gives one to whoever's turn it is (`round.rs`).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
