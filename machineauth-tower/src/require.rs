@@ -4,6 +4,10 @@
 //! `route_layer`, or around any service. A request whose agent lacks a scope is answered with 403 and a challenge
 //! that names the scopes (RFC 6750 §3.1); one without a verified agent with 401.
 //!
+//! Where a whole router demands the same scopes, both layers go into one call of `layer`, as a pair
+//! (`.layer((MachineAuthLayer::new(verifier), RequireScopesLayer::new("read")?))`): axum boxes what each call gives it, and
+//! that costs as much as the check.
+//!
 //! # Example
 //!
 //! ```

@@ -46,6 +46,7 @@ mod revocation_latency;
 mod secrets;
 mod self_service;
 mod service;
+mod sockets;
 mod startup;
 mod store;
 mod tenancy;
