@@ -15,6 +15,8 @@ pub mod issuer;
 pub mod process;
 pub mod program;
 pub mod receiver;
+pub mod redis_cluster;
+pub mod redis_sentinel;
 pub mod redis_server;
 pub mod store_writer;
 pub mod token;
