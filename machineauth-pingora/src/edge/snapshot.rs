@@ -1,0 +1,457 @@
+//! A configuration in force: everything that a request needs, made at once and exchanged as a whole.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use machineauth_core::dpop::Dpop;
+use machineauth_core::policy::PolicyBuilder;
+use machineauth_core::{
+    Authenticator, Clock, Policy, ResourceMetadata, Rule, ScopeSet, Verifier,
+};
+use pingora_core::protocols::tls::CaType;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use toml::Spanned;
+
+use super::config::{
+    ConfigError, DpopToml, EdgeToml, FileName, HostPattern, IdentityToml, LimitsToml, ResourceToml,
+    RouteToml, Source, UpstreamToml,
+};
+use super::cors::Cors;
+use super::issuers::{Issuer, Workshop};
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::route::{Route, Routes};
+use super::upstream::Pool;
+use crate::assertion::AssertionSigner;
+use crate::background::Home;
+use crate::identity::IdentityHeaders;
+use crate::module::MachineAuthModule;
+
+/// What stays the same over all configurations.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) home: Home,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A configuration in force.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) routes: Routes,
+    pub(crate) issuers: Vec<Arc<Issuer>>,
+    pub(crate) pools: Vec<Arc<Pool>>,
+    pub(crate) limits: Limits,
+    pub(crate) client_timeout: Duration,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// For requests that come to no route.
+    pub(crate) open: MachineAuthModule,
+    /// Who verifies tokens, where there are issuers.
+    pub(crate) authenticator: Option<Authenticator>,
+}
+
+impl Snapshot {
+    /// Makes what `toml` describes, and takes over from `before` what has not changed.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub(crate) fn build(
+        source: &Source,
+        toml: EdgeToml,
+        around: &Surroundings,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        let identity = Arc::new(identity(source, &toml.identity)?);
+        let issuers = issuers(source, &toml, around, before)?;
+        let authenticator = authenticator(source, &toml, &issuers, &around.clock)?;
+        let pools = pools(source, toml.upstreams, before)?;
+        let open = MachineAuthModule::open().identity(Arc::clone(&identity));
+        let builder = RouteBuilder {
+            source,
+            pools: &pools,
+            limits: &toml.limits,
+            authenticator: authenticator.as_ref(),
+            clock: &around.clock,
+            metrics: &around.metrics,
+            identity: &identity,
+            forward_token: toml.identity.forward_token,
+        };
+        Ok(Self {
+            routes: builder.routes(toml.routes)?,
+            limits: Limits::new(toml.limits.per_address, toml.limits.per_agent),
+            client_timeout: toml.limits.client_timeout.0,
+            trusted_proxies: toml.limits.trusted_proxies,
+            issuers,
+            pools,
+            open,
+            authenticator,
+        })
+    }
+}
+
+fn identity(source: &Source, toml: &IdentityToml) -> Result<IdentityHeaders, ConfigError> {
+    let mut headers = IdentityHeaders::default();
+    if let Some(name) = &toml.agent_id {
+        headers = headers.agent_id(name.0.clone());
+    }
+    if let Some(name) = &toml.scopes {
+        headers = headers.scopes(name.0.clone());
+    }
+    if let Some(name) = &toml.organization_id {
+        headers = headers.organization_id(name.0.clone());
+    }
+    if let Some(name) = &toml.client_id {
+        headers = headers.client_id(name.0.clone());
+    }
+    if let Some(name) = &toml.team_id {
+        headers = headers.team_id(name.0.clone());
+    }
+    let Some(signed) = &toml.signed else {
+        return Ok(headers);
+    };
+    let toml = signed.get_ref();
+    let secret = source.secret(&toml.secret_file, signed.span())?;
+    let signer = AssertionSigner::new(secret.as_bytes(), &toml.issuer, &toml.audience);
+    let mut signer =
+        signer.map_err(|_| source.fault_in(signed, "the secret has fewer than 32 bytes"))?;
+    if let Some(lifetime) = toml.lifetime {
+        signer = signer.lifetime(lifetime.0);
+    }
+    Ok(headers.signed(toml.header.0.clone(), signer))
+}
+
+fn issuers(
+    source: &Source,
+    toml: &EdgeToml,
+    around: &Surroundings,
+    before: Option<&Snapshot>,
+) -> Result<Vec<Arc<Issuer>>, ConfigError> {
+    let workshop = Workshop {
+        source,
+        home: &around.home,
+        clock: &around.clock,
+    };
+    let before = before.map_or(&[][..], |before| &before.issuers);
+    toml.issuers
+        .iter()
+        .map(|issuer| workshop.issuer(issuer.get_ref(), issuer.span(), before))
+        .collect()
+}
+
+fn authenticator(
+    source: &Source,
+    toml: &EdgeToml,
+    issuers: &[Arc<Issuer>],
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Authenticator>, ConfigError> {
+    let Some(first) = toml.issuers.first() else {
+        return Ok(None);
+    };
+    let verifiers = issuers.iter().map(|issuer| issuer.verifier.clone());
+    let verifier = Verifier::any_of(verifiers);
+    let verifier = verifier.map_err(|error| source.fault_in(first, error.to_string()))?;
+    let mut authenticator = Authenticator::new(verifier);
+    if let Some(dpop) = &toml.dpop {
+        authenticator = authenticator.dpop(proofs(source, dpop, clock)?);
+    }
+    if let Some(resource) = &toml.resource {
+        let toml = resource.get_ref();
+        if let Some(realm) = &toml.realm {
+            authenticator = authenticator.realm(realm);
+        }
+        let metadata = metadata(toml);
+        let metadata = metadata.map_err(|error| source.fault_in(resource, error.to_string()))?;
+        if let Some(metadata) = metadata {
+            authenticator = authenticator.protects(metadata);
+        }
+    }
+    Ok(Some(authenticator))
+}
+
+fn metadata(
+    toml: &ResourceToml,
+) -> Result<Option<ResourceMetadata>, machineauth_core::Error> {
+    let Some(id) = &toml.id else {
+        return Ok(None);
+    };
+    let mut metadata = ResourceMetadata::new(id)?;
+    if let Some(name) = &toml.name {
+        metadata = metadata.name(name);
+    }
+    if let Some(url) = &toml.documentation {
+        metadata = metadata.documentation(url);
+    }
+    if let Some(scopes) = &toml.scopes {
+        metadata = metadata.scopes(&ScopeSet::parse(&scopes.joined())?);
+    }
+    Ok(Some(metadata))
+}
+
+fn proofs(
+    source: &Source,
+    dpop: &Spanned<DpopToml>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Dpop, ConfigError> {
+    let toml = dpop.get_ref();
+    let mut origins = toml.origins.iter();
+    let first = origins.next().cloned().unwrap_or_default();
+    let mut builder = Dpop::builder(first).clock(Arc::clone(clock));
+    for origin in origins {
+        builder = builder.also_at(origin);
+    }
+    if let Some(max_age) = toml.max_age {
+        builder = builder.max_age(max_age.0);
+    }
+    if let Some(file) = &toml.nonce_secret_file {
+        let text = source.secret(file, dpop.span())?;
+        let secret = hexadecimal(&text).ok_or_else(|| {
+            source.fault_in(dpop, "a secret for nonces is 64 hexadecimal digits")
+        })?;
+        builder = builder.require_nonces(secret);
+    }
+    builder
+        .build()
+        .map_err(|error| source.fault_in(dpop, error.to_string()))
+}
+
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect();
+    (digits.len() == 64).then_some(bytes)?.try_into().ok()
+}
+
+fn pools(
+    source: &Source,
+    upstreams: Vec<Spanned<UpstreamToml>>,
+    before: Option<&Snapshot>,
+) -> Result<Vec<Arc<Pool>>, ConfigError> {
+    let mut pools: Vec<Arc<Pool>> = Vec::new();
+    for upstream in upstreams {
+        let toml = upstream.get_ref();
+        let fault = |message: &str| Err(source.fault_in(&upstream, message));
+        if toml.servers.is_empty() {
+            return fault("`servers` names none");
+        }
+        if pools.iter().any(|pool| *pool.name() == *toml.name) {
+            return fault("two upstreams have this name");
+        }
+        let path = toml.health.as_ref().and_then(|health| health.path.as_ref());
+        if path.is_some_and(|path| !path.starts_with('/')) {
+            return fault("the path of a health check starts with a slash");
+        }
+        let ca = toml.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+        let ca = ca
+            .map(|file| authorities(source, file, upstream.span()))
+            .transpose()?;
+        let known = before.into_iter().flat_map(|before| &before.pools);
+        let known = known.into_iter().find(|pool| *pool.name() == *toml.name);
+        let known = known.cloned();
+        let pool = Pool::new(upstream.into_inner(), ca, known.as_deref());
+        pools.push(Arc::new(pool));
+    }
+    Ok(pools)
+}
+
+fn authorities(
+    source: &Source,
+    file: &FileName,
+    span: Range<usize>,
+) -> Result<Arc<CaType>, ConfigError> {
+    let pem = source.file(file, span.clone())?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates
+            .into_iter()
+            .map(|der| WrappedX509::new(der.to_vec(), parse_x509))
+            .collect()),
+        _ => Err(source.fault(Some(span), "`ca` names a file without certificates in PEM")),
+    }
+}
+
+/// What routes are made with.
+struct RouteBuilder<'a> {
+    source: &'a Source,
+    pools: &'a [Arc<Pool>],
+    limits: &'a LimitsToml,
+    authenticator: Option<&'a Authenticator>,
+    clock: &'a Arc<dyn Clock>,
+    metrics: &'a Metrics,
+    identity: &'a Arc<IdentityHeaders>,
+    forward_token: bool,
+}
+
+impl RouteBuilder<'_> {
+    fn routes(&self, tomls: Vec<Spanned<RouteToml>>) -> Result<Routes, ConfigError> {
+        let mut routes = Routes::default();
+        let mut names = Vec::new();
+        for toml in tomls {
+            let route = Arc::new(self.route(&toml)?);
+            if names.contains(&route.name) {
+                let message = format!("two routes are called `{}`", route.name);
+                return Err(self.source.fault_in(&toml, message));
+            }
+            names.push(route.name.clone());
+            let span = toml.span();
+            let hosts = toml.into_inner().hosts;
+            let hosts: Vec<Option<HostPattern>> = match hosts.is_empty() {
+                true => vec![None],
+                false => hosts.into_iter().map(Some).collect(),
+            };
+            for host in hosts {
+                routes.add(host, &route).map_err(|twin| {
+                    let message = format!("route `{twin}` is for the same host and path");
+                    self.source.fault(Some(span.clone()), message)
+                })?;
+            }
+        }
+        Ok(routes)
+    }
+
+    fn route(&self, spanned: &Spanned<RouteToml>) -> Result<Route, ConfigError> {
+        let toml = spanned.get_ref();
+        let wanted = toml.upstream.get_ref();
+        let pool = self.pools.iter().find(|pool| *pool.name() == **wanted);
+        let pool = pool.ok_or_else(|| {
+            let message = format!("there is no upstream `{wanted}`");
+            self.source.fault_in(&toml.upstream, message)
+        })?;
+        let cors = match &toml.cors {
+            Some(cors) => {
+                let made = Cors::new(cors.get_ref());
+                Some(made.map_err(|what| self.source.fault_in(cors, what))?)
+            }
+            None => None,
+        };
+        let name = route_name(toml);
+        Ok(Route {
+            auth: self.auth(spanned)?,
+            path: toml.path.clone(),
+            ignore_case: toml.ignore_case,
+            pool: Arc::clone(pool),
+            limits: Limits::new(toml.per_address, toml.per_agent),
+            max_body: toml.max_body.unwrap_or(self.limits.max_body).0,
+            timeout: toml.timeout.map(|timeout| timeout.0),
+            cors,
+            websocket: toml.websocket,
+            dry_run: toml.dry_run,
+            metrics: self.metrics.of_route(&name),
+            name: name.into(),
+        })
+    }
+
+    fn auth(&self, spanned: &Spanned<RouteToml>) -> Result<MachineAuthModule, ConfigError> {
+        let toml = spanned.get_ref();
+        let fault = |message: &str| self.source.fault_in(spanned, message);
+        let by_scopes = toml.scopes.is_some() || toml.any_scope.is_some();
+        let ways = [
+            toml.public,
+            toml.authenticated,
+            by_scopes,
+            toml.policy.is_some(),
+            !toml.rules.is_empty(),
+        ];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            return Err(fault(
+                "who may use this route? Say one of `public = true`, `authenticated = true`, `scopes` or `any_scope`, \
+                 `policy`, or `[[route.rule]]`",
+            ));
+        }
+        if toml.public {
+            if toml.dry_run || toml.per_agent.is_some() {
+                return Err(fault(
+                    "a public route looks at no token: `dry_run` and `per_agent` mean nothing there",
+                ));
+            }
+            return Ok(MachineAuthModule::open().identity(Arc::clone(self.identity)));
+        }
+        let authenticator = self
+            .authenticator
+            .ok_or_else(|| fault("this route demands a token, and there is no `[[issuer]]`"))?;
+        let policy = self.policy(spanned)?;
+        let mut auth = MachineAuthModule::from(authenticator.clone())
+            .identity(Arc::clone(self.identity))
+            .policy(policy);
+        if self.forward_token {
+            auth = auth.forward_token();
+        }
+        Ok(match toml.dry_run {
+            true => auth.dry_run(),
+            false => auth,
+        })
+    }
+
+    fn policy(&self, spanned: &Spanned<RouteToml>) -> Result<Policy, ConfigError> {
+        let toml = spanned.get_ref();
+        let fault = |message: String| self.source.fault_in(spanned, message);
+        if let Some(file) = &toml.policy {
+            let text = self.source.file(file.get_ref(), file.span())?;
+            let text = String::from_utf8_lossy(&text);
+            let builder = PolicyBuilder::from_toml(&text);
+            let policy = builder.and_then(|builder| self.finished(builder, toml).build());
+            return policy.map_err(|error| {
+                let path = self.source.path_of(file.get_ref());
+                self.source.fault_in(file, format!("{}: {error}", path.display()))
+            });
+        }
+        if !toml.rules.is_empty() {
+            return self.policy_of_rules(toml);
+        }
+        // Whatever the method and the path, which has brought the request here already.
+        let mut rule = Rule::any("/{*path}").named(route_name(toml));
+        if toml.authenticated {
+            rule = rule.authenticated();
+        }
+        if let Some(scopes) = &toml.scopes {
+            rule = rule.scopes(scopes.joined());
+        }
+        if let Some(scopes) = &toml.any_scope {
+            rule = rule.any_scope(scopes.joined());
+        }
+        let builder = self.finished(Policy::builder().rule(rule), toml);
+        builder.build().map_err(|error| fault(error.to_string()))
+    }
+
+    fn policy_of_rules(&self, toml: &RouteToml) -> Result<Policy, ConfigError> {
+        let policy_of = |count: usize| {
+            let rules = toml.rules[..count].iter();
+            let builder = rules.fold(Policy::builder(), |builder, rule| {
+                builder.rule(rule.get_ref().clone())
+            });
+            self.finished(builder, toml).build()
+        };
+        policy_of(toml.rules.len()).map_err(|error| {
+            // The error names a rule; the line is that of the first rule with which it is there.
+            let fits = |count: &usize| policy_of(*count).is_ok();
+            let good = (1..toml.rules.len()).take_while(fits).count();
+            self.source.fault_in(&toml.rules[good], error.to_string())
+        })
+    }
+
+    fn finished(&self, builder: PolicyBuilder, toml: &RouteToml) -> PolicyBuilder {
+        let builder = builder.clock(Arc::clone(self.clock));
+        match toml.ignore_case {
+            true => builder.ignore_case(),
+            false => builder,
+        }
+    }
+}
+
+fn route_name(toml: &RouteToml) -> String {
+    let host = |host: &HostPattern| match host {
+        HostPattern::Exact(name) => name.to_string(),
+        HostPattern::Below(below) => format!("*{below}"),
+    };
+    let hosts: Vec<String> = toml.hosts.iter().map(host).collect();
+    let default = || format!("{}{}", hosts.join(","), toml.path);
+    toml.name.clone().unwrap_or_else(default)
+}
