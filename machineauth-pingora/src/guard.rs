@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use machineauth_core::authenticate::Judgement;
-use machineauth_core::policy::{PathFault, Refusal};
+use machineauth_core::policy::Refusal;
 use machineauth_core::{
     Agent, Authenticator, Challenge, ClientCertificate, Error, ErrorKind, Policy, Protocol,
     ScopeSet,
 };
 use pingora_http::RequestHeader;
+
+use crate::path::path_of;
 
 /// What is demanded of a request.
 #[derive(Clone, Debug)]
@@ -76,11 +78,7 @@ impl Guard {
     }
 
     fn judge_agent(&self, request: &RequestHeader, agent: Option<&Agent>) -> Option<Box<Challenge>> {
-        let by_policy = || match self.policy.as_ref()? {
-            // Pingora would send these bytes on as they are, and show us others.
-            _ if !request.raw_path_is_utf8() => Some(PathFault::NotUtf8.into()),
-            policy => judge_by(policy, request, agent),
-        };
+        let by_policy = || judge_by(self.policy.as_ref()?, request, agent);
         let refusal = self.missing_scopes(agent).or_else(by_policy)?;
         Some(self.answer(refusal.challenge(), request))
     }
@@ -114,7 +112,11 @@ fn judge_by<'p>(
     request: &RequestHeader,
     agent: Option<&Agent>,
 ) -> Option<Refusal<'p>> {
-    let (method, path) = (&request.method, request.uri.path());
+    let method = &request.method;
+    let path = match path_of(request) {
+        Ok(path) => path,
+        Err(fault) => return Some(fault.into()),
+    };
     let decision = policy.decide(method, path, agent);
     if !decision.is_allowed() {
         // Decided again, which only refusals pay for: this time the log is told, and whoever counts.

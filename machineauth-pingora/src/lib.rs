@@ -88,6 +88,7 @@ pub mod edge;
 mod guard;
 pub mod identity;
 pub mod module;
+mod path;
 pub mod respond;
 
 pub use assertion::AssertionSigner;

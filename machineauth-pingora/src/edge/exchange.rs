@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) problem: Option<Problem>,
     pub(crate) counted: Vec<Counted>,
     pub(crate) body_bytes: u64,
+    /// It has come as far as that.
+    pub(crate) sought_server: bool,
     /// Numbers of the servers that it was tried at.
     pub(crate) tried: Vec<usize>,
     /// The token was verified, and may end before the exchange does.

@@ -62,6 +62,7 @@ impl ProxyHttp for EdgeProxy {
             problem: None,
             counted: Vec::new(),
             body_bytes: 0,
+            sought_server: false,
             tried: Vec::new(),
             bound_to_token: false,
             _under_way: self.metrics.under_way(),
@@ -140,7 +141,8 @@ impl ProxyHttp for EdgeProxy {
         require_token(session, exchange)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        exchange.sought_server = true;
         let route = route_of(exchange)?;
         let chosen = route.pool.choose(&exchange.tried);
         let peer = chosen.and_then(|number| Some((number, route.pool.peer(number)?)));
@@ -155,7 +157,6 @@ impl ProxyHttp for EdgeProxy {
         if !route.websocket {
             peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         }
-        let _ = session;
         Ok(Box::new(peer))
     }
 
@@ -267,6 +268,10 @@ impl ProxyHttp for EdgeProxy {
                 error_code: 0,
                 can_reuse_downstream: false,
             };
+        }
+        if exchange.sought_server {
+            // Pingora closes the connection then; whoever reads should know.
+            session.set_keepalive(None);
         }
         let challenge = MachineAuth::of(session).and_then(MachineAuth::challenge);
         let mut response: Response<Bytes> = match (challenge, exchange.problem.take()) {

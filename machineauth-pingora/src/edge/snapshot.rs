@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use machineauth_core::crypto::sha256;
 use machineauth_core::dpop::Dpop;
 use machineauth_core::policy::PolicyBuilder;
 use machineauth_core::{
     Authenticator, Clock, Policy, ResourceMetadata, Rule, ScopeSet, Verifier,
 };
-use pingora_core::protocols::tls::CaType;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -25,7 +25,7 @@ use super::issuers::{Issuer, Workshop};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::route::{Route, Routes};
-use super::upstream::Pool;
+use super::upstream::{Authorities, Pool};
 use crate::assertion::AssertionSigner;
 use crate::background::Home;
 use crate::identity::IdentityHeaders;
@@ -266,16 +266,19 @@ fn authorities(
     source: &Source,
     file: &FileName,
     span: Range<usize>,
-) -> Result<Arc<CaType>, ConfigError> {
+) -> Result<Authorities, ConfigError> {
     let pem = source.file(file, span.clone())?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates
-            .into_iter()
-            .map(|der| WrappedX509::new(der.to_vec(), parse_x509))
-            .collect()),
-        _ => Err(source.fault(Some(span), "`ca` names a file without certificates in PEM")),
-    }
+    let certificates = certificates.ok().filter(|found| !found.is_empty());
+    let certificates = certificates.ok_or_else(|| {
+        source.fault(Some(span), "`ca` names a file without certificates in PEM")
+    })?;
+    let wrapped = |der: CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&pem);
+    Ok(Authorities {
+        certificates: certificates.into_iter().map(wrapped).collect(),
+        digest: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+    })
 }
 
 /// What routes are made with.

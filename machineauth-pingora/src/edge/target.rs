@@ -6,6 +6,7 @@ use machineauth_core::policy::check_path;
 use pingora_http::RequestHeader;
 
 use super::answers::Problem;
+use crate::path::path_of;
 
 /// Host and path of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +21,7 @@ impl<'r> Target<'r> {
     /// # Errors
     /// 400 when two servers could take it for different things.
     pub(crate) fn of(request: &'r RequestHeader) -> Result<Self, Problem> {
-        if !request.raw_path_is_utf8() {
-            return Err(Problem::bad_request("the request target is no text"));
-        }
-        let path = request.uri.path();
+        let path = path_of(request).map_err(Problem::AmbiguousPath)?;
         check_path(path).map_err(Problem::AmbiguousPath)?;
         Ok(Self {
             host: host_of(request)?,

@@ -31,6 +31,16 @@ pub(crate) struct Pool {
     health: Option<HealthToml>,
     tls: Option<PoolTls>,
     options: PeerOptions,
+    /// Connections are shared with others of the same: whom one trusts for them says nothing to another.
+    trust: u64,
+}
+
+/// Who vouches for servers.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorities {
+    pub(crate) certificates: Arc<CaType>,
+    /// Tells these authorities from others.
+    pub(crate) digest: u64,
 }
 
 #[derive(Debug)]
@@ -51,7 +61,7 @@ pub(crate) struct Server {
 
 impl Pool {
     /// `before` is the pool of the same name that this one replaces.
-    pub(crate) fn new(toml: UpstreamToml, ca: Option<Arc<CaType>>, before: Option<&Self>) -> Self {
+    pub(crate) fn new(toml: UpstreamToml, ca: Option<Authorities>, before: Option<&Self>) -> Self {
         let known = |entry: &ServerEntry| {
             let mut before = before.into_iter().flat_map(|pool| &pool.servers);
             before.find(|server| server.endpoint == entry.address).cloned()
@@ -71,7 +81,8 @@ impl Pool {
             ProtocolToml::Auto => ALPN::H2H1,
         };
         options.max_h2_streams = STREAMS;
-        options.ca = ca;
+        let trust = ca.as_ref().map_or(0, |ca| ca.digest);
+        options.ca = ca.map(|ca| ca.certificates);
         Self {
             servers: toml.servers.iter().map(server).collect(),
             schedule: spread(toml.servers.iter().map(|entry| entry.weight.get().into())),
@@ -82,6 +93,7 @@ impl Pool {
                 server_name: tls.server_name.map(Into::into),
             }),
             options,
+            trust,
             name: toml.name.into(),
         }
     }
@@ -136,7 +148,7 @@ impl Pool {
             sni: name.unwrap_or_default(),
             proxy: None,
             client_cert_key: None,
-            group_key: 0,
+            group_key: self.trust,
             options: self.options.clone(),
         }
     }

@@ -57,7 +57,7 @@ async fn good_tokens_get_through_and_others_are_told_why_not() {
     elsewhere.expect_error(403, "access_denied");
 
     assert_eq!(stage.upstream.count(), 1, "only one request was let through");
-    let line = stage.edge.process.printed_until("insufficient_scope").await;
+    let line = stage.edge.process.printed_until("lacks the scope").await;
     assert!(!line.contains(&token), "no log has a token");
 }
 
