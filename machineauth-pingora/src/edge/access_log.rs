@@ -2,12 +2,18 @@
 
 use std::io::Write as _;
 
-use http::Method;
+use http::header::HOST;
+use http::{Method, Version};
 use machineauth_core::{Agent, Timestamp};
+use pingora_error::Error;
+use pingora_proxy::Session;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::answers::Problem;
+use super::exchange::Exchange;
 use super::metrics::Metrics;
+use crate::module::MachineAuth;
 
 /// Lines that wait for a slow reader.
 const MOST_WAITING: usize = 8192;
@@ -39,10 +45,49 @@ pub(crate) struct Entry<'a> {
     pub(crate) agent: Option<AgentEntry<'a>>,
     /// Why it was refused, or would have been.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'a str>,
+    pub(crate) reason: Option<String>,
     /// The status that it would have got, were the route no dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dry_run_status: Option<u16>,
+}
+
+impl<'a> Entry<'a> {
+    /// What became of the request of `session`.
+    pub(crate) fn of(
+        session: &'a Session,
+        status: u16,
+        error: Option<&Error>,
+        exchange: &'a Exchange,
+    ) -> Self {
+        let request = session.req_header();
+        let auth = MachineAuth::of(session);
+        let challenge = auth.and_then(MachineAuth::challenge);
+        let would_refuse = auth.and_then(MachineAuth::would_refuse);
+        let by_module = challenge.or(would_refuse).map(|challenge| challenge.message());
+        let by_edge = exchange.problem.as_ref().map(Problem::message);
+        let by_error = error.map(|error| error.etype().as_str().to_owned());
+        let reason = by_module.map(|text| text.into_owned()).or(by_edge).or(by_error);
+        let host = request.uri.authority().map(|authority| authority.as_str());
+        let named = || request.headers.get(HOST)?.to_str().ok();
+        Self {
+            time: exchange.began,
+            request_id: format!("{:032x}", exchange.id),
+            client: exchange.client.map(|client| client.to_string()),
+            method: &request.method,
+            host: host.or_else(named).unwrap_or_default(),
+            path: request.uri.path(),
+            protocol: protocol(request.version),
+            status,
+            bytes_received: session.body_bytes_read(),
+            bytes_sent: session.body_bytes_sent(),
+            duration_ms: exchange.started.elapsed().as_millis(),
+            route: exchange.route.as_ref().map(|route| &*route.name),
+            server: exchange.server(),
+            agent: auth.and_then(MachineAuth::agent).map(|agent| (&**agent).into()),
+            reason,
+            dry_run_status: would_refuse.map(|challenge| challenge.status().as_u16()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -113,4 +158,12 @@ impl Lines {
 
 fn as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(method.as_str())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
 }

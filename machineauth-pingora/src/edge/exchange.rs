@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use machineauth_core::Timestamp;
+use pingora_proxy::Session;
 
 use super::answers::Problem;
 use super::limits::Counted;
@@ -45,5 +46,25 @@ impl Exchange {
         let number = *self.tried.last()?;
         let server = &self.route.as_ref()?.pool.servers()[number];
         Some(&server.endpoint().0)
+    }
+
+    /// Adds to an answer what is left of the limits, and what web pages are told.
+    pub(crate) fn decorate(&self, session: &Session, headers: &mut HeaderMap) {
+        for counted in &self.counted {
+            counted.quota.announce(headers, counted.limit.name(), counted.remaining);
+        }
+        if let Some((limit, remaining)) = self.problem.as_ref().and_then(Problem::used_up) {
+            let of_route = self.route.as_ref().and_then(|route| route.limits.quota(limit));
+            let quota = self.snapshot.limits.quota(limit).or(of_route);
+            if let Some(quota) = quota {
+                quota.announce(headers, limit.name(), remaining);
+            }
+        }
+        let cors = self.route.as_ref().and_then(|route| route.cors.as_ref());
+        if let Some(cors) = cors {
+            for (name, value) in cors.for_page(&session.req_header().headers) {
+                headers.append(name, value);
+            }
+        }
     }
 }

@@ -8,12 +8,14 @@
 
 mod access_log;
 mod admin;
+mod admission;
 mod answers;
 pub mod cli;
 mod config;
 mod cors;
 mod exchange;
 mod explain;
+mod forward;
 mod health;
 mod issuers;
 mod limits;
@@ -21,6 +23,7 @@ mod metrics;
 mod proxy;
 mod reload;
 mod route;
+mod route_builder;
 mod server;
 mod snapshot;
 mod target;

@@ -1,6 +1,7 @@
 //! The edge, as the real binary between real clients, issuers and upstreams.
 
 mod command_line;
+mod example;
 mod failures;
 mod journey;
 mod paths;
