@@ -227,6 +227,9 @@ pub(crate) async fn wait_for<'a>(
         while loading.join_next().await.is_some() {}
     };
     if timeout(patience, all).await.is_err() {
-        tracing::warn!(?patience, "an issuer keeps us waiting; starting without its keys or revocations");
+        tracing::warn!(
+            ?patience,
+            "an issuer keeps us waiting; starting without its keys or revocations"
+        );
     }
 }

@@ -77,7 +77,11 @@ impl Guard {
         Outcome { agent, refusal }
     }
 
-    fn judge_agent(&self, request: &RequestHeader, agent: Option<&Agent>) -> Option<Box<Challenge>> {
+    fn judge_agent(
+        &self,
+        request: &RequestHeader,
+        agent: Option<&Agent>,
+    ) -> Option<Box<Challenge>> {
         let by_policy = || judge_by(self.policy.as_ref()?, request, agent);
         let refusal = self.missing_scopes(agent).or_else(by_policy)?;
         Some(self.answer(refusal.challenge(), request))

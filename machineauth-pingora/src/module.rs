@@ -93,8 +93,7 @@ impl MachineAuthModule {
     /// Headers that ask for another method or path than those judged, as `X-HTTP-Method-Override`, are removed.
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
-        self.optional()
-            .guarded(|guard| guard.policy = Some(policy))
+        self.optional().guarded(|guard| guard.policy = Some(policy))
     }
 
     /// Refuses nothing and says what it would have refused: in [`MachineAuth::would_refuse`] and in the log.
@@ -281,6 +280,19 @@ impl MachineAuth {
         }
     }
 
+    /// Waits until the token is no longer good that was accepted; forever, when none was. At a revocation that is at once.
+    pub fn ended(&self) -> impl Future<Output = Error> + Send + use<> {
+        let agent = self.agent().cloned();
+        let verifier = self.settings.guard();
+        let verifier = verifier.map(|guard| guard.authenticator.verifier().clone());
+        async move {
+            match (agent, verifier) {
+                (Some(agent), Some(verifier)) => verifier.ended(&agent).await,
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
     pub(crate) fn identity(&self) -> &IdentityHeaders {
         &self.settings.identity
     }
@@ -297,8 +309,7 @@ impl MachineAuth {
 
     fn refuse(&mut self, challenge: Box<Challenge>) -> Box<pingora_error::Error> {
         let status = HTTPStatus(challenge.status().as_u16());
-        let mut refusal =
-            pingora_error::Error::explain(status, challenge.message().into_owned());
+        let mut refusal = pingora_error::Error::explain(status, challenge.message().into_owned());
         // Decides whom Pingora's log and metrics blame.
         if challenge.status().is_client_error() {
             refusal.as_down();

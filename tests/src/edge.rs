@@ -169,5 +169,8 @@ fn whole(configuration: &str, port: u16, admin_port: u16) -> String {
         true => String::new(),
         false => format!("\n[[listener]]\naddress = \"{listen}\"\n"),
     };
-    format!("{}{listener}{admin}", configuration.replace("LISTEN", &listen))
+    format!(
+        "{}{listener}{admin}",
+        configuration.replace("LISTEN", &listen)
+    )
 }

@@ -80,7 +80,9 @@ impl Upstream {
         count: Arc<AtomicUsize>,
         serve: impl FnOnce(TcpListener) -> F,
     ) -> Self {
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let serving = tokio::spawn(serve(listener)).abort_handle();
         Self {
             address,
@@ -135,7 +137,9 @@ async fn echo(
 ) -> Response {
     count.fetch_add(1, Ordering::SeqCst);
     let (head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .unwrap_or_default();
     if let Some(status) = head.uri.path().strip_prefix("/status/") {
         let status = status.parse::<u16>().ok();
         let status = status.and_then(|status| http::StatusCode::from_u16(status).ok());

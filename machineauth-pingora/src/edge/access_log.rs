@@ -63,10 +63,15 @@ impl<'a> Entry<'a> {
         let auth = MachineAuth::of(session);
         let challenge = auth.and_then(MachineAuth::challenge);
         let would_refuse = auth.and_then(MachineAuth::would_refuse);
-        let by_module = challenge.or(would_refuse).map(|challenge| challenge.message());
+        let by_module = challenge
+            .or(would_refuse)
+            .map(|challenge| challenge.message());
         let by_edge = exchange.problem.as_ref().map(Problem::message);
         let by_error = error.map(|error| error.etype().as_str().to_owned());
-        let reason = by_module.map(|text| text.into_owned()).or(by_edge).or(by_error);
+        let reason = by_module
+            .map(|text| text.into_owned())
+            .or(by_edge)
+            .or(by_error);
         let host = request.uri.authority().map(|authority| authority.as_str());
         let named = || request.headers.get(HOST)?.to_str().ok();
         Self {
@@ -83,7 +88,9 @@ impl<'a> Entry<'a> {
             duration_ms: exchange.started.elapsed().as_millis(),
             route: exchange.route.as_ref().map(|route| &*route.name),
             server: exchange.server(),
-            agent: auth.and_then(MachineAuth::agent).map(|agent| (&**agent).into()),
+            agent: auth
+                .and_then(MachineAuth::agent)
+                .map(|agent| (&**agent).into()),
             reason,
             dry_run_status: would_refuse.map(|challenge| challenge.status().as_u16()),
         }

@@ -30,7 +30,11 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/metrics" => self.metrics(),
-            "/healthz" => text(StatusCode::OK, "application/json", self.health().to_string()),
+            "/healthz" => text(
+                StatusCode::OK,
+                "application/json",
+                self.health().to_string(),
+            ),
             "/readyz" => {
                 let health = self.health();
                 let status = match health["ready"] == true {
@@ -39,7 +43,11 @@ impl ServeHttp for Admin {
                 };
                 text(status, "application/json", health.to_string())
             }
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "/metrics, /healthz, /readyz\n".into()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                "/metrics, /healthz, /readyz\n".into(),
+            ),
         }
     }
 }
@@ -47,7 +55,11 @@ impl ServeHttp for Admin {
 impl Admin {
     fn health(&self) -> Value {
         let snapshot = self.current.load();
-        let issuers: Vec<_> = snapshot.issuers.iter().map(|issuer| self.issuer(issuer)).collect();
+        let issuers: Vec<_> = snapshot
+            .issuers
+            .iter()
+            .map(|issuer| self.issuer(issuer))
+            .collect();
         json!({
             "status": "ok",
             "ready": snapshot.issuers.iter().all(|issuer| issuer.jwks.health().usable),
@@ -76,7 +88,11 @@ impl Admin {
         }
         let mut metrics = String::new();
         if encode(&mut metrics, &self.registry).is_err() {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new());
+            return text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "text/plain",
+                String::new(),
+            );
         }
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         text(StatusCode::OK, kind, metrics)

@@ -37,13 +37,15 @@ impl EdgeProxy {
         let snapshot = Arc::clone(&exchange.snapshot);
         let asks = |path: &str| target.path == path && is_read(&request.method);
         exchange.route = snapshot.routes.choose(target).cloned();
-        let named = exchange.route.as_ref().is_some_and(|route| route.path.as_str() == HEALTH);
+        let named = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.path.as_str() == HEALTH);
         if asks(HEALTH) && !named {
             return Ok(Some(Response::new(Bytes::from_static(b"ok\n"))));
         }
         let authenticator = snapshot.authenticator.as_ref();
-        let document =
-            authenticator.and_then(|by| by.document_for(&request.method, target.path));
+        let document = authenticator.and_then(|by| by.document_for(&request.method, target.path));
         if document.is_some() {
             return Ok(document);
         }
@@ -70,12 +72,19 @@ impl EdgeProxy {
         let client = client_address(peer, trusted, session.req_header());
         exchange.client = Some(client);
         exchange.proxied = client != peer;
-        let counted = exchange.snapshot.limits.count_address(client, exchange.began)?;
+        let counted = exchange
+            .snapshot
+            .limits
+            .count_address(client, exchange.began)?;
         exchange.counted.extend(counted);
         Ok(())
     }
 
-    pub(super) fn count_agent(&self, exchange: &mut Exchange, agent: &Agent) -> Result<(), Problem> {
+    pub(super) fn count_agent(
+        &self,
+        exchange: &mut Exchange,
+        agent: &Agent,
+    ) -> Result<(), Problem> {
         let Some(route) = exchange.route.clone() else {
             return Ok(());
         };
@@ -96,7 +105,8 @@ impl EdgeProxy {
     ) -> Result<(), Problem> {
         match counted {
             Err(problem) if route.dry_run => {
-                self.metrics.refused(Some(&route.name), problem.code(), false);
+                self.metrics
+                    .refused(Some(&route.name), problem.code(), false);
                 Ok(())
             }
             counted => {

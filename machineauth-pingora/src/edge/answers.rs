@@ -130,9 +130,7 @@ impl Problem {
         match self {
             Self::BadRequest(what) | Self::Smuggling(what) => return (*what).to_owned(),
             Self::AmbiguousPath(fault) => {
-                return format!(
-                    "servers may read the path of this request differently: {fault}"
-                );
+                return format!("servers may read the path of this request differently: {fault}");
             }
             Self::TokenEnded => "the access token has expired or was revoked",
             Self::ForeignOrigin => "pages of this origin may not call",

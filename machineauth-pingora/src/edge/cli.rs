@@ -11,7 +11,11 @@ use super::server::{self, Assembled};
 
 /// A proxy that lets only verified agents through to its upstreams.
 #[derive(Debug, Parser)]
-#[command(name = "machineauth-edge", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "machineauth-edge",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// The configuration.
     #[arg(long, default_value = "edge.toml")]

@@ -51,10 +51,15 @@ impl Exchange {
     /// Adds to an answer what is left of the limits, and what web pages are told.
     pub(crate) fn decorate(&self, session: &Session, headers: &mut HeaderMap) {
         for counted in &self.counted {
-            counted.quota.announce(headers, counted.limit.name(), counted.remaining);
+            counted
+                .quota
+                .announce(headers, counted.limit.name(), counted.remaining);
         }
         if let Some((limit, remaining)) = self.problem.as_ref().and_then(Problem::used_up) {
-            let of_route = self.route.as_ref().and_then(|route| route.limits.quota(limit));
+            let of_route = self
+                .route
+                .as_ref()
+                .and_then(|route| route.limits.quota(limit));
             let quota = self.snapshot.limits.quota(limit).or(of_route);
             if let Some(quota) = quota {
                 quota.announce(headers, limit.name(), remaining);

@@ -32,24 +32,44 @@ pub(crate) async fn explain(
     let target = match Target::of(&request) {
         Ok(target) => target,
         Err(problem) => {
-            let _ = writeln!(text, "refused   {} {}", problem.status().as_u16(), problem.message());
+            let _ = writeln!(
+                text,
+                "refused   {} {}",
+                problem.status().as_u16(),
+                problem.message()
+            );
             return Ok(refused(text));
         }
     };
     let Some(route) = assembled.snapshot.routes.choose(target) else {
-        let _ = writeln!(text, "route     none is for host `{}` and path `{}`", target.host, target.path);
+        let _ = writeln!(
+            text,
+            "route     none is for host `{}` and path `{}`",
+            target.host, target.path
+        );
         let _ = writeln!(text, "refused   404 nothing is served here");
         return Ok(refused(text));
     };
     let (name, upstream) = (&route.name, route.pool.name());
-    let _ = writeln!(text, "route     {name} ({} and below), upstream {upstream}", route.path);
+    let _ = writeln!(
+        text,
+        "route     {name} ({} and below), upstream {upstream}",
+        route.path
+    );
     judge(route, &request, text).await
 }
 
-async fn judge(route: &Route, request: &RequestHeader, mut text: String) -> Result<Explanation, String> {
+async fn judge(
+    route: &Route,
+    request: &RequestHeader,
+    mut text: String,
+) -> Result<Explanation, String> {
     let Some(guard) = route.auth.guard() else {
         let _ = writeln!(text, "allowed   the route is public: no token is looked at");
-        return Ok(Explanation { text, allowed: true });
+        return Ok(Explanation {
+            text,
+            allowed: true,
+        });
     };
     let outcome = guard.judge(request, None).await;
     let agent = outcome.agent.as_deref();
@@ -58,11 +78,18 @@ async fn judge(route: &Route, request: &RequestHeader, mut text: String) -> Resu
     }
     if let Some(policy) = &guard.policy {
         let decision = policy.decide(&request.method, request.uri.path(), agent);
-        let _ = writeln!(text, "rule      {}", decision.rule().unwrap_or("none matches"));
+        let _ = writeln!(
+            text,
+            "rule      {}",
+            decision.rule().unwrap_or("none matches")
+        );
     }
     let Some(challenge) = outcome.refusal else {
         let _ = writeln!(text, "allowed   every demand is met");
-        return Ok(Explanation { text, allowed: true });
+        return Ok(Explanation {
+            text,
+            allowed: true,
+        });
     };
     let (status, code) = (challenge.status().as_u16(), challenge.error_code());
     let _ = writeln!(text, "refused   {status} {code}: {}", challenge.message());
@@ -85,9 +112,15 @@ fn describe(agent: &Agent, text: &mut String) {
 }
 
 fn request(method: &str, url: &str, token: Option<&str>) -> Result<RequestHeader, String> {
-    let wrong = || format!("`{url}` is no URL; write `https://api.example.com/v1/artifacts` or `/v1/artifacts`");
+    let wrong = || {
+        format!(
+            "`{url}` is no URL; write `https://api.example.com/v1/artifacts` or `/v1/artifacts`"
+        )
+    };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
-    let host = uri.authority().map_or("localhost", |authority| authority.as_str());
+    let host = uri
+        .authority()
+        .map_or("localhost", |authority| authority.as_str());
     let target = uri.path_and_query().ok_or_else(wrong)?.as_str();
     let request = RequestHeader::build(method, target.as_bytes(), None);
     let mut request = request.map_err(|_| format!("`{method}` is no method"))?;

@@ -16,12 +16,19 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// Says who the client is to an upstream that sees only the edge.
-pub(super) fn origin(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+pub(super) fn origin(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    exchange: &Exchange,
+) -> Result<()> {
     upstream.remove_header(&FORWARDED);
     upstream.insert_header(X_REQUEST_ID, format!("{:032x}", exchange.id))?;
     let peer = session.client_addr().and_then(|address| address.as_inet());
     if let Some(peer) = peer {
-        let before = upstream.headers.get(&X_FORWARDED_FOR).filter(|_| exchange.proxied);
+        let before = upstream
+            .headers
+            .get(&X_FORWARDED_FOR)
+            .filter(|_| exchange.proxied);
         let before = before.and_then(|value| value.to_str().ok());
         let hops = match before {
             Some(before) => format!("{before}, {}", peer.ip()),
@@ -30,7 +37,9 @@ pub(super) fn origin(session: &Session, upstream: &mut RequestHeader, exchange: 
         upstream.insert_header(X_FORWARDED_FOR, hops)?;
     }
     if !exchange.proxied {
-        let is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        let is_tls = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         upstream.insert_header(X_FORWARDED_PROTO, if is_tls { "https" } else { "http" })?;
         upstream.remove_header(&X_FORWARDED_HOST);
     }
@@ -44,7 +53,10 @@ pub(super) fn in_origin_form(upstream: &mut RequestHeader) -> Result<()> {
     if is_origin_form {
         return Ok(());
     }
-    let target = upstream.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = upstream
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let uri = Uri::try_from(target);
     let uri = uri.map_err(|_| Error::new_in(ErrorType::InvalidHTTPHeader))?;
     upstream.set_uri(uri);

@@ -52,7 +52,9 @@ async fn resolve(server: &Server) {
             }
         }
         // The address that is known still serves.
-        Err(error) => tracing::warn!(server = %endpoint, %error, "the server's name cannot be looked up"),
+        Err(error) => {
+            tracing::warn!(server = %endpoint, %error, "the server's name cannot be looked up")
+        }
     }
 }
 

@@ -113,7 +113,9 @@ impl Workshop<'_> {
                 .transpose()?;
         }
         if let Some(introspection) = &toml.introspection {
-            let secret = self.source.secret(&introspection.client_secret_file, span)?;
+            let secret = self
+                .source
+                .secret(&introspection.client_secret_file, span)?;
             secrets.introspection = Some(secret);
         }
         Ok(secrets)
@@ -165,8 +167,7 @@ impl Workshop<'_> {
             (None, false) => HttpKeys::discover(&toml.url)?,
             (None, true) => HttpKeys::danger_discover_over_plain_http(&toml.url)?,
         };
-        let mut cache =
-            JwksCache::builder(self.home.keys(keys)).clock(Arc::clone(self.clock));
+        let mut cache = JwksCache::builder(self.home.keys(keys)).clock(Arc::clone(self.clock));
         if let Some(file) = &toml.keys_file {
             cache = cache.snapshot_file(self.source.path_of(file));
         }
@@ -207,8 +208,7 @@ impl Workshop<'_> {
             (None, _) => HttpIntrospection::discover(&toml.url, client_id, secret)?,
         };
         let asking = self.home.introspection(asking);
-        let mut builder =
-            Introspection::builder(&toml.url, asking).clock(Arc::clone(self.clock));
+        let mut builder = Introspection::builder(&toml.url, asking).clock(Arc::clone(self.clock));
         if let Some(max_age) = introspection.max_age {
             builder = builder.max_age(max_age.0);
         }
@@ -223,7 +223,11 @@ impl Issuer {
 
     /// Follows the revocations, on the present runtime. Does nothing when it does so already.
     pub(crate) fn start(&self) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match waiting.map(RevocationFeedBuilder::start) {
             Some(Ok(feed)) => drop(self.feed.set(feed)),
             Some(Err(error)) => {

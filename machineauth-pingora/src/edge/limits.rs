@@ -93,11 +93,7 @@ fn network(address: IpAddr) -> u128 {
 }
 
 /// Who sent a request, where proxies in front are believed (I7).
-pub(crate) fn client_address(
-    peer: IpAddr,
-    trusted: &[IpNet],
-    request: &RequestHeader,
-) -> IpAddr {
+pub(crate) fn client_address(peer: IpAddr, trusted: &[IpNet], request: &RequestHeader) -> IpAddr {
     let is_trusted = |address: &IpAddr| {
         let address = address.to_canonical();
         trusted.iter().any(|network| network.contains(&address))
@@ -107,7 +103,10 @@ pub(crate) fn client_address(
     }
     let mut client = peer;
     let forwarded = request.headers.get_all("x-forwarded-for");
-    let lines: Vec<_> = forwarded.iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<_> = forwarded
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let Ok(hop) = hop.trim().parse() else {
             break;
@@ -135,8 +134,14 @@ mod tests {
         };
         assert_eq!(client("192.0.2.1", "198.51.100.7"), "192.0.2.1");
         assert_eq!(client("10.0.0.1", "198.51.100.7"), "198.51.100.7");
-        assert_eq!(client("10.0.0.1", "203.0.113.9, 198.51.100.7, 10.1.1.1"), "198.51.100.7");
-        assert_eq!(client("10.0.0.1", "203.0.113.9, nonsense, 10.1.1.1"), "10.1.1.1");
+        assert_eq!(
+            client("10.0.0.1", "203.0.113.9, 198.51.100.7, 10.1.1.1"),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client("10.0.0.1", "203.0.113.9, nonsense, 10.1.1.1"),
+            "10.1.1.1"
+        );
         assert_eq!(client("10.0.0.1", ""), "10.0.0.1");
         assert_eq!(client("::ffff:10.0.0.1", "198.51.100.7"), "198.51.100.7");
     }

@@ -181,7 +181,10 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, good: bool) {
         let outcome = if good { "applied" } else { "refused" };
-        self.0.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.0
+            .reloads
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     pub(crate) fn log_line_lost(&self) {

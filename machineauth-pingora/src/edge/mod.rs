@@ -26,6 +26,7 @@ mod route;
 mod route_builder;
 mod server;
 mod snapshot;
+mod socket;
 mod target;
 mod tls;
 mod upstream;

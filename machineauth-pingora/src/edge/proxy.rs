@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use machineauth_core::{ClientCertificate, Clock, Protocol};
+use pingora_core::connectors::http::Connector;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
@@ -22,6 +23,7 @@ use super::forward;
 use super::metrics::{Metrics, RequestIds};
 use super::route::Route;
 use super::snapshot::Snapshot;
+use super::socket;
 use crate::identity::forward_identity;
 use crate::module::{MachineAuth, MachineAuthModule};
 use crate::respond::answer;
@@ -39,6 +41,8 @@ pub(crate) struct EdgeProxy {
     pub(crate) metrics: Metrics,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) ids: RequestIds,
+    /// For what does not take Pingora's own way.
+    pub(crate) connector: Connector,
 }
 
 #[async_trait]
@@ -70,7 +74,11 @@ impl ProxyHttp for EdgeProxy {
     }
 
     /// Finds the route, and says by what the module judges the request.
-    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
         let patience = Some(exchange.snapshot.client_timeout);
         session.set_read_timeout(patience);
         session.set_write_timeout(patience);
@@ -106,14 +114,20 @@ impl ProxyHttp for EdgeProxy {
             let route = exchange.route.as_ref().map(|route| &*route.name);
             self.metrics.refused(route, reason, false);
         }
-        let Some(agent) = auth.and_then(MachineAuth::agent) else {
-            return Ok(false);
-        };
-        exchange.bound_to_token = true;
-        match self.count_agent(exchange, agent) {
-            Ok(()) => Ok(false),
-            Err(problem) => Err(refuse(exchange, problem)),
+        if let Some(agent) = auth.and_then(MachineAuth::agent) {
+            exchange.bound_to_token = true;
+            self.count_agent(exchange, agent)
+                .map_err(|problem| refuse(exchange, problem))?;
         }
+        let takes_sockets = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.takes_sockets());
+        if takes_sockets && socket::is_wanted(session.req_header()) {
+            self.carry_socket(session, exchange).await?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     async fn request_body_filter(
@@ -126,18 +140,19 @@ impl ProxyHttp for EdgeProxy {
         let Some(body) = body else {
             return Ok(());
         };
-        // What follows a switch of protocols is no body.
-        if !session.was_upgraded() {
-            exchange.body_bytes = exchange.body_bytes.saturating_add(body.len() as u64);
-            let most = exchange.route.as_ref().map_or(0, |route| route.max_body);
-            if exchange.body_bytes > most {
-                return Err(refuse(exchange, Problem::TooLarge));
-            }
+        exchange.body_bytes = exchange.body_bytes.saturating_add(body.len() as u64);
+        let most = exchange.route.as_ref().map_or(0, |route| route.max_body);
+        if exchange.body_bytes > most {
+            return Err(refuse(exchange, Problem::TooLarge));
         }
         require_token(session, exchange)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
         exchange.sought_server = true;
         let route = route_of(exchange)?;
         let chosen = route.pool.choose(&exchange.tried);
@@ -150,9 +165,8 @@ impl ProxyHttp for EdgeProxy {
         if let Some(timeout) = route.timeout {
             peer.options.read_timeout = Some(timeout);
         }
-        if !route.websocket {
-            peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
-        }
+        // Sockets go their own way.
+        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         Ok(Box::new(peer))
     }
 
@@ -173,7 +187,10 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let has_cors = exchange.route.as_ref().is_some_and(|route| route.cors.is_some());
+        let has_cors = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.cors.is_some());
         if has_cors {
             for name in &ANSWER_HEADERS {
                 response.remove_header(name);
@@ -281,10 +298,14 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        let status = session.response_written().map_or(0, |written| written.status.as_u16());
+        let status = session
+            .response_written()
+            .map_or(0, |written| written.status.as_u16());
         let duration = exchange.started.elapsed();
         let metrics = exchange.route.as_ref().map(|route| &route.metrics);
-        metrics.unwrap_or(self.metrics.no_route()).answered(status, duration);
+        metrics
+            .unwrap_or(self.metrics.no_route())
+            .answered(status, duration);
         if let Some(log) = &self.access_log {
             log.note(&Entry::of(session, status, error, exchange));
         }
@@ -336,7 +357,7 @@ impl EdgeProxy {
         response
     }
 
-    fn attempt_failed(&self, exchange: &Exchange, error: &Error, kind: &'static str) {
+    pub(super) fn attempt_failed(&self, exchange: &Exchange, error: &Error, kind: &'static str) {
         let Some(route) = &exchange.route else {
             return;
         };
@@ -344,11 +365,10 @@ impl EdgeProxy {
         tracing::warn!(upstream, server, kind, error = %error.etype().as_str(), "an attempt at an upstream failed");
         self.metrics.upstream_failed(upstream, kind);
     }
-
 }
 
 /// Keeps `problem` for the answer, and says that there will be none from an upstream.
-fn refuse(exchange: &mut Exchange, problem: Problem) -> Box<Error> {
+pub(super) fn refuse(exchange: &mut Exchange, problem: Problem) -> Box<Error> {
     let status = problem.status();
     let mut error = Error::new(ErrorType::HTTPStatus(status.as_u16()));
     if status.is_client_error() {
@@ -372,7 +392,7 @@ fn may_try_again(exchange: &Exchange) -> bool {
     attempts.is_some_and(|attempts| exchange.tried.len() < attempts)
 }
 
-/// Nothing passes once the token is no longer good: not in a long answer, and not in a socket.
+/// Nothing passes once the token is no longer good, however long the exchange takes.
 fn require_token(session: &Session, exchange: &mut Exchange) -> Result<()> {
     if !exchange.bound_to_token {
         return Ok(());

@@ -66,7 +66,10 @@ impl Fixed {
             tls: tls.collect::<Result<_, _>>()?,
             server: std::mem::take(&mut toml.server),
             admin: toml.admin.take(),
-            listeners: listeners.into_iter().map(toml::Spanned::into_inner).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(toml::Spanned::into_inner)
+                .collect(),
         })
     }
 
@@ -83,7 +86,11 @@ struct Prepared {
 
 #[async_trait]
 impl BackgroundService for Keeper {
-    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(
+        &self,
+        mut shutdown: ShutdownWatch,
+        ready: ServiceReadyNotifier,
+    ) {
         self.around.home.settle();
         let snapshot = self.current.load_full();
         self.start_issuers(&snapshot).await;
@@ -139,7 +146,9 @@ impl Keeper {
             }
         };
         if self.fixed.needs_restart(&prepared.fixed) {
-            tracing::warn!("changes of `server`, `listener` and `admin` count from the next start (or upgrade)");
+            tracing::warn!(
+                "changes of `server`, `listener` and `admin` count from the next start (or upgrade)"
+            );
         }
         for (own, new) in self.fixed.tls.iter().zip(&prepared.fixed.tls) {
             if let (Some(own), Some(new)) = (own, new) {

@@ -28,6 +28,13 @@ pub(crate) struct Route {
     pub(crate) metrics: RouteMetrics,
 }
 
+impl Route {
+    /// Whether WebSockets may be carried to its servers.
+    pub(crate) fn takes_sockets(&self) -> bool {
+        self.websocket && self.pool.speaks_http1()
+    }
+}
+
 /// All routes. A host that some route names has only those routes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {

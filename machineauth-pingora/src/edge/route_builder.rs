@@ -139,7 +139,8 @@ impl RouteBuilder<'_> {
             let policy = builder.and_then(|builder| self.finished(builder, toml).build());
             return policy.map_err(|error| {
                 let path = self.source.path_of(file.get_ref());
-                self.source.fault_in(file, format!("{}: {error}", path.display()))
+                self.source
+                    .fault_in(file, format!("{}: {error}", path.display()))
             });
         }
         if !toml.rules.is_empty() {

@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use machineauth_core::SystemClock;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::apps::http_app::HttpServer;
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::background::background_service;
@@ -114,6 +116,9 @@ fn add_services(server: &mut Server, assembled: Assembled, path: &Path) -> Resul
         metrics: metrics.clone(),
         access_log: access_log.clone(),
         ids: RequestIds::new(),
+        connector: Connector::new(Some(ConnectorOptions::from_server_conf(
+            &server.configuration,
+        ))),
     };
     let service = proxy_service(server, proxy, &fixed)?;
     let admin = fixed.admin.as_ref().map(|admin| {
@@ -185,7 +190,10 @@ fn server_conf(toml: &ServerToml, upgrade: bool) -> Result<ServerConf, String> {
     match &toml.upgrade_socket {
         Some(socket) => conf.upgrade_sock.clone_from(socket),
         None if upgrade => {
-            return Err("an upgrade needs `upgrade_socket` in `[server]`, the same as the old process has".to_owned());
+            return Err(
+                "an upgrade needs `upgrade_socket` in `[server]`, the same as the old process has"
+                    .to_owned(),
+            );
         }
         // Pingora's own default is a place where everybody may write.
         None => conf.upgrade_sock.clear(),
@@ -198,7 +206,8 @@ fn check_addresses(fixed: &Fixed) -> Result<(), String> {
     let listeners = fixed.listeners.iter().map(|listener| listener.address.0);
     let admin = fixed.admin.iter().map(|admin| admin.address.0);
     for address in listeners.chain(admin) {
-        TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        TcpListener::bind(address)
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     }
     Ok(())
 }

@@ -168,9 +168,7 @@ fn authenticator(
     Ok(Some(authenticator))
 }
 
-fn metadata(
-    toml: &ResourceToml,
-) -> Result<Option<ResourceMetadata>, machineauth_core::Error> {
+fn metadata(toml: &ResourceToml) -> Result<Option<ResourceMetadata>, machineauth_core::Error> {
     let Some(id) = &toml.id else {
         return Ok(None);
     };
@@ -204,9 +202,8 @@ fn proofs(
     }
     if let Some(file) = &toml.nonce_secret_file {
         let text = source.secret(file, dpop.span())?;
-        let secret = hexadecimal(&text).ok_or_else(|| {
-            source.fault_in(dpop, "a secret for nonces is 64 hexadecimal digits")
-        })?;
+        let secret = hexadecimal(&text)
+            .ok_or_else(|| source.fault_in(dpop, "a secret for nonces is 64 hexadecimal digits"))?;
         builder = builder.require_nonces(secret);
     }
     builder
@@ -217,7 +214,11 @@ fn proofs(
 fn hexadecimal(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text
         .chars()
-        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
         .collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits
         .chunks(2)
@@ -266,9 +267,8 @@ fn authorities(
     let pem = source.file(file, span.clone())?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.ok().filter(|found| !found.is_empty());
-    let certificates = certificates.ok_or_else(|| {
-        source.fault(Some(span), "`ca` names a file without certificates in PEM")
-    })?;
+    let certificates = certificates
+        .ok_or_else(|| source.fault(Some(span), "`ca` names a file without certificates in PEM"))?;
     let wrapped = |der: CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
     let [a, b, c, d, e, f, g, h, ..] = sha256(&pem);
     Ok(Authorities {

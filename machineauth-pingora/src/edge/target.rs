@@ -128,7 +128,12 @@ mod tests {
     #[test]
     fn a_head_that_two_servers_read_differently_is_refused() {
         let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        for good in ["", "Content-Length: 5\r\n", "Transfer-Encoding: Chunked \r\n", "X:\r\n"] {
+        for good in [
+            "",
+            "Content-Length: 5\r\n",
+            "Transfer-Encoding: Chunked \r\n",
+            "X:\r\n",
+        ] {
             assert!(check_head(head(good).as_bytes()).is_ok(), "{good}");
         }
         for wrong in [

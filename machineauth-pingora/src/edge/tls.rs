@@ -108,9 +108,9 @@ fn client_verifier(
     let pem = source.file(file, span.clone())?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
-        roots.add(certificate).map_err(|error| {
-            source.fault(Some(span.clone()), format!("`client_ca`: {error}"))
-        })?;
+        roots
+            .add(certificate)
+            .map_err(|error| source.fault(Some(span.clone()), format!("`client_ca`: {error}")))?;
     }
     WebPkiClientVerifier::builder(Arc::new(roots))
         .allow_unauthenticated()

@@ -64,7 +64,9 @@ impl Pool {
     pub(crate) fn new(toml: UpstreamToml, ca: Option<Authorities>, before: Option<&Self>) -> Self {
         let known = |entry: &ServerEntry| {
             let mut before = before.into_iter().flat_map(|pool| &pool.servers);
-            before.find(|server| server.endpoint == entry.address).cloned()
+            before
+                .find(|server| server.endpoint == entry.address)
+                .cloned()
         };
         let server = |entry: &ServerEntry| {
             known(entry).unwrap_or_else(|| Arc::new(Server::new(entry.address.clone())))
@@ -110,9 +112,16 @@ impl Pool {
         self.health.as_ref()
     }
 
+    /// Whether its servers can be spoken to in HTTP/1.1.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.options.alpn.get_min_http_version() == 1
+    }
+
     /// How many servers a request is tried at, at most.
     pub(crate) fn attempts(&self) -> usize {
-        self.retries.saturating_add(1).min(self.servers.len().max(2))
+        self.retries
+            .saturating_add(1)
+            .min(self.servers.len().max(2))
     }
 
     /// The number of the server whose turn it is. Those that were `tried` come last, those that are down never.
@@ -163,7 +172,11 @@ fn spread(weights: impl Iterator<Item = i32>) -> Vec<usize> {
         for (credit, weight) in credit.iter_mut().zip(&weights) {
             *credit += weight;
         }
-        let (richest, _) = credit.iter().enumerate().rev().max_by_key(|(_, credit)| **credit)?;
+        let (richest, _) = credit
+            .iter()
+            .enumerate()
+            .rev()
+            .max_by_key(|(_, credit)| **credit)?;
         credit[richest] -= total;
         Some(richest)
     };
@@ -243,7 +256,8 @@ mod tests {
         (0..count).map(|_| pool.choose(&[]).unwrap()).collect()
     }
 
-    const THREE: &str = r#"servers = ["127.0.0.1:1", { address = "127.0.0.1:2", weight = 3 }, "127.0.0.1:3"]"#;
+    const THREE: &str =
+        r#"servers = ["127.0.0.1:1", { address = "127.0.0.1:2", weight = 3 }, "127.0.0.1:3"]"#;
 
     #[test]
     fn servers_take_turns_by_their_weights() {

@@ -29,26 +29,90 @@ scopes = "read"
 async fn a_good_file_is_summed_up() {
     let ran = check(GOOD).await;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stdout.contains("trusts https://auth.example.com"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("trusts https://auth.example.com"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_named_with_its_line() {
     for (right, wrong, line, what) in [
-        ("address = \"127.0.0.1:8000\"", "address = \"8000\"", 2, "`8000` is no address"),
-        ("address = \"127.0.0.1:8000\"", "addres = \"127.0.0.1:8000\"", 2, "unknown field `addres`"),
-        ("\"https://auth.example.com\"", "\"http://auth.example.com\"", 3, "must be https"),
-        ("\"https://api.example.com\"", "\"\"", 3, "must not be empty"),
-        ("[\"127.0.0.1:3000\"]", "[\"http://127.0.0.1:3000\"]", 8, "without a scheme"),
+        (
+            "address = \"127.0.0.1:8000\"",
+            "address = \"8000\"",
+            2,
+            "`8000` is no address",
+        ),
+        (
+            "address = \"127.0.0.1:8000\"",
+            "addres = \"127.0.0.1:8000\"",
+            2,
+            "unknown field `addres`",
+        ),
+        (
+            "\"https://auth.example.com\"",
+            "\"http://auth.example.com\"",
+            3,
+            "must be https",
+        ),
+        (
+            "\"https://api.example.com\"",
+            "\"\"",
+            3,
+            "must not be empty",
+        ),
+        (
+            "[\"127.0.0.1:3000\"]",
+            "[\"http://127.0.0.1:3000\"]",
+            8,
+            "without a scheme",
+        ),
         ("[\"127.0.0.1:3000\"]", "[]", 6, "`servers` names none"),
-        ("upstream = \"api\"", "upstream = \"other\"", 10, "there is no upstream `other`"),
+        (
+            "upstream = \"api\"",
+            "upstream = \"other\"",
+            10,
+            "there is no upstream `other`",
+        ),
         ("scopes = \"read\"", "", 9, "who may use this route?"),
-        ("scopes = \"read\"", "scopes = \"read\"\npublic = true", 9, "who may use this route?"),
-        ("scopes = \"read\"", "scopes = \"re\\\"ad\"", 9, "one of its scopes is none"),
-        ("scopes = \"read\"", "policy = \"missing.toml\"", 11, "cannot be read"),
-        ("scopes = \"read\"", "scopes = \"read\"\nper_agent = \"100\"", 12, "is no rate"),
-        ("scopes = \"read\"", "scopes = \"read\"\npath = \"/a/{id}\"", 12, "is no prefix of paths"),
-        ("scopes = \"read\"", "scopes = \"read\"\ntimeout = 5", 12, "expected a string"),
+        (
+            "scopes = \"read\"",
+            "scopes = \"read\"\npublic = true",
+            9,
+            "who may use this route?",
+        ),
+        (
+            "scopes = \"read\"",
+            "scopes = \"re\\\"ad\"",
+            9,
+            "one of its scopes is none",
+        ),
+        (
+            "scopes = \"read\"",
+            "policy = \"missing.toml\"",
+            11,
+            "cannot be read",
+        ),
+        (
+            "scopes = \"read\"",
+            "scopes = \"read\"\nper_agent = \"100\"",
+            12,
+            "is no rate",
+        ),
+        (
+            "scopes = \"read\"",
+            "scopes = \"read\"\npath = \"/a/{id}\"",
+            12,
+            "is no prefix of paths",
+        ),
+        (
+            "scopes = \"read\"",
+            "scopes = \"read\"\ntimeout = 5",
+            12,
+            "expected a string",
+        ),
         (
             "scopes = \"read\"",
             "[[route.rule]]\nmethods = [\"GET\"]\npath = \"/a\"\nscopes = \"a\"\n\
@@ -66,7 +130,11 @@ async fn what_is_wrong_is_named_with_its_line() {
         assert!(GOOD.contains(right), "{right}");
         let ran = check(&GOOD.replace(right, wrong)).await;
         assert_eq!(ran.code, 2, "{wrong}: {}", ran.stdout);
-        assert!(ran.stderr.contains(&format!("edge.toml:{line}:")), "{wrong}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("edge.toml:{line}:")),
+            "{wrong}: {}",
+            ran.stderr
+        );
         assert!(ran.stderr.contains(what), "{wrong}: {}", ran.stderr);
     }
 }
@@ -78,9 +146,15 @@ async fn a_port_that_is_taken_is_said_before_anything_starts() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("edge.toml");
     std::fs::write(&file, GOOD.replace("127.0.0.1:8000", &address)).unwrap();
-    let ran = Commands::here(EDGE).run(&format!("--config {}", file.display())).await;
+    let ran = Commands::here(EDGE)
+        .run(&format!("--config {}", file.display()))
+        .await;
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains(&format!("cannot listen on {address}")), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("cannot listen on {address}")),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[tokio::test]

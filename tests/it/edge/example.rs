@@ -8,7 +8,14 @@ use super::EDGE;
 
 #[test]
 fn the_example_shows_every_answer_it_promises() {
-    let names = ["ISSUER_PORT", "EDGE_PORT", "TLS_PORT", "ADMIN_PORT", "ARTIFACTS_PORT", "REPORTS_PORT"];
+    let names = [
+        "ISSUER_PORT",
+        "EDGE_PORT",
+        "TLS_PORT",
+        "ADMIN_PORT",
+        "ARTIFACTS_PORT",
+        "REPORTS_PORT",
+    ];
     let ports = names.map(|_| free_port().to_string());
     let mut variables = vec![
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),

@@ -34,7 +34,9 @@ fn public(servers: &[&str], more: &str) -> String {
 async fn an_upstream_that_cannot_be_reached_is_502() {
     let edge = Edge::start(EDGE, &public(&[NOWHERE], "")).await;
     edge.get("/a", None).await.expect_error(502, "bad_gateway");
-    let failures = edge.metric("machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"connect\"}").await;
+    let failures = edge
+        .metric("machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"connect\"}")
+        .await;
     assert!(failures >= Some(1.0));
 }
 
@@ -57,8 +59,22 @@ async fn an_upstream_that_is_silent_for_too_long_is_504_and_asked_once() {
     let slow = Upstream::failing(Failure::Silence).await;
     let address = slow.address.to_string();
     let edge = Edge::start(EDGE, &public(&[&address, &address], "timeout = \"200ms\"")).await;
-    edge.get("/a", None).await.expect_error(504, "gateway_timeout");
+    edge.get("/a", None)
+        .await
+        .expect_error(504, "gateway_timeout");
     assert_eq!(slow.count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
+    let upstream = Upstream::echo("api").await;
+    let address = upstream.address.to_string();
+    let limits = "[limits]\nclient_timeout = \"200ms\"\n";
+    let edge = Edge::start(EDGE, &format!("{limits}{}", public(&[&address], ""))).await;
+    let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!";
+    let answer = edge.raw(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("request_timeout"), "{answer}");
 }
 
 #[tokio::test]
@@ -101,7 +117,8 @@ async fn a_server_that_fails_its_health_checks_gets_nothing_until_it_is_back() {
     let down = edge.comes_to("/a", None, 503).await;
     down.expect_error(503, "temporarily_unavailable");
     assert_eq!(down.header("retry-after"), "1");
-    let up = format!("machineauth_edge_upstream_server_up{{upstream=\"api\",server=\"{address}\"}}");
+    let up =
+        format!("machineauth_edge_upstream_server_up{{upstream=\"api\",server=\"{address}\"}}");
     assert_eq!(edge.metric(&up).await, Some(0.0));
     let _good = Upstream::echo_at(address, "good").await;
     edge.comes_to("/a", None, 200).await;
@@ -120,7 +137,8 @@ async fn a_server_that_says_it_is_ill_gets_nothing() {
 
 /// V16
 #[tokio::test]
-async fn without_an_issuer_at_the_start_the_public_is_served_and_tokens_are_503_until_it_is_there() {
+async fn without_an_issuer_at_the_start_the_public_is_served_and_tokens_are_503_until_it_is_there()
+{
     let reserved = Issuer::start().await;
     let (base, address) = (reserved.base.clone(), reserved.address);
     reserved.stop().await;
@@ -147,7 +165,11 @@ async fn without_an_issuer_at_the_start_the_public_is_served_and_tokens_are_503_
     refused.expect_error(503, "temporarily_unavailable");
     assert_eq!(refused.header("retry-after"), "5");
     let client = machineauth_tests::http::client();
-    let ready = async || Answer::to(client.get(format!("{}/readyz", edge.admin))).await.status;
+    let ready = async || {
+        Answer::to(client.get(format!("{}/readyz", edge.admin)))
+            .await
+            .status
+    };
     assert_eq!(ready().await, 503);
 
     let issuer = Issuer::builder().listen(address).start().await;
@@ -167,7 +189,9 @@ async fn an_issuer_that_goes_away_later_is_not_missed() {
     issuer.stop().await;
     assert_eq!(edge.get("/a", Some(&known)).await.status, 200);
     assert_eq!(edge.get("/a", Some(&unknown)).await.status, 200);
-    edge.process.logged_until("the revocation feed is down").await;
+    edge.process
+        .logged_until("the revocation feed is down")
+        .await;
 }
 
 /// V24
@@ -177,11 +201,17 @@ async fn a_feed_that_is_stale_refuses_when_it_is_told_to_and_heals() {
     let address = ([127, 0, 0, 1], free_port()).into();
     let between = FaultProxy::start(address).await;
     let name = format!("http://{}", between.address());
-    let issuer = Issuer::builder().with("JWT_ISSUER", &name).listen(address).start().await;
+    let issuer = Issuer::builder()
+        .with("JWT_ISSUER", &name)
+        .listen(address)
+        .start()
+        .await;
     let upstream = Upstream::echo("api").await;
     let routes = "[[route]]\nupstream = \"api\"\nauthenticated = true\n";
-    let configuration = format!("{}{}{routes}", trusting(&name), api(&upstream))
-        .replace("revocations = {}", "revocations = { stale = \"refuse\", after = \"3s\" }");
+    let configuration = format!("{}{}{routes}", trusting(&name), api(&upstream)).replace(
+        "revocations = {}",
+        "revocations = { stale = \"refuse\", after = \"3s\" }",
+    );
     let edge = Edge::start(EDGE, &configuration).await;
     let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
     assert_eq!(edge.get("/a", Some(&token)).await.status, 200);
@@ -208,12 +238,17 @@ async fn a_feed_that_is_stale_is_reported_and_serves_by_default() {
     let stopped = Instant::now();
     let told = async {
         while edge.metric("machineauth_edge_revocations_live").await != Some(0.0)
-            || edge.metric("machineauth_edge_revocations_age_seconds").await < Some(2.0)
+            || edge
+                .metric("machineauth_edge_revocations_age_seconds")
+                .await
+                < Some(2.0)
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), told)
+        .await
+        .unwrap();
     assert_eq!(edge.get("/a", Some(&token)).await.status, 200);
     edge.process.logged_until("the revocations are stale").await;
     assert!(stopped.elapsed() > Duration::from_secs(1));

@@ -41,22 +41,37 @@ async fn good_tokens_get_through_and_others_are_told_why_not() {
     assert_eq!(arrived.str("target"), "/artifacts/1?page=2");
     assert_eq!(arrived.header("x-agent-id"), Some(agent.id.clone()));
     assert_eq!(arrived.header("x-agent-scopes").as_deref(), Some("read"));
-    assert_eq!(arrived.header("authorization"), None, "the token stays here");
+    assert_eq!(
+        arrived.header("authorization"),
+        None,
+        "the token stays here"
+    );
 
     let anonymous = stage.edge.get("/artifacts/1", None).await;
     anonymous.expect_error(401, "unauthorized");
-    assert_eq!(anonymous.header("www-authenticate"), "Bearer scope=\"read\"");
+    assert_eq!(
+        anonymous.header("www-authenticate"),
+        "Bearer scope=\"read\""
+    );
     let garbage = stage.edge.get("/artifacts/1", Some("a.b.c")).await;
     garbage.expect_error(401, "invalid_token");
 
     let post = stage.edge.request(Method::POST, "/artifacts/1");
     let refused = Answer::to(post.bearer_auth(&token)).await;
     refused.expect_error(403, "insufficient_scope");
-    assert!(refused.header("www-authenticate").ends_with("scope=\"write\""));
+    assert!(
+        refused
+            .header("www-authenticate")
+            .ends_with("scope=\"write\"")
+    );
     let elsewhere = stage.edge.get("/elsewhere", Some(&token)).await;
     elsewhere.expect_error(403, "access_denied");
 
-    assert_eq!(stage.upstream.count(), 1, "only one request was let through");
+    assert_eq!(
+        stage.upstream.count(),
+        1,
+        "only one request was let through"
+    );
     let line = stage.edge.process.printed_until("lacks the scope").await;
     assert!(!line.contains(&token), "no log has a token");
 }
@@ -65,7 +80,10 @@ async fn good_tokens_get_through_and_others_are_told_why_not() {
 async fn a_revocation_bites_within_a_second() {
     let stage = Stage::with(ROUTES).await;
     let token = stage.token(&["read"]).await;
-    assert_eq!(stage.edge.get("/artifacts/1", Some(&token)).await.status, 200);
+    assert_eq!(
+        stage.edge.get("/artifacts/1", Some(&token)).await.status,
+        200
+    );
     stage.issuer.revoke(&token).await;
     let revoked = Instant::now();
     let refused = stage.edge.comes_to("/artifacts/1", Some(&token), 401).await;
@@ -103,7 +121,10 @@ async fn what_clients_say_about_themselves_never_arrives_not_even_on_public_rout
             assert!(!all.contains(word), "{word} arrives at {path}: {all}");
         }
         assert_eq!(arrived.header("x-agent-id").is_some(), token.is_some());
-        assert_eq!(arrived.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+        assert_eq!(
+            arrived.header("x-forwarded-for").as_deref(),
+            Some("127.0.0.1")
+        );
     }
 }
 
@@ -154,7 +175,10 @@ async fn a_token_in_two_places_or_in_the_wrong_one_is_400() {
     let query = format!("/artifacts/1?access_token={token}");
     for (target, headers) in [
         ("/artifacts/1", format!("{bearer}{bearer}")),
-        ("/artifacts/1", format!("{bearer}Authorization: Basic YTpi\r\n")),
+        (
+            "/artifacts/1",
+            format!("{bearer}Authorization: Basic YTpi\r\n"),
+        ),
         ("/artifacts/1", format!("{bearer}{cookie}")),
         ("/artifacts/1", cookie.clone()),
         (&query, bearer.clone()),
@@ -167,7 +191,10 @@ async fn a_token_in_two_places_or_in_the_wrong_one_is_400() {
     }
     assert_eq!(stage.upstream.count(), 0);
     let ended = stage.edge.process.terminate().await;
-    assert!(!ended.printed.contains(&token), "no log has the query's token");
+    assert!(
+        !ended.printed.contains(&token),
+        "no log has the query's token"
+    );
 }
 
 /// V23
@@ -181,13 +208,17 @@ async fn no_bytes_in_the_authorization_header_cost_more_than_a_4xx() {
     );
     for _ in 0..60 {
         let value = value.new_tree(&mut runner).unwrap().current();
-        let head = b"GET /artifacts/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer ";
+        let head =
+            b"GET /artifacts/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer ";
         let request = [&head[..], &value, b"\r\n\r\n"].concat();
         let answer = stage.edge.raw(&request).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{value:?}: {answer}");
     }
     let token = stage.token(&["read"]).await;
-    assert_eq!(stage.edge.get("/artifacts/1", Some(&token)).await.status, 200);
+    assert_eq!(
+        stage.edge.get("/artifacts/1", Some(&token)).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -242,7 +273,10 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
     )
     .await;
     let (agent, token) = stage.agent_and_token(&["read"]).await;
-    let forged = stage.edge.request(Method::GET, "/a").header("x-agent-id", "root");
+    let forged = stage
+        .edge
+        .request(Method::GET, "/a")
+        .header("x-agent-id", "root");
     let arrived = Arrived::of(&Answer::to(forged).await);
     assert_eq!(arrived.header("x-agent-id"), None);
     let arrived = Arrived::of(&stage.edge.get("/a", Some("garbage")).await);
@@ -253,12 +287,19 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
     }
     let would = async |reason: &str| {
         let labels = format!("{{route=\"/\",reason=\"{reason}\",enforced=\"false\"}}");
-        stage.edge.metric(&format!("machineauth_edge_refusals_total{labels}")).await
+        stage
+            .edge
+            .metric(&format!("machineauth_edge_refusals_total{labels}"))
+            .await
     };
     assert_eq!(would("unauthorized").await, Some(1.0));
     assert_eq!(would("insufficient_scope").await, Some(2.0));
     assert_eq!(would("too_many_requests").await, Some(1.0));
-    let log = stage.edge.process.printed_until("dry_run_status\":403").await;
+    let log = stage
+        .edge
+        .process
+        .printed_until("dry_run_status\":403")
+        .await;
     assert!(log.contains("\"status\":200"));
 }
 
@@ -283,17 +324,26 @@ async fn web_pages_that_may_call_are_told_so_and_others_not() {
     };
     let allowed = preflight("https://app.example").await;
     assert_eq!(allowed.status, 204);
-    assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        "https://app.example"
+    );
     assert_eq!(allowed.header("access-control-allow-methods"), "GET");
     assert_eq!(allowed.header("access-control-allow-credentials"), "true");
     let foreign = preflight("https://evil.example").await;
     assert_eq!(foreign.status, 403);
     assert_eq!(foreign.header("access-control-allow-origin"), "");
     // The page may read why it was refused.
-    let refused = stage.edge.request(Method::GET, "/a").header("origin", "https://app.example");
+    let refused = stage
+        .edge
+        .request(Method::GET, "/a")
+        .header("origin", "https://app.example");
     let refused = Answer::to(refused).await;
     refused.expect_error(401, "unauthorized");
-    assert_eq!(refused.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(
+        refused.header("access-control-allow-origin"),
+        "https://app.example"
+    );
     assert_eq!(refused.header("vary"), "Origin");
     assert_eq!(stage.upstream.count(), 0);
 }
@@ -314,9 +364,14 @@ async fn bodies_have_a_length_that_is_allowed() {
     };
     let arrived = Arrived::of(&send("a".repeat(1024).into()).await);
     assert_eq!(arrived.str("body").len(), 1024);
-    send("a".repeat(1025).into()).await.expect_error(413, "content_too_large");
-    let parts = futures_util::stream::iter((0..30).map(|_| Ok::<_, std::io::Error>("a".repeat(100))));
-    send(reqwest::Body::wrap_stream(parts)).await.expect_error(413, "content_too_large");
+    send("a".repeat(1025).into())
+        .await
+        .expect_error(413, "content_too_large");
+    let parts =
+        futures_util::stream::iter((0..30).map(|_| Ok::<_, std::io::Error>("a".repeat(100))));
+    send(reqwest::Body::wrap_stream(parts))
+        .await
+        .expect_error(413, "content_too_large");
 }
 
 #[tokio::test]
@@ -332,9 +387,16 @@ async fn the_resource_says_who_issues_tokens_for_it() {
     .await;
     let refused = stage.edge.get("/artifacts/1", None).await;
     let url = "https://api.example.com/.well-known/oauth-protected-resource";
-    let expected = format!("Bearer realm=\"artifacts\", scope=\"read\", resource_metadata=\"{url}\"");
+    let expected =
+        format!("Bearer realm=\"artifacts\", scope=\"read\", resource_metadata=\"{url}\"");
     assert_eq!(refused.header("www-authenticate"), expected);
-    let metadata = stage.edge.get("/.well-known/oauth-protected-resource", None).await;
-    assert_eq!(metadata.json()["authorization_servers"], json!([stage.issuer.base]));
+    let metadata = stage
+        .edge
+        .get("/.well-known/oauth-protected-resource", None)
+        .await;
+    assert_eq!(
+        metadata.json()["authorization_servers"],
+        json!([stage.issuer.base])
+    );
     assert_eq!(stage.edge.get("/healthz", None).await.text, "ok\n");
 }

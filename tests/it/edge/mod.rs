@@ -5,6 +5,7 @@ mod example;
 mod failures;
 mod journey;
 mod paths;
+mod possession;
 mod protocols;
 mod reload;
 mod smuggling;

@@ -36,19 +36,37 @@ async fn tls_is_spoken_with_both_versions_and_a_renewed_certificate_is_shown() {
         files.certificate(),
         files.key()
     );
-    let configuration = format!("{listener}{}{}{AUTHENTICATED}", trusting(&issuer.base), api(&upstream));
+    let configuration = format!(
+        "{listener}{}{}{AUTHENTICATED}",
+        trusting(&issuer.base),
+        api(&upstream)
+    );
     let edge = Edge::start(EDGE, &configuration).await;
     let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
     let url = format!("{}/a", edge.base.replace("http://", "https://"));
-    let get = async |client: &reqwest::Client| Answer::try_to(client.get(&url).bearer_auth(&token)).await;
+    let get =
+        async |client: &reqwest::Client| Answer::try_to(client.get(&url).bearer_auth(&token)).await;
 
     let client = http::builder(&[&first]).http1_only().build().unwrap();
     let arrived = Arrived::of(&get(&client).await.unwrap());
-    assert_eq!(arrived.header("x-forwarded-proto").as_deref(), Some("https"));
-    let client = http::builder(&[&first]).http2_prior_knowledge().build().unwrap();
+    assert_eq!(
+        arrived.header("x-forwarded-proto").as_deref(),
+        Some("https")
+    );
+    let client = http::builder(&[&first])
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
     let arrived = Arrived::of(&get(&client).await.unwrap());
-    assert_eq!(arrived.str("version"), "HTTP/1.1", "the upstream speaks what it is asked in");
-    assert_eq!(arrived.header("host").as_deref(), Some(url[8..].trim_end_matches("/a")));
+    assert_eq!(
+        arrived.str("version"),
+        "HTTP/1.1",
+        "the upstream speaks what it is asked in"
+    );
+    assert_eq!(
+        arrived.header("host").as_deref(),
+        Some(url[8..].trim_end_matches("/a"))
+    );
     let refused = Answer::to(client.get(&url)).await;
     refused.expect_error(401, "unauthorized");
 
@@ -81,7 +99,10 @@ async fn an_upstream_may_speak_tls_or_http2() {
     assert!(arrived.str("target").ends_with("/a?x=1"));
 
     let pair = Pair::new();
-    let issuer = Issuer::builder().tls(&TlsFiles::holding(&pair), &[&pair]).start().await;
+    let issuer = Issuer::builder()
+        .tls(&TlsFiles::holding(&pair), &[&pair])
+        .start()
+        .await;
     let address = issuer.address;
     let secure = |tls: &str| {
         format!(
@@ -130,7 +151,9 @@ impl Grpc {
             trusting(&issuer.base)
         );
         let edge = Edge::start(EDGE, &configuration).await;
-        let client = ArtifactStoreClient::connect(edge.base.clone()).await.unwrap();
+        let client = ArtifactStoreClient::connect(edge.base.clone())
+            .await
+            .unwrap();
         Self {
             issuer,
             edge,
@@ -149,7 +172,10 @@ fn with_token<T>(message: T, token: &str) -> tonic::Request<T> {
 #[tokio::test]
 async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_protocol() {
     let mut grpc = Grpc::start().await;
-    let agent = grpc.issuer.agent(&["artifacts:read", "artifacts:write"]).await;
+    let agent = grpc
+        .issuer
+        .agent(&["artifacts:read", "artifacts:write"])
+        .await;
     let (token, _) = grpc.issuer.tokens(&agent).await;
     let artifact = Artifact {
         name: "a.pdf".into(),
@@ -157,21 +183,40 @@ async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_protocol() {
     };
     let put = grpc.client.put(with_token(artifact, &token)).await.unwrap();
     assert_eq!(put.into_inner().made_by, agent.id);
-    let list = grpc.client.list(with_token(ListRequest {}, &token)).await.unwrap();
+    let list = grpc
+        .client
+        .list(with_token(ListRequest {}, &token))
+        .await
+        .unwrap();
     assert_eq!(list.into_inner().items.len(), 1);
 
     let status = grpc.client.list(ListRequest {}).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.metadata().contains_key("www-authenticate"));
-    let (other, _) = grpc.issuer.tokens(&grpc.issuer.agent(&["read"]).await).await;
-    let status = grpc.client.list(with_token(ListRequest {}, &other)).await.unwrap_err();
+    let (other, _) = grpc
+        .issuer
+        .tokens(&grpc.issuer.agent(&["read"]).await)
+        .await;
+    let status = grpc
+        .client
+        .list(with_token(ListRequest {}, &other))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     // What the upstream refuses, the edge passes on.
     let reader = grpc.issuer.agent(&["artifacts:read"]).await;
     let (reader, _) = grpc.issuer.tokens(&reader).await;
-    let status = grpc.client.put(with_token(Artifact::default(), &reader)).await.unwrap_err();
+    let status = grpc
+        .client
+        .put(with_token(Artifact::default(), &reader))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
-    assert!(status.message().contains("artifacts:write"), "{}", status.message());
+    assert!(
+        status.message().contains("artifacts:write"),
+        "{}",
+        status.message()
+    );
 }
 
 #[tokio::test]
@@ -179,12 +224,22 @@ async fn nothing_passes_in_a_grpc_stream_once_its_token_is_revoked() {
     let mut grpc = Grpc::start().await;
     let writer = grpc.issuer.agent(&["artifacts:write"]).await;
     let (writer, _) = grpc.issuer.tokens(&writer).await;
-    let (reader, _) = grpc.issuer.tokens(&grpc.issuer.agent(&["artifacts:read"]).await).await;
-    let watching = grpc.client.watch(with_token(ListRequest {}, &reader)).await.unwrap();
+    let (reader, _) = grpc
+        .issuer
+        .tokens(&grpc.issuer.agent(&["artifacts:read"]).await)
+        .await;
+    let watching = grpc
+        .client
+        .watch(with_token(ListRequest {}, &reader))
+        .await
+        .unwrap();
     let mut watching = watching.into_inner();
     let mut client = grpc.client.clone();
     let mut put = async || {
-        client.put(with_token(Artifact::default(), &writer)).await.unwrap();
+        client
+            .put(with_token(Artifact::default(), &writer))
+            .await
+            .unwrap();
     };
     put().await;
     assert!(watching.message().await.unwrap().is_some());
@@ -240,22 +295,50 @@ async fn websockets_pass_and_end_with_their_token() {
     };
     assert_eq!(answer.status(), 401);
 
-    let (mut socket, _) = client_async(request(Some(&token)), edge.connect().await).await.unwrap();
+    let (mut socket, _) = client_async(request(Some(&token)), edge.connect().await)
+        .await
+        .unwrap();
     for text in ["one", "two"] {
         socket.send(Message::text(text)).await.unwrap();
-        let heard = timeout(SOON, socket.next()).await.unwrap().unwrap().unwrap();
+        let heard = timeout(SOON, socket.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         assert_eq!(heard, Message::text(text));
     }
+    // It ends at once, although nobody says anything.
     issuer.revoke(&token).await;
-    edge.comes_to("/probe", Some(&token), 401).await;
-    let _ = socket.send(Message::text("three")).await;
     let end = timeout(SOON, socket.next()).await.unwrap();
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
+    let log = edge.process.printed_until("\"status\":101").await;
+    assert!(log.contains("/socket"), "{log}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_switch_gives_a_usual_answer() {
+    let stage = Stage::with(AUTHENTICATED).await;
+    let token = stage.token(&["read"]).await;
+    let request = stage
+        .edge
+        .request(Method::GET, "/a")
+        .bearer_auth(&token)
+        .header("connection", "upgrade, x-agent-id")
+        .header("upgrade", "websocket")
+        .header("x-agent-id", "root")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let arrived = Arrived::of(&Answer::to(request).await);
+    assert_eq!(arrived.header("upgrade").as_deref(), Some("websocket"));
+    assert_ne!(arrived.header("x-agent-id").as_deref(), Some("root"));
+    assert!(arrived.header("x-agent-id").is_some());
+    assert_eq!(arrived.header("authorization"), None);
 }
 
 #[tokio::test]
 async fn a_route_can_do_without_websockets() {
-    let stage = Stage::with("[[route]]\nupstream = \"api\"\npublic = true\nwebsocket = false\n").await;
+    let stage =
+        Stage::with("[[route]]\nupstream = \"api\"\npublic = true\nwebsocket = false\n").await;
     let request = stage
         .edge
         .request(Method::GET, "/a")

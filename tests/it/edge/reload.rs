@@ -29,8 +29,14 @@ async fn a_change_of_the_file_counts_for_the_next_request_and_drops_no_connectio
     assert!(ask().await.starts_with("HTTP/1.1 403"));
     stage.edge.write(&stage.configuration(OPEN));
     stage.edge.comes_to("/a", Some(&token), 200).await;
-    assert!(ask().await.starts_with("HTTP/1.1 200"), "the same connection");
-    let applied = stage.edge.metric("machineauth_edge_reloads_total{outcome=\"applied\"}").await;
+    assert!(
+        ask().await.starts_with("HTTP/1.1 200"),
+        "the same connection"
+    );
+    let applied = stage
+        .edge
+        .metric("machineauth_edge_reloads_total{outcome=\"applied\"}")
+        .await;
     assert_eq!(applied, Some(1.0));
 }
 
@@ -40,7 +46,11 @@ async fn sighup_has_the_file_read_at_once() {
     let token = stage.token(&["read"]).await;
     stage.edge.write(&stage.configuration(OPEN));
     stage.edge.process.signal("HUP").await;
-    stage.edge.process.logged_until("the new configuration is in force").await;
+    stage
+        .edge
+        .process
+        .logged_until("the new configuration is in force")
+        .await;
     assert_eq!(stage.edge.get("/a", Some(&token)).await.status, 200);
 }
 
@@ -48,14 +58,27 @@ async fn sighup_has_the_file_read_at_once() {
 async fn a_file_that_is_wrong_changes_nothing_and_the_log_says_which_line() {
     let stage = Stage::with(OPEN).await;
     let token = stage.token(&["read"]).await;
-    let wrong = stage.configuration(CLOSED).replace("upstream = \"api\"", "upstream = \"ap\"");
+    let wrong = stage
+        .configuration(CLOSED)
+        .replace("upstream = \"api\"", "upstream = \"ap\"");
     stage.edge.write(&wrong);
-    let log = stage.edge.process.logged_until("the configuration in force stays").await;
+    let log = stage
+        .edge
+        .process
+        .logged_until("the configuration in force stays")
+        .await;
     assert!(log.contains("there is no upstream `ap`"), "{log}");
-    let line = wrong.lines().position(|line| line.contains("\"ap\"")).unwrap() + 1;
+    let line = wrong
+        .lines()
+        .position(|line| line.contains("\"ap\""))
+        .unwrap()
+        + 1;
     assert!(log.contains(&format!("edge.toml:{line}:")), "{log}");
     assert_eq!(stage.edge.get("/a", Some(&token)).await.status, 200);
-    let refused = stage.edge.metric("machineauth_edge_reloads_total{outcome=\"refused\"}").await;
+    let refused = stage
+        .edge
+        .metric("machineauth_edge_reloads_total{outcome=\"refused\"}")
+        .await;
     assert_eq!(refused, Some(1.0));
     stage.edge.write(&stage.configuration(CLOSED));
     stage.edge.comes_to("/a", Some(&token), 403).await;
@@ -70,7 +93,10 @@ async fn a_policy_file_is_followed_as_well() {
         format!("[[rule]]\nmethods = [\"GET\"]\npath = \"/{{*all}}\"\nscopes = \"{scope}\"\n")
     };
     let files = [("policy.toml", policy("write"))];
-    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
     let edge = Edge::start_with(EDGE, &configuration(&issuer, &upstream, routes), &files).await;
     let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
     assert_eq!(edge.get("/a", Some(&token)).await.status, 403);
@@ -89,8 +115,12 @@ async fn an_issuer_that_did_not_change_keeps_what_it_knows() {
     let Stage { issuer, edge, .. } = stage;
     issuer.stop().await;
     edge.write(&configuration);
-    edge.process.logged_until("the new configuration is in force").await;
-    edge.get("/a", Some(&token)).await.expect_error(401, "invalid_token");
+    edge.process
+        .logged_until("the new configuration is in force")
+        .await;
+    edge.get("/a", Some(&token))
+        .await
+        .expect_error(401, "invalid_token");
 }
 
 #[tokio::test]
@@ -126,7 +156,12 @@ async fn requests_under_way_finish_when_the_edge_is_told_to_stop() {
     let mut stream = stage.edge.connect().await;
     let half = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst";
     stream.write_all(half).await.unwrap();
-    while stage.edge.metric("machineauth_edge_requests_in_flight").await != Some(1.0) {
+    while stage
+        .edge
+        .metric("machineauth_edge_requests_in_flight")
+        .await
+        != Some(1.0)
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stage.edge.process.signal("TERM").await;

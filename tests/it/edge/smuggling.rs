@@ -18,7 +18,9 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
     let length = HIDDEN.len();
     for head in [
         // Both lengths.
-        format!("Host: a\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!(
+            "Host: a\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
         format!("Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
         // Two lengths.
         format!("Host: a\r\nContent-Length: 0\r\nContent-Length: {length}\r\n\r\n"),
@@ -30,7 +32,8 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
         "Host: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n".to_owned(),
         "Host: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n".to_owned(),
         "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n".to_owned(),
-        "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            .to_owned(),
         "Host: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n".to_owned(),
         "Host: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n".to_owned(),
         // Lines that end or go on in odd ways.
@@ -58,14 +61,21 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
 async fn a_chunked_body_ends_where_its_last_chunk_does() {
     let stage = Stage::with(ROUTES).await;
     let chunked = |body: &str| {
-        format!("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}{HIDDEN}")
+        format!(
+            "POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}{HIDDEN}"
+        )
     };
     for body in ["5\r\nabcde\r\n0\r\n\r\n", "5;x=1\r\nabcde\r\n0\r\n\r\n"] {
         let answer = stage.edge.raw(chunked(body).as_bytes()).await;
         assert!(answer.contains(r#""body":"abcde""#), "{body:?}: {answer}");
     }
     let before = stage.upstream.count();
-    for body in ["x\r\nabcde\r\n0\r\n\r\n", "-1\r\n", "ffffffffffffffffff\r\n", "5\r\nabcdeX\r\n0\r\n\r\n"] {
+    for body in [
+        "x\r\nabcde\r\n0\r\n\r\n",
+        "-1\r\n",
+        "ffffffffffffffffff\r\n",
+        "5\r\nabcdeX\r\n0\r\n\r\n",
+    ] {
         let answer = stage.edge.raw(chunked(body).as_bytes()).await;
         assert!(!answer.starts_with("HTTP/1.1 200"), "{body:?}: {answer}");
         assert!(!answer.contains("/hidden"), "{body:?}: {answer}");

@@ -85,11 +85,7 @@ impl Source {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn file(
-        &self,
-        name: &FileName,
-        span: Range<usize>,
-    ) -> Result<Vec<u8>, ConfigError> {
+    pub(crate) fn file(&self, name: &FileName, span: Range<usize>) -> Result<Vec<u8>, ConfigError> {
         let path = name.beside(&self.path);
         self.remember(&path).map_err(|error| {
             self.fault(

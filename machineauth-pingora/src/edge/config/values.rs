@@ -121,7 +121,9 @@ from_text!(Endpoint);
 
 impl Endpoint {
     fn parse(text: &str) -> Result<Self, String> {
-        let port = text.rsplit_once(':').map(|(_, port)| port.parse::<NonZero<u16>>());
+        let port = text
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<NonZero<u16>>());
         let good = text.parse::<SocketAddr>().is_ok()
             || text.split(':').count() == 2 && HostPattern::is_name(text.split(':').next());
         match port {
@@ -202,8 +204,7 @@ impl PathPrefix {
             )
         };
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let segment =
-            |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(good);
+        let segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(good);
         let segments = text.strip_prefix('/').ok_or_else(wrong)?;
         let segments = segments.strip_suffix('/').unwrap_or(segments);
         if !segments.is_empty() && !segments.split('/').all(segment) {
@@ -330,9 +331,22 @@ mod tests {
 
     #[test]
     fn lengths_of_time_have_a_unit_and_are_more_than_nothing() {
-        assert_eq!(Period::parse("500ms"), Ok(Period(Duration::from_millis(500))));
+        assert_eq!(
+            Period::parse("500ms"),
+            Ok(Period(Duration::from_millis(500)))
+        );
         assert_eq!(Period::parse("2m"), Ok(Period::seconds(120)));
-        for wrong in ["", "5", "s", "-1s", "1 s", "0s", "5d", "1.5s", "99999999999s"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1 s",
+            "0s",
+            "5d",
+            "1.5s",
+            "99999999999s",
+        ] {
             assert!(Period::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -368,7 +382,9 @@ mod tests {
         }
         assert!(prefix.covers("/V1/Admin/x", true));
         assert!(PathPrefix::parse("/").unwrap().covers("/x", false));
-        for wrong in ["", "v1", "///", "/v1//x", "/../x", "/%61", "/a b", "/{id}", "/a;b"] {
+        for wrong in [
+            "", "v1", "///", "/v1//x", "/../x", "/%61", "/a b", "/{id}", "/a;b",
+        ] {
             assert!(PathPrefix::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -379,17 +395,39 @@ mod tests {
         assert_eq!(exact, Ok(HostPattern::Exact("api.example.com".into())));
         let below = HostPattern::parse("*.example.com");
         assert_eq!(below, Ok(HostPattern::Below(".example.com".into())));
-        for wrong in ["", "a.example.com:80", "https://a", "a..b", "*", "*a.b", "a/b"] {
+        for wrong in [
+            "",
+            "a.example.com:80",
+            "https://a",
+            "a..b",
+            "*",
+            "*a.b",
+            "a/b",
+        ] {
             assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn servers_have_a_port_and_no_scheme() {
-        for good in ["127.0.0.1:3000", "[::1]:3000", "api.internal:80", "localhost:1"] {
+        for good in [
+            "127.0.0.1:3000",
+            "[::1]:3000",
+            "api.internal:80",
+            "localhost:1",
+        ] {
             assert!(Endpoint::parse(good).is_ok(), "{good}");
         }
-        for wrong in ["", "127.0.0.1", "api.internal", "http://a:1", "a:0", "a:99999", ":80", "::1"] {
+        for wrong in [
+            "",
+            "127.0.0.1",
+            "api.internal",
+            "http://a:1",
+            "a:0",
+            "a:99999",
+            ":80",
+            "::1",
+        ] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
         }
     }
