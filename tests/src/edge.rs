@@ -142,7 +142,7 @@ impl Edge {
         // An edge that has seen enough may be gone before everything is written.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = vec![0; 16 << 10];
         while let Ok(Ok(read @ 1..)) =
             tokio::time::timeout(Duration::from_secs(1), stream.read(&mut buffer)).await
         {

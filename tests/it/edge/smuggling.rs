@@ -21,7 +21,7 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
         format!(
             "Host: a\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         ),
-        format!("Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+        "Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n".to_owned(),
         // Two lengths.
         format!("Host: a\r\nContent-Length: 0\r\nContent-Length: {length}\r\n\r\n"),
         format!("Host: a\r\nContent-Length: 0\r\nContent_Length: {length}\r\n\r\n"),
