@@ -80,10 +80,20 @@
 //! # Features
 //! * `http` (default): the parts of `machineauth-core` that talk to an issuer.
 
+pub mod assertion;
+#[cfg(feature = "http")]
+pub mod background;
+#[cfg(feature = "edge")]
+pub mod edge;
+mod guard;
 pub mod identity;
 pub mod module;
+mod path;
 pub mod respond;
 
-pub use identity::forward_identity;
+pub use assertion::AssertionSigner;
+#[cfg(feature = "http")]
+pub use background::{Background, Home};
+pub use identity::{IdentityHeaders, forward_identity};
 pub use module::{MachineAuth, MachineAuthModule};
-pub use respond::{answer_refusal, fail_to_proxy, was_refused};
+pub use respond::{answer, answer_refusal, fail_to_proxy, was_refused};

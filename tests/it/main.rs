@@ -18,6 +18,7 @@ mod document_docyard;
 mod document_soul;
 mod docyard_api;
 mod dpop;
+mod edge;
 mod events;
 mod forward_auth;
 mod import;
