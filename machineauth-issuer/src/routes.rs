@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    agents, api_keys, audit_logs, auth, keys, machine_clients, me, organizations, service, teams,
-    verify, webhooks,
+    administrators, agents, api_keys, audit_logs, auth, invitations, keys, machine_clients, me,
+    organizations, service, sessions, teams, verify, webhooks,
 };
 use crate::app::App;
 use crate::error::ApiError;
@@ -184,7 +184,7 @@ fn api() -> Table<App> {
             handlers!(webhooks::replay_one),
         )
         .at("/api/webhook-events", handlers!(webhooks::events))
-        .section("Signing keys", "For the administrator of the server.")
+        .section("Signing keys", "For administrators of the server.")
         .at("/api/keys", handlers!(keys::list))
         .at("/api/keys/rotate", handlers!(keys::rotate))
         .at("/api/keys/import", handlers!(keys::import))
@@ -198,9 +198,46 @@ fn api() -> Table<App> {
         .at("/api/audit-logs", handlers!(audit_logs::list))
         .at("/api/audit-logs/verify", handlers!(audit_logs::verify))
         .at("/api/audit-seals", handlers!(audit_logs::seals))
-        .section("Service", "What the service says about itself.")
+        .section("Administrators", "Who administers the server.")
         .at("/api/auth/login", handlers!(auth::login))
+        .at("/api/auth/logout", handlers!(auth::logout))
         .at("/api/auth/me", handlers!(auth::me))
+        .at("/api/auth/password", handlers!(auth::change_password))
+        .at(
+            "/api/auth/sessions",
+            handlers!(sessions::list_own, sessions::end_all_own),
+        )
+        .at(
+            "/api/auth/sessions/{session_id}",
+            handlers!(sessions::end_own),
+        )
+        .at("/api/auth/invitation", handlers!(invitations::accept))
+        .at("/api/administrators", handlers!(administrators::list))
+        .at(
+            "/api/administrators/{administrator_id}",
+            handlers!(
+                administrators::get,
+                administrators::update,
+                administrators::delete
+            ),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions",
+            handlers!(sessions::list, sessions::end_all),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions/{session_id}",
+            handlers!(sessions::end),
+        )
+        .at(
+            "/api/administrators/invitations",
+            handlers!(invitations::list, invitations::create),
+        )
+        .at(
+            "/api/administrators/invitations/{invitation_id}",
+            handlers!(invitations::delete),
+        )
+        .section("Service", "What the service says about itself.")
         .at("/api/stats", handlers!(service::stats))
         .at("/", handlers!(service::about))
         .at("/health", handlers!(service::health))
