@@ -26,7 +26,7 @@ use self::known::{Entry, Known};
 pub use self::known::{STALENESS, end_all_sessions};
 use self::record::Administrator;
 pub use self::record::{Email, InvalidEmail, Role};
-pub use self::session::{IDLE_LIFETIME, RECENT, SESSION_LIFETIME, Session, SessionKind};
+pub use self::session::{Activity, IDLE_LIFETIME, RECENT, SESSION_LIFETIME, Session, SessionKind};
 pub use self::sessions::{MAX_SESSIONS, SESSION_PREFIX};
 use super::event::{self, Action, By, Fact};
 use super::id::{AdministratorId, SessionId};

@@ -20,7 +20,7 @@ pub const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3600);
 /// After how long without a request a session in a browser ends.
 pub const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 /// How long a password that was presented counts as just presented.
-pub const RECENT: Duration = Duration::from_secs(5 * 60);
+pub const RECENT: Duration = Duration::from_secs(10 * 60);
 
 /// A session of an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub enum SessionKind {
     Api,
     /// In the console, as a cookie.
     Console,
+}
+
+/// What a request in a session is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Somebody is there.
+    Use,
+    /// A page that was left open asks by itself, which keeps no session alive.
+    Poll,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

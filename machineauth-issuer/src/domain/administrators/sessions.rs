@@ -5,7 +5,7 @@
 
 use machineauth_core::clock::Timestamp;
 
-use super::session::{Session, SessionKind, StoredSession};
+use super::session::{Activity, Session, SessionKind, StoredSession};
 use super::token::Token;
 use super::{AdministratorError, Administrators, Identity, Proof};
 use crate::domain::event::{self, Action, By, Fact};
@@ -78,7 +78,7 @@ impl Administrators {
         Ok(event::record(batch, fact, by, now))
     }
 
-    /// Whose session's token this is, where tokens of `kind` are good. The session counts as used.
+    /// Whose session's token this is, where tokens of `kind` are good.
     ///
     /// # Errors
     /// The store's failure.
@@ -86,6 +86,7 @@ impl Administrators {
         &self,
         text: &SecretText,
         kind: SessionKind,
+        activity: Activity,
     ) -> Result<Option<(Identity, Session)>, StoreError> {
         let Some(token) = Token::parse(SESSION_PREFIX, text) else {
             return Ok(None);
@@ -113,7 +114,9 @@ impl Administrators {
         let Some(identity) = self.depended_on(&stored.value, administrator).await? else {
             return Ok(None);
         };
-        self.remember_use(&row, &stored, id, now).await?;
+        if activity == Activity::Use {
+            self.remember_use(&row, &stored, id, now).await?;
+        }
         Ok(Some((identity, session)))
     }
 
