@@ -33,3 +33,10 @@ pub const ENDPOINTS: [&str; 7] = [
     AGENTS,
     JWKS,
 ];
+
+/// The console.
+pub const ADMIN: &str = "/admin";
+/// Where administrators sign in.
+pub const ADMIN_SIGN_IN: &str = "/admin/sign-in";
+/// The console's files.
+pub const ADMIN_ASSETS: &str = "/admin/assets";

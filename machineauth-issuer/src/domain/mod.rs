@@ -1,5 +1,6 @@
 //! What the server knows about agents, secrets, keys and tokens. Knows no HTTP.
 
+pub mod activity;
 pub mod administrator;
 pub mod administrators;
 pub mod agent;
