@@ -1,13 +1,14 @@
 // What HTML cannot do: times in the reader's zone, a button that copies, and no polling while nobody looks.
 (() => {
-  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
   const localize = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime()) || time.title) continue;
       time.title = time.textContent;
-      time.textContent = shown.format(at);
+      time.textContent = (time.dataset.as === "hour" ? hour : whole).format(at);
     }
   };
 

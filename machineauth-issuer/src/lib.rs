@@ -28,6 +28,7 @@ pub mod paths;
 pub mod protection;
 pub mod routes;
 pub mod server;
+pub mod sign_in;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -10,8 +10,8 @@ use axum::routing::{get, post};
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    agents, api_keys, audit_logs, auth, keys, machine_clients, me, organizations, service, teams,
-    verify, webhooks,
+    administrators, agents, api_keys, audit_logs, auth, invitations, keys, machine_clients, me,
+    organizations, service, sessions, teams, verify, webhooks,
 };
 use crate::app::App;
 use crate::console;
@@ -187,7 +187,7 @@ fn api() -> Table<App> {
             handlers!(webhooks::replay_one),
         )
         .at("/api/webhook-events", handlers!(webhooks::events))
-        .section("Signing keys", "For the administrator of the server.")
+        .section("Signing keys", "For administrators of the server.")
         .at("/api/keys", handlers!(keys::list))
         .at("/api/keys/rotate", handlers!(keys::rotate))
         .at("/api/keys/import", handlers!(keys::import))
@@ -201,9 +201,46 @@ fn api() -> Table<App> {
         .at("/api/audit-logs", handlers!(audit_logs::list))
         .at("/api/audit-logs/verify", handlers!(audit_logs::verify))
         .at("/api/audit-seals", handlers!(audit_logs::seals))
-        .section("Service", "What the service says about itself.")
+        .section("Administrators", "Who administers the server.")
         .at("/api/auth/login", handlers!(auth::login))
+        .at("/api/auth/logout", handlers!(auth::logout))
         .at("/api/auth/me", handlers!(auth::me))
+        .at("/api/auth/password", handlers!(auth::change_password))
+        .at(
+            "/api/auth/sessions",
+            handlers!(sessions::list_own, sessions::end_all_own),
+        )
+        .at(
+            "/api/auth/sessions/{session_id}",
+            handlers!(sessions::end_own),
+        )
+        .at("/api/auth/invitation", handlers!(invitations::accept))
+        .at("/api/administrators", handlers!(administrators::list))
+        .at(
+            "/api/administrators/{administrator_id}",
+            handlers!(
+                administrators::get,
+                administrators::update,
+                administrators::delete
+            ),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions",
+            handlers!(sessions::list, sessions::end_all),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions/{session_id}",
+            handlers!(sessions::end),
+        )
+        .at(
+            "/api/administrators/invitations",
+            handlers!(invitations::list, invitations::create),
+        )
+        .at(
+            "/api/administrators/invitations/{invitation_id}",
+            handlers!(invitations::delete),
+        )
+        .section("Service", "What the service says about itself.")
         .at("/api/stats", handlers!(service::stats))
         .at("/", handlers!(service::about))
         .at("/health", handlers!(service::health))
@@ -215,7 +252,10 @@ fn api() -> Table<App> {
 fn console() -> Router<App> {
     use console::organizations::{self, api_keys, teams};
     use console::webhooks::{self, deliveries};
-    use console::{agents, assets, audit, configuration, dashboard, keys, sign_in, tokens};
+    use console::{
+        account, administrators, agents, assets, audit, configuration, dashboard, invitation, keys,
+        sign_in, tokens,
+    };
     Router::new()
         .route("/admin", get(dashboard::show))
         .route("/admin/assets/{name}", get(assets::file))
@@ -308,6 +348,31 @@ fn console() -> Router<App> {
         .route("/admin/keys/{kid}/pem", get(keys::public_pem))
         .route("/admin/keys/{kid}/retire", post(keys::retire))
         .route("/admin/configuration", get(configuration::show))
+        .route("/admin/administrators", get(administrators::list))
+        .route(
+            "/admin/administrators/invite",
+            get(administrators::invitation).post(administrators::invite),
+        )
+        .route(
+            "/admin/administrators/{id}/role",
+            post(administrators::set_role),
+        )
+        .route(
+            "/admin/administrators/{id}/remove",
+            post(administrators::remove),
+        )
+        .route(
+            "/admin/administrators/invitations/{id}/withdraw",
+            post(administrators::withdraw),
+        )
+        .route(
+            "/admin/invitation/{token}",
+            get(invitation::show).post(invitation::accept),
+        )
+        .route("/admin/account", get(account::show))
+        .route("/admin/account/password", post(account::change_password))
+        .route("/admin/account/sessions/end", post(account::end_others))
+        .route("/admin/account/sessions/{id}/end", post(account::end_one))
         .route("/admin/{*rest}", get(console::not_found))
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod admin_api;
+mod administrators;
 mod agents;
 mod audit;
 mod calling;

@@ -6,13 +6,11 @@ use askama::filters::HtmlSafe;
 use machineauth_core::clock::Timestamp;
 
 use super::moment::{Number, utc};
+use crate::date::Date;
 
+/// In units of the drawing, which is stretched to its place.
 const WIDTH: usize = 640;
-const HEIGHT: usize = 120;
-/// Above the highest bar, for the number there.
-const HEAD: usize = 16;
-/// Below the bars, for the times.
-const FOOT: usize = 18;
+const HEIGHT: usize = 100;
 
 /// How bars are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +53,16 @@ impl Chart {
         self.bars.iter().map(|(_, count)| count).sum()
     }
 
+    /// When a bar began, for people: an hour in the reader's zone, a day in UTC.
     fn label(&self, at: Timestamp) -> String {
-        let format = match self.step {
-            Step::Hour => "%H:%M",
-            Step::Day => "%d %b",
-        };
-        utc(at).format(format).to_string()
+        match self.step {
+            Step::Hour => format!(
+                "<time datetime=\"{}\" data-as=\"hour\">{}</time>",
+                Date(at),
+                utc(at).format("%Y-%m-%d %H:%M UTC")
+            ),
+            Step::Day => utc(at).format("%d %b").to_string(),
+        }
     }
 
     fn name(&self, at: Timestamp) -> String {
@@ -72,30 +74,23 @@ impl Chart {
     }
 }
 
-/// An `svg` element. Nothing in it comes from outside.
+/// An `svg` element with the highest number above and the times below. Nothing in it comes from outside.
 impl fmt::Display for Chart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let highest = self.bars.iter().map(|(_, count)| *count).max().unwrap_or(0);
-        let bottom = HEAD + HEIGHT;
+        let step = match self.step {
+            Step::Hour => "hour",
+            Step::Day => "day",
+        };
         write!(
             f,
-            "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}: {} in all, {} at most in one {}\">",
-            bottom + FOOT,
+            "<div class=\"chart\"><span aria-hidden=\"true\">{}</span>\
+             <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+             aria-label=\"{}: {} in all, {highest} at most in one {step}\">\
+             <path class=\"grid\" d=\"M0 0H{WIDTH}M0 {HEIGHT}H{WIDTH}\" vector-effect=\"non-scaling-stroke\"/>",
+            Number::of(highest),
             self.title,
             self.total(),
-            highest,
-            match self.step {
-                Step::Hour => "hour",
-                Step::Day => "day",
-            },
-        )?;
-        write!(
-            f,
-            "<line class=\"grid\" x1=\"0\" y1=\"{HEAD}\" x2=\"{WIDTH}\" y2=\"{HEAD}\"/>\
-             <line class=\"grid\" x1=\"0\" y1=\"{bottom}\" x2=\"{WIDTH}\" y2=\"{bottom}\"/>\
-             <text x=\"0\" y=\"{}\">{}</text>",
-            HEAD - 4,
-            Number::of(highest),
         )?;
         let count = self.bars.len().max(1);
         let tone = match self.tone {
@@ -107,25 +102,19 @@ impl fmt::Display for Chart {
             let (left, right) = (at * WIDTH / count, (at + 1) * WIDTH / count);
             let width = (right - left).saturating_sub(2).max(1);
             let height = bar_height(*value, highest);
-            let name = self.name(*begin);
             write!(
                 f,
-                "<rect class=\"{tone}\" x=\"{left}\" y=\"{}\" width=\"{width}\" height=\"{height}\" rx=\"1\"><title>{name}: {}</title></rect>",
-                bottom - height,
+                "<rect class=\"{tone}\" x=\"{left}\" y=\"{}\" width=\"{width}\" height=\"{height}\"><title>{}: {}</title></rect>",
+                HEIGHT - height,
+                self.name(*begin),
                 Number::of(*value),
             )?;
         }
-        let ends = [self.bars.first().zip(Some("start")), self.bars.last().zip(Some("end"))];
-        for ((at, _), anchor) in ends.into_iter().flatten() {
-            let x = if anchor == "start" { 0 } else { WIDTH };
-            write!(
-                f,
-                "<text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
-                bottom + 14,
-                self.label(*at),
-            )?;
+        f.write_str("</svg><div class=\"axis\">")?;
+        for (begin, _) in [self.bars.first(), self.bars.last()].into_iter().flatten() {
+            write!(f, "<span>{}</span>", self.label(*begin))?;
         }
-        f.write_str("</svg>")
+        f.write_str("</div></div>")
     }
 }
 

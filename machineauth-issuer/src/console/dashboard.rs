@@ -64,7 +64,10 @@ struct StoreHealth {
 
 impl StoreHealth {
     fn millis(&self) -> String {
-        format!("{:.1} ms", self.answered_in.as_secs_f64() * 1000.0)
+        match self.answered_in.as_secs_f64() * 1000.0 {
+            millis if millis < 0.1 => "less than 0.1 ms".to_owned(),
+            millis => format!("{millis:.1} ms"),
+        }
     }
 }
 

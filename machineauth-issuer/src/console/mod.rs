@@ -7,6 +7,8 @@
 //! Who a request comes from, whether it may change something and whether it was one of our own forms that sent it (I19) is
 //! decided in one place, by the extractors of [`session`]. What every page looks like is in [`page`].
 
+pub mod account;
+pub mod administrators;
 pub mod agents;
 pub mod assets;
 pub mod audit;
@@ -16,6 +18,7 @@ pub mod cookie;
 pub mod dashboard;
 pub mod failure;
 pub mod form;
+pub mod invitation;
 pub mod keys;
 pub mod moment;
 pub mod names;

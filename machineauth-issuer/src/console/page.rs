@@ -99,7 +99,7 @@ impl Shell {
     }
 
     /// The places to go: their keys, their paths, and what they are called.
-    pub fn places(&self) -> [(&'static str, &'static str, &'static str); 8] {
+    pub fn places(&self) -> [(&'static str, &'static str, &'static str); 9] {
         [
             ("dashboard", "/admin", "Dashboard"),
             ("agents", "/admin/agents", "Agents"),
@@ -109,6 +109,7 @@ impl Shell {
             ("audit", "/admin/audit", "Audit"),
             ("keys", "/admin/keys", "Keys"),
             ("configuration", "/admin/configuration", "Configuration"),
+            ("administrators", "/admin/administrators", "Administrators"),
         ]
     }
 
@@ -119,7 +120,7 @@ impl Shell {
 
     /// Whether forms that change something are shown.
     pub fn can_change(&self) -> bool {
-        matches!(self.role, Role::Owner | Role::Admin)
+        self.role.may_change()
     }
 
     /// Whether other administrators are this one's affair.
@@ -129,11 +130,7 @@ impl Shell {
 
     /// What this administrator is, in a word.
     pub fn role_name(&self) -> &'static str {
-        match self.role {
-            Role::Owner => "owner",
-            Role::Admin => "admin",
-            Role::Viewer => "viewer",
-        }
+        self.role.as_str()
     }
 
     /// The name of the field for the token of a form.
@@ -225,6 +222,12 @@ done! {
     KEY_IMPORTED = "key-imported", "The key was imported.";
     KEY_RETIRED = "key-retired", "The key leaves the key set when its last token can be good.";
     KEY_REVOKED = "key-revoked", "The key was revoked: no verifier takes its tokens.";
+    ADMINISTRATOR_CHANGED = "administrator-changed", "The administrator has another role, and has to sign in again.";
+    ADMINISTRATOR_REMOVED = "administrator-removed", "The administrator was removed, and its sessions ended.";
+    INVITATION_WITHDRAWN = "invitation-withdrawn", "The invitation was withdrawn.";
+    PASSWORD_CHANGED = "password-changed", "Your password was changed, and your other sessions ended.";
+    SESSION_ENDED = "session-ended", "The session was ended.";
+    SESSIONS_ENDED = "sessions-ended", "Your other sessions were ended.";
     SECRET_CANCELLED = "secret-cancelled", "The secret was cancelled.";
 }
 
@@ -239,7 +242,12 @@ impl Done {
 
     /// The answer to a form: on to the page at `path`, which says what was done.
     pub fn then(self, path: &str) -> Response {
-        Redirect::to(&format!("{path}?done={}", self.0)).into_response()
+        Redirect::to(&self.at(path)).into_response()
+    }
+
+    /// The page at `path`, which says what was done.
+    pub fn at(self, path: &str) -> String {
+        format!("{path}?done={}", self.0)
     }
 }
 

@@ -2,28 +2,25 @@
 //!
 //! Handlers take [`Administrator`] to show something, and [`Change`] to change something: extracting it is the check.
 
-use std::time::Duration;
-
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 use machineauth_core::base64url;
-use machineauth_core::clock::Timestamp;
 use machineauth_core::crypto::{HmacKey, constant_time_eq, random};
 
 use super::cookie::Cookie;
 use super::failure::Failure;
-use super::form::Form;
+use super::form::{Form, wrong};
 use super::page::{Section, Shell};
-use crate::api::caller::by_password;
 use crate::app::App;
 use crate::body::{self, MediaType};
 use crate::context::Origin;
-use crate::domain::administrators::Role;
+use crate::domain::administrators::{Identity, Owner, Proof, Session, SessionKind};
 use crate::domain::event::{Action, Actor, By};
 use crate::error::ApiError;
+use crate::sign_in::by_password;
 
 /// The field of every form that holds its token.
 pub const TOKEN_FIELD: &str = "form_token";
@@ -31,8 +28,6 @@ pub const TOKEN_FIELD: &str = "form_token";
 pub const PASSWORD_FIELD: &str = "password";
 /// More than any form of ours.
 const MAX_BODY: usize = 256 * 1024;
-/// How long a password that was proven need not be asked for again.
-pub const PROVEN_FOR: Duration = Duration::from_secs(600);
 
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 
@@ -59,16 +54,14 @@ impl FormToken {
 
 /// Somebody who signed in.
 pub struct Administrator {
-    /// The address that it signed in with.
-    pub email: Box<str>,
-    /// What it may do.
-    pub role: Role,
+    /// Who.
+    pub identity: Identity,
+    /// Since when, and from where.
+    pub session: Session,
     /// Who does what it does.
     pub by: By,
-    /// Where it sits.
+    /// Where it sits now.
     pub origin: Origin,
-    /// When its password was proven last.
-    proven_at: Option<Timestamp>,
     token: FormToken,
 }
 
@@ -77,10 +70,10 @@ impl Administrator {
     pub fn shell(&self, app: &App, section: Section) -> Shell {
         Shell {
             section,
-            email: self.email.clone(),
-            role: self.role,
+            email: self.identity.email.clone(),
+            role: self.identity.role,
             token: self.token.clone(),
-            must_prove: !self.is_proven(app.clock.now()),
+            must_prove: !self.session.is_recent(app.clock.now()),
             notice: None,
         }
     }
@@ -90,15 +83,19 @@ impl Administrator {
     /// # Errors
     /// For viewers.
     pub fn may_change(&self) -> Result<(), Failure> {
-        match self.role {
-            Role::Owner | Role::Admin => Ok(()),
-            Role::Viewer => Err(Failure::NOT_FOR_THIS_ROLE),
+        match self.identity.role.may_change() {
+            true => Ok(()),
+            false => Err(Failure::NOT_FOR_THIS_ROLE),
         }
     }
 
-    fn is_proven(&self, now: Timestamp) -> bool {
-        self.proven_at
-            .is_some_and(|at| now < at.saturating_add(PROVEN_FOR))
+    /// Insists on an owner.
+    ///
+    /// # Errors
+    /// For everybody else.
+    pub fn owner(&self) -> Result<Owner, Failure> {
+        let owner = self.identity.clone().into_owner();
+        owner.ok_or(Failure::NOT_FOR_THIS_ROLE)
     }
 
     /// Insists that the password was proven lately, or is proven by `form`: before a new secret is shown.
@@ -106,19 +103,39 @@ impl Administrator {
     /// # Errors
     /// Names the field for the password.
     pub async fn prove(&self, app: &App, form: &Form) -> Result<(), ApiError> {
-        if self.is_proven(app.clock.now()) {
+        if self.session.is_recent(app.clock.now()) {
             return Ok(());
         }
-        let wrong = |what| super::form::wrong(PASSWORD_FIELD, what);
-        let password = form.value(PASSWORD_FIELD);
+        let proof = self.proof(app, form, PASSWORD_FIELD).await?;
+        let administrators = &app.administrators;
+        Ok(administrators
+            .confirm_session(&self.session, &proof, &self.by)
+            .await?)
+    }
+
+    /// The proof that the password in a field of `form` is this administrator's.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub async fn proof(
+        &self,
+        app: &App,
+        form: &Form,
+        field: &'static str,
+    ) -> Result<Proof, ApiError> {
+        let password = form.value(field);
         if password.is_empty() {
-            return Err(wrong("your password, to show a new secret"));
+            return Err(wrong(field, "your password"));
         }
-        let failed = Action::AuthenticationFailed;
-        let password = password.to_owned().into();
-        match by_password(app, &self.origin, failed, &self.email, &password).await {
-            Ok(_) => Ok(()),
-            Err(ApiError::Unauthorized) => Err(wrong("this is not your password")),
+        let (failed, password) = (Action::AuthenticationFailed, password.to_owned().into());
+        let (origin, email) = (&self.origin, &self.identity.email);
+        match by_password(app, origin, failed, email, &password).await {
+            Ok(proof) => Ok(proof),
+            Err(ApiError::Unauthorized) => Err(wrong(field, "this is not your password")),
+            Err(ApiError::TooManyRequests(_)) => Err(wrong(
+                field,
+                "too many wrong passwords: wait half a minute and try again",
+            )),
             Err(error) => Err(error),
         }
     }
@@ -132,22 +149,32 @@ impl FromRequestParts<App> for Administrator {
         let Some(cookie) = Cookie::Session.read(&parts.headers, &origin) else {
             return Err(asks_to_sign_in(parts));
         };
-        if !app.administrators.recognizes_session(cookie).await? {
+        let token = FormToken::of(cookie);
+        let cookie = cookie.to_owned().into();
+        let administrators = &app.administrators;
+        let found = match is_by_script(parts) && parts.method == Method::GET {
+            true => administrators.look_at_session(&cookie, SessionKind::Console).await,
+            false => administrators.recognize_session(&cookie, SessionKind::Console).await,
+        };
+        let Some((identity, session)) = found? else {
             return Err(asks_to_sign_in(parts));
-        }
-        let email: Box<str> = app.administrators.email().into();
+        };
         let actor = Actor::Administrator {
-            email: email.clone(),
+            email: identity.email.clone(),
         };
         Ok(Self {
             by: origin.by(actor),
-            email,
-            role: Role::Owner,
-            proven_at: None,
-            token: FormToken::of(cookie),
+            identity,
+            session,
             origin,
+            token,
         })
     }
+}
+
+/// Whether a page asks by itself, for a part of it.
+fn is_by_script(parts: &Parts) -> bool {
+    parts.headers.contains_key(HX_REQUEST)
 }
 
 fn asks_to_sign_in(parts: &Parts) -> Failure {
@@ -155,7 +182,7 @@ fn asks_to_sign_in(parts: &Parts) -> Failure {
     let asked = parts.uri.path_and_query().map(ToString::to_string);
     Failure::SignIn {
         next: asked.filter(|_| looks),
-        by_script: parts.headers.contains_key(HX_REQUEST),
+        by_script: is_by_script(parts),
     }
 }
 

@@ -11,13 +11,14 @@ use super::cookie::Cookie;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::page::{Assets, page, page_with};
-use super::session::{FormToken, OwnChange, Visitor, VisitorForm};
-use crate::api::caller::by_password;
+use super::session::{Administrator, FormToken, OwnChange, Visitor, VisitorForm};
 use crate::app::App;
-use crate::domain::event::{self, Action, Fact};
+use crate::context::Origin;
+use crate::domain::administrators::{Proof, SessionKind};
+use crate::domain::event::{Action, Actor};
 use crate::error::ApiError;
 use crate::paths;
-use crate::store::Partition;
+use crate::sign_in::by_password;
 
 /// Where to go afterwards.
 #[derive(Debug, Default, Deserialize)]
@@ -57,40 +58,70 @@ pub async fn sign_in(
 ) -> Result<Response, Failure> {
     let user = form.value("email").trim().to_owned();
     let password = form.value("password").to_owned().into();
-    // They end with the password that is judged, so they come first.
-    let sessions = app.administrators.sessions().await?;
     let origin = &visitor.origin;
-    let caller = match by_password(&app, origin, Action::LoginFailed, &user, &password).await {
-        Ok(caller) => caller,
+    match by_password(&app, origin, Action::LoginFailed, &user, &password).await {
+        Ok(proof) => begun(&app, origin, &proof, inside(form.value("next"))).await,
         Err(error) => {
             let (status, said) = match error {
                 ApiError::Unauthorized => (
                     StatusCode::UNPROCESSABLE_ENTITY,
-                    "The e-mail address or the password is wrong.",
+                    "the e-mail address or the password is wrong",
                 ),
                 ApiError::TooManyRequests(_) => (
                     StatusCode::TOO_MANY_REQUESTS,
-                    "Too many wrong passwords: wait half a minute and try again.",
+                    "too many wrong passwords: wait half a minute and try again",
                 ),
                 error => return Err(error.into()),
             };
             form.refuse(wrong("password", said))?;
             let shown = page_with(status, &SignInPage::new(&visitor, form));
-            return Ok(visitor.shown(shown));
+            Ok(visitor.shown(shown))
         }
-    };
-    let now = app.clock.now();
-    let fact = Fact::new(Action::LoginSucceeded);
-    event::record_alone(&*app.store, Partition::SYSTEM, fact, &caller.by, now).await?;
-    let session = sessions.begin(now);
-    let cookie = Cookie::Session.set(session.reveal(), origin);
-    let to = Redirect::to(inside(form.value("next")));
-    Ok(([(SET_COOKIE, cookie)], to).into_response())
+    }
+}
+
+/// Begins a session for whoever has proven to be somebody, and goes on to the page at `path`.
+///
+/// # Errors
+/// The store's failure.
+pub async fn begun(
+    app: &App,
+    origin: &Origin,
+    proof: &Proof,
+    path: &str,
+) -> Result<Response, Failure> {
+    let by = origin.by(Actor::Administrator {
+        email: proof.identity().email.clone(),
+    });
+    let begun = app
+        .administrators
+        .begin_session(proof, SessionKind::Console, &by);
+    let (_, token) = begun.await?;
+    let cookie = Cookie::Session.set(token.reveal(), origin);
+    Ok(([(SET_COOKIE, cookie)], Redirect::to(path)).into_response())
 }
 
 /// Signs out.
-pub async fn sign_out(OwnChange(change): OwnChange) -> Response {
-    let cookie = Cookie::Session.remove(&change.administrator.origin);
+pub async fn sign_out(
+    State(app): State<App>,
+    OwnChange(change): OwnChange,
+) -> Result<Response, Failure> {
+    let Administrator {
+        identity,
+        session,
+        by,
+        origin,
+        ..
+    } = change.administrator;
+    app.administrators
+        .end_session(identity.id, session.id, &by)
+        .await?;
+    Ok(signed_out(&origin))
+}
+
+/// The answer to whoever has no session any more.
+pub fn signed_out(origin: &Origin) -> Response {
+    let cookie = Cookie::Session.remove(origin);
     ([(SET_COOKIE, cookie)], Redirect::to(paths::ADMIN_SIGN_IN)).into_response()
 }
 

@@ -126,6 +126,10 @@ impl ApiError {
     pub const NO_SUCH_WEBHOOK: Self = Self::NotFound("there is no such webhook");
     /// There is no delivery of that name to the webhook, or it was long ago.
     pub const NO_SUCH_DELIVERY: Self = Self::NotFound("there is no such delivery");
+    /// There is no administrator of that name.
+    pub const NO_SUCH_ADMINISTRATOR: Self = Self::NotFound("there is no such administrator");
+    /// There is no session of that name, or it is another administrator's.
+    pub const NO_SUCH_SESSION: Self = Self::NotFound("there is no such session");
     /// There is no API key of that name in the organization.
     pub const NO_SUCH_API_KEY: Self = Self::NotFound("there is no such API key");
 }
