@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machineauth_core::clock::{ManualClock, SystemClock, Timestamp};
-use machineauth_issuer::domain::administrators::SessionKind;
+use machineauth_issuer::domain::administrators::{Activity, SessionKind};
 use machineauth_issuer::domain::event::{Action, Actor, By};
 use machineauth_issuer::domain::secret::SecretText;
 use machineauth_issuer::store::{DynStore, MemoryStore, Partition, Piece, Place};
@@ -595,7 +595,9 @@ async fn a_session_of_the_console_is_good_in_the_console_only_and_ends_when_nobo
             .unwrap()
     };
     let is_good = async |token: &SecretText, kind| {
-        let recognized = administrators.recognize_session(token, kind).await;
+        let recognized = administrators
+            .recognize_session(token, kind, Activity::Use)
+            .await;
         recognized.unwrap().map(|(_, session)| session)
     };
     let (_, of_the_api) = begin(SessionKind::Api).await;
@@ -606,7 +608,7 @@ async fn a_session_of_the_console_is_good_in_the_console_only_and_ends_when_nobo
 
     let now = || issuer.app.clock.now();
     assert!(session.is_recent(now()));
-    clock.advance(Duration::from_secs(300));
+    clock.advance(Duration::from_secs(600));
     let session = is_good(&token, SessionKind::Console).await.unwrap();
     assert!(!session.is_recent(now()));
     administrators
@@ -622,6 +624,16 @@ async fn a_session_of_the_console_is_good_in_the_console_only_and_ends_when_nobo
     }
     clock.advance(Duration::from_secs(3600));
     assert!(is_good(&token, SessionKind::Console).await.is_none());
+    let (_, left_open) = begin(SessionKind::Console).await;
+    let polled = async || {
+        let (kind, activity) = (SessionKind::Console, Activity::Poll);
+        let recognized = administrators.recognize_session(&left_open, kind, activity);
+        recognized.await.unwrap().is_some()
+    };
+    clock.advance(Duration::from_secs(3599));
+    assert!(polled().await);
+    clock.advance(Duration::from_secs(1));
+    assert!(!polled().await, "a page that asks by itself is nobody");
     let (_, used) = begin(SessionKind::Console).await;
     for _ in 0..16 {
         clock.advance(Duration::from_secs(1700));

@@ -12,7 +12,7 @@ use super::myself::Myself;
 use crate::app::App;
 use crate::context::Origin;
 use crate::credential::Credential;
-use crate::domain::administrators::{Identity, SESSION_PREFIX, Session, SessionKind};
+use crate::domain::administrators::{Activity, Identity, SESSION_PREFIX, Session, SessionKind};
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{ADMIN, AUDIT_READ, ApiKey};
@@ -290,7 +290,7 @@ async fn by_token(
         let token = text.into();
         let recognized = app
             .administrators
-            .recognize_session(&token, SessionKind::Api)
+            .recognize_session(&token, SessionKind::Api, Activity::Use)
             .await?;
         let (identity, session) = recognized.ok_or(ApiError::Unauthorized)?;
         return Ok(Credentials::administrator(&identity, Some(session), origin));

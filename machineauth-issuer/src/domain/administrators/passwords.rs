@@ -2,10 +2,9 @@
 
 use machineauth_core::clock::Timestamp;
 
+use super::known::begin_epoch;
 use super::record::Administrator;
-use super::{
-    ADMINISTRATORS, AdministratorError, Administrators, Proof, Role, begin_epoch, record_key,
-};
+use super::{ADMINISTRATORS, AdministratorError, Administrators, Proof, Role, record_key};
 use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::AdministratorId;
 use crate::domain::password;

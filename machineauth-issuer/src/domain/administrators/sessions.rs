@@ -3,131 +3,23 @@
 //! A session is a row; what its bearer holds is a token, of which the row keeps a keyed hash (I5). The row also names what
 //! the session depends on: the password it began with, the role, and that not everybody was signed out since.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use machineauth_core::base64url;
 use machineauth_core::clock::Timestamp;
-use machineauth_core::crypto::constant_time_eq;
-use serde::{Deserialize, Serialize};
 
+use super::session::{Activity, Session, SessionKind, StoredSession};
 use super::token::Token;
 use super::{AdministratorError, Administrators, Identity, Proof};
-use crate::domain::event::{self, Action, By, Fact, UserAgent};
+use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::{AdministratorId, SessionId};
 use crate::domain::last_use;
 use crate::domain::secret::SecretText;
-use crate::domain::vault::Vault;
 use crate::store::{Batch, Key, Outcome, Partition, StoreError, Table, Versioned};
 
 const SESSIONS: Table<StoredSession> = Table::new("administrator_session", 1);
 
 /// How the tokens of administrators begin.
 pub const SESSION_PREFIX: &str = "mas_";
-/// How long a session lasts at most: a working day.
-pub const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3600);
-/// After how long without a request a session in a browser ends.
-pub const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
-/// How long a password that was presented counts as just presented.
-pub const RECENT: Duration = Duration::from_secs(5 * 60);
 /// How many sessions an administrator has at once. One more ends the oldest.
 pub const MAX_SESSIONS: usize = 100;
-
-/// A session of an administrator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Names it. Nobody can do anything with it by knowing that.
-    pub id: SessionId,
-    /// Whose it is.
-    pub administrator: AdministratorId,
-    /// Where its token is good.
-    pub kind: SessionKind,
-    /// When it began.
-    pub created_at: Timestamp,
-    /// When it was last used, to the minute.
-    pub last_used_at: Timestamp,
-    /// When the password was last presented in it.
-    pub authenticated_at: Timestamp,
-    /// When it ends at the latest.
-    pub expires_at: Timestamp,
-    /// The address that it began from.
-    pub address: Option<IpAddr>,
-    /// What it began with.
-    pub user_agent: Option<UserAgent>,
-}
-
-/// Where a session's token is good: nowhere else, so that what a browser holds is no key to the API, and the other way round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionKind {
-    /// At the API, as a bearer token.
-    Api,
-    /// In the console, as a cookie.
-    Console,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct StoredSession {
-    kind: SessionKind,
-    /// A keyed hash of its token.
-    mac: String,
-    /// What it depends on: [`Identity::credential`] as it was.
-    credential: String,
-    created_at: Timestamp,
-    authenticated_at: Timestamp,
-    expires_at: Timestamp,
-    address: Option<IpAddr>,
-    user_agent: Option<UserAgent>,
-}
-
-impl SessionKind {
-    /// `api` or `console`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Console => "console",
-        }
-    }
-
-    /// After how long without a request it ends.
-    const fn idle_lifetime(self) -> Duration {
-        match self {
-            // The documented login says how long its token works, and means it.
-            Self::Api => SESSION_LIFETIME,
-            Self::Console => IDLE_LIFETIME,
-        }
-    }
-}
-
-impl Session {
-    /// Whether the password was presented so lately that it need not be asked for again.
-    pub fn is_recent(&self, now: Timestamp) -> bool {
-        now < self.authenticated_at.saturating_add(RECENT)
-    }
-
-    fn is_live(&self, now: Timestamp) -> bool {
-        let idle_until = self.last_used_at.saturating_add(self.kind.idle_lifetime());
-        now < self.expires_at && now < idle_until
-    }
-}
-
-impl StoredSession {
-    /// As it is shown, used last when its counter says.
-    fn session(&self, administrator: AdministratorId, id: SessionId, used: i64) -> Session {
-        Session {
-            id,
-            administrator,
-            kind: self.kind,
-            created_at: self.created_at,
-            last_used_at: last_use::read(used)
-                .map_or(self.created_at, |used| used.max(self.created_at)),
-            authenticated_at: self.authenticated_at,
-            expires_at: self.expires_at,
-            address: self.address,
-            user_agent: self.user_agent.clone(),
-        }
-    }
-}
 
 impl Administrators {
     /// Begins a session for whoever has just presented the right password. The token is returned here and never again.
@@ -140,25 +32,12 @@ impl Administrators {
         kind: SessionKind,
         by: &By,
     ) -> Result<(Session, SecretText), StoreError> {
-        let Identity {
-            id: administrator,
-            credential,
-            ..
-        } = &proof.0;
+        let administrator = proof.0.id;
         let now = self.clock.now();
         let id = SessionId::random();
         let token = Token::new(SESSION_PREFIX, *administrator.as_bytes(), *id.as_bytes());
-        let stored = StoredSession {
-            kind,
-            mac: token.mac(&self.vault),
-            credential: base64url::encode(credential),
-            created_at: now,
-            authenticated_at: now,
-            expires_at: now.saturating_add(SESSION_LIFETIME),
-            address: by.address,
-            user_agent: by.user_agent.clone(),
-        };
-        let row = key(*administrator, id);
+        let stored = StoredSession::begun(kind, &token, &self.vault, &proof.0, by, now);
+        let row = key(administrator, id);
         let batch = Batch::new(Partition::SYSTEM).absent(&row).put_until(
             &row,
             SESSIONS.encode(&stored),
@@ -173,7 +52,7 @@ impl Administrators {
             // Nobody else has this random identifier.
             Outcome::Committed | Outcome::Conflict => {}
         }
-        Ok((stored.session(*administrator, id, 0), token.into_text()))
+        Ok((stored.session(administrator, id, 0), token.into_text()))
     }
 
     /// Adds to `batch`, which begins a session: the oldest one ends, where there are as many as there can be.
@@ -199,7 +78,7 @@ impl Administrators {
         Ok(event::record(batch, fact, by, now))
     }
 
-    /// Whose session's token this is, where tokens of `kind` are good. The session counts as used.
+    /// Whose session's token this is, where tokens of `kind` are good.
     ///
     /// # Errors
     /// The store's failure.
@@ -207,6 +86,7 @@ impl Administrators {
         &self,
         text: &SecretText,
         kind: SessionKind,
+        activity: Activity,
     ) -> Result<Option<(Identity, Session)>, StoreError> {
         let Some(token) = Token::parse(SESSION_PREFIX, text) else {
             return Ok(None);
@@ -234,7 +114,9 @@ impl Administrators {
         let Some(identity) = self.depended_on(&stored.value, administrator).await? else {
             return Ok(None);
         };
-        self.remember_use(&row, &stored, id, now).await?;
+        if activity == Activity::Use {
+            self.remember_use(&row, &stored, id, now).await?;
+        }
         Ok(Some((identity, session)))
     }
 
@@ -293,10 +175,7 @@ impl Administrators {
         let stored = SESSIONS.get(&*self.store, &row).await?;
         let stored = stored.ok_or(AdministratorError::NoSuchSession)?;
         let now = self.clock.now();
-        let confirmed = StoredSession {
-            authenticated_at: now,
-            ..stored.value
-        };
+        let confirmed = stored.value.confirmed(now);
         let batch = Batch::new(Partition::SYSTEM)
             .at_version(&row, stored.version)
             .put_until(&row, SESSIONS.encode(&confirmed), confirmed.expires_at);
@@ -434,19 +313,6 @@ impl Administrators {
         SESSIONS
             .scan(&*self.store, &prefix, None, 2 * MAX_SESSIONS)
             .await
-    }
-}
-
-impl StoredSession {
-    fn is_of(&self, token: &Token, vault: &Vault) -> bool {
-        constant_time_eq(token.mac(vault).as_bytes(), self.mac.as_bytes())
-    }
-
-    fn depends_on(&self, identity: &Identity) -> bool {
-        constant_time_eq(
-            self.credential.as_bytes(),
-            base64url::encode(identity.credential).as_bytes(),
-        )
     }
 }
 
