@@ -12,6 +12,7 @@ pub mod basic;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod context;
 pub mod credential;
 pub mod date;

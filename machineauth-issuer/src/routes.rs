@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
@@ -13,6 +14,7 @@ use crate::api::{
     organizations, service, sessions, teams, verify, webhooks,
 };
 use crate::app::App;
+use crate::console;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
 use crate::openapi::{self, Document, Table, handlers, reader};
@@ -30,7 +32,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn router(app: App) -> Router {
     let (api, description) = api().split();
     let (reader, description) = reader(description).split();
-    api.with_state(app.clone())
+    api.merge(console())
+        .with_state(app.clone())
         .merge(reader.with_state(Document::new(&description)))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
@@ -243,6 +246,134 @@ fn api() -> Table<App> {
         .at("/health", handlers!(service::health))
         .at("/health/ready", handlers!(service::ready))
         .at("/metrics", handlers!(service::metrics))
+}
+
+/// The console: pages, which are no part of the API and of what is said about that.
+fn console() -> Router<App> {
+    use console::organizations::{self, api_keys, teams};
+    use console::webhooks::{self, deliveries};
+    use console::{
+        account, administrators, agents, assets, audit, configuration, dashboard, invitation, keys,
+        sign_in, tokens,
+    };
+    Router::new()
+        .route("/admin", get(dashboard::show))
+        .route("/admin/assets/{name}", get(assets::file))
+        .route("/admin/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/admin/sign-out", post(sign_in::sign_out))
+        .route("/admin/agents", get(agents::list))
+        .route("/admin/agents/new", get(agents::new).post(agents::create))
+        .route("/admin/agents/{id}", get(agents::show))
+        .route(
+            "/admin/agents/{id}/edit",
+            get(agents::edit).post(agents::change),
+        )
+        .route("/admin/agents/{id}/rotate", post(agents::rotate))
+        .route(
+            "/admin/agents/{id}/secrets/{secret}/cancel",
+            post(agents::cancel_secret),
+        )
+        .route("/admin/agents/{id}/deactivate", post(agents::deactivate))
+        .route("/admin/agents/{id}/reactivate", post(agents::reactivate))
+        .route("/admin/agents/{id}/delete", post(agents::delete))
+        .route("/admin/organizations", get(organizations::list))
+        .route(
+            "/admin/organizations/new",
+            get(organizations::new).post(organizations::create),
+        )
+        .route("/admin/organizations/{id}", get(organizations::show))
+        .route(
+            "/admin/organizations/{id}/edit",
+            get(organizations::edit).post(organizations::change),
+        )
+        .route(
+            "/admin/organizations/{id}/delete",
+            post(organizations::delete),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/new",
+            get(teams::new).post(teams::create),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/{team}/edit",
+            get(teams::edit).post(teams::change),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/{team}/delete",
+            post(teams::delete),
+        )
+        .route(
+            "/admin/organizations/{id}/api-keys/new",
+            get(api_keys::new).post(api_keys::create),
+        )
+        .route(
+            "/admin/organizations/{id}/api-keys/{key}/revoke",
+            post(api_keys::revoke),
+        )
+        .route("/admin/tokens", get(tokens::show).post(tokens::look))
+        .route("/admin/tokens/revoke", post(tokens::revoke))
+        .route("/admin/tokens/test", post(tokens::try_one))
+        .route("/admin/webhooks", get(webhooks::list))
+        .route(
+            "/admin/webhooks/new",
+            get(webhooks::new).post(webhooks::create),
+        )
+        .route("/admin/webhooks/{id}", get(webhooks::show))
+        .route(
+            "/admin/webhooks/{id}/edit",
+            get(webhooks::edit).post(webhooks::change),
+        )
+        .route("/admin/webhooks/{id}/test", post(webhooks::test))
+        .route("/admin/webhooks/{id}/enable", post(webhooks::turn_on))
+        .route("/admin/webhooks/{id}/disable", post(webhooks::turn_off))
+        .route("/admin/webhooks/{id}/rotate", post(webhooks::rotate))
+        .route("/admin/webhooks/{id}/replay", post(webhooks::replay))
+        .route("/admin/webhooks/{id}/delete", post(webhooks::delete))
+        .route(
+            "/admin/webhooks/{id}/deliveries/{delivery}",
+            get(deliveries::show),
+        )
+        .route(
+            "/admin/webhooks/{id}/deliveries/{delivery}/replay",
+            post(deliveries::replay),
+        )
+        .route("/admin/audit", get(audit::list))
+        .route("/admin/audit/export", get(audit::export))
+        .route("/admin/audit/verification", get(audit::verify))
+        .route("/admin/keys", get(keys::show))
+        .route("/admin/keys/of/{organization}", get(keys::show_of))
+        .route("/admin/keys/rotate", post(keys::rotate))
+        .route("/admin/keys/import", post(keys::import))
+        .route("/admin/keys/revoke", post(keys::revoke))
+        .route("/admin/keys/{kid}/pem", get(keys::public_pem))
+        .route("/admin/keys/{kid}/retire", post(keys::retire))
+        .route("/admin/configuration", get(configuration::show))
+        .route("/admin/administrators", get(administrators::list))
+        .route(
+            "/admin/administrators/invite",
+            get(administrators::invitation).post(administrators::invite),
+        )
+        .route(
+            "/admin/administrators/{id}/role",
+            post(administrators::set_role),
+        )
+        .route(
+            "/admin/administrators/{id}/remove",
+            post(administrators::remove),
+        )
+        .route(
+            "/admin/administrators/invitations/{id}/withdraw",
+            post(administrators::withdraw),
+        )
+        .route(
+            "/admin/invitation/{token}",
+            get(invitation::show).post(invitation::accept),
+        )
+        .route("/admin/account", get(account::show))
+        .route("/admin/account/password", post(account::change_password))
+        .route("/admin/account/sessions/end", post(account::end_others))
+        .route("/admin/account/sessions/{id}/end", post(account::end_one))
+        .route("/admin/{*rest}", get(console::not_found))
 }
 
 /// What is about the description of all the other paths.

@@ -1,5 +1,6 @@
 //! What the server knows about agents, secrets, keys and tokens. Knows no HTTP.
 
+pub mod activity;
 pub mod administrators;
 pub mod agent;
 pub mod agents;

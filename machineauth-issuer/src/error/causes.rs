@@ -243,6 +243,9 @@ impl From<KeyError> for ApiError {
             KeyError::NotImportable | KeyError::WrongAlgorithm => {
                 Self::InvalidRequest(error.to_string().into())
             }
+            KeyError::NoIssuer => Self::Conflict(
+                "organization_id: the organization has no jwt_issuer, so its tokens are signed with the server's keys",
+            ),
             KeyError::KidTaken => Self::Conflict("kid: there is a key of that name"),
             KeyError::TooMany => Self::Conflict(
                 "there are as many keys as a key set may hold: retire or revoke some first",

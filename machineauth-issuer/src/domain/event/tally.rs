@@ -111,6 +111,16 @@ impl Subject {
         self.home
     }
 
+    /// How many were refused something.
+    pub(super) fn refused(&self, sum: Sum) -> i64 {
+        match self.action {
+            Action::AuthenticationFailed | Action::LimitExceeded | Action::LimitLockedOut => {
+                i64::try_from(sum.count).unwrap_or(i64::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// What is recorded, and of whom.
     pub(super) fn fact(&self, sum: Sum) -> (Fact, By) {
         let mut fact = Fact::new(self.action)

@@ -21,8 +21,8 @@ const LONGEST_STEP: usize = 256;
 /// may disagree.
 const DISORDER: Duration = Duration::from_secs(120);
 
-/// Reads the trail.
-#[derive(Debug)]
+/// Reads the trail. Clones read the same one.
+#[derive(Debug, Clone)]
 pub struct Trail {
     store: DynStore,
 }
