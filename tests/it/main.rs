@@ -13,6 +13,7 @@ mod command_line;
 mod compatibility;
 mod connections;
 mod console;
+mod console_pages;
 mod crash;
 mod document_authentication;
 mod document_docyard;
