@@ -327,7 +327,14 @@ fn console() -> Router<App> {
         .route("/admin/webhooks/{id}/enable", post(webhooks::turn_on))
         .route("/admin/webhooks/{id}/disable", post(webhooks::turn_off))
         .route("/admin/webhooks/{id}/rotate", post(webhooks::rotate))
-        .route("/admin/webhooks/{id}/replay", post(webhooks::replay))
+        .route(
+            "/admin/webhooks/{id}/replay/dead",
+            post(webhooks::replay_given_up),
+        )
+        .route(
+            "/admin/webhooks/{id}/replay/since",
+            post(webhooks::replay_since),
+        )
         .route("/admin/webhooks/{id}/delete", post(webhooks::delete))
         .route(
             "/admin/webhooks/{id}/deliveries/{delivery}",

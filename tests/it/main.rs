@@ -13,6 +13,7 @@ mod command_line;
 mod compatibility;
 mod connections;
 mod console;
+mod console_pages;
 mod console_ui;
 mod crash;
 mod document_authentication;

@@ -19,3 +19,4 @@ pub mod receiver;
 pub mod redis_server;
 pub mod store_writer;
 pub mod token;
+pub mod visitor;

@@ -12,7 +12,7 @@ use super::session::{Administrator, Change, OwnChange};
 use super::sign_in;
 use crate::app::App;
 use crate::domain::administrators::{
-    AdministratorError, IDLE_LIFETIME, Profile, Proof, Session,
+    AdministratorError, IDLE_LIFETIME, Profile, Proof, SESSION_LIFETIME, Session,
 };
 use crate::domain::id::SessionId;
 use crate::domain::password::SHORTEST;
@@ -51,6 +51,10 @@ impl AccountPage {
 
     fn idle(&self) -> Span {
         Span::of(&IDLE_LIFETIME)
+    }
+
+    fn whole(&self) -> Span {
+        Span::of(&SESSION_LIFETIME)
     }
 }
 

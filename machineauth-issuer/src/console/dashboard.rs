@@ -91,7 +91,7 @@ pub async fn show(
         activity::hours(&*app.store, now, hours),
         Stats::read(&*app.store),
         app.agents.count(&active),
-        failing(&app),
+        app.webhooks.failing(),
         app.webhooks.backlog(),
         health(&app),
     )?;
@@ -122,18 +122,6 @@ fn charts(hours: &[Hour]) -> Vec<Chart> {
         chart("Revoked", Tone::Soft, |hour| hour.revoked),
         chart("Refused", Tone::Bad, |hour| hour.refused),
     ]
-}
-
-/// Webhooks whose receivers do not take what they are sent.
-async fn failing(app: &App) -> Result<Vec<(Webhook, u32)>, StoreError> {
-    let mut failing = Vec::new();
-    for stored in app.webhooks.all().await? {
-        let health = app.webhooks.health(stored.value.id).await?;
-        if health.consecutive_fails > 0 {
-            failing.push((stored.value, health.consecutive_fails));
-        }
-    }
-    Ok(failing)
 }
 
 fn keys(app: &App, now: Timestamp) -> Keys {

@@ -128,11 +128,18 @@ impl Form {
         id.map_err(|_| wrong(name, "an identifier as 3f1c2f0e-6a55-4b43-9a5c-0a4bb07c8f10"))
     }
 
-    /// What is wrong with a field; `""` where nothing is, and for a field `""` what is wrong with the form.
+    /// What is wrong with a field; `""` where nothing is.
     pub fn problem(&self, name: &str) -> &str {
         let mut problems = self.problems.iter();
         let problem = problems.find(|(field, _)| field == name);
         problem.map_or("", |(_, what)| what)
+    }
+
+    /// What is wrong with the form, and with fields that were not sent: boxes that nobody ticked.
+    pub fn general_problems(&self) -> Vec<&str> {
+        let is_sent = |name: &str| self.fields.iter().any(|(field, _)| field == name);
+        let problems = self.problems.iter().filter(|(name, _)| !is_sent(name));
+        problems.map(|(_, what)| what.as_str()).collect()
     }
 
     /// Whether nothing is wrong.
@@ -154,8 +161,7 @@ impl Form {
             }
             error => return Err(error.into()),
         };
-        let named = what.split_once(": ");
-        let named = named.filter(|(name, _)| self.fields.iter().any(|(field, _)| field == name));
+        let named = what.split_once(": ").filter(|(name, _)| is_field(name));
         let (name, what) = named.unwrap_or(("", &what));
         let mut what = what.to_owned();
         if let Some(first) = what.get_mut(..1) {
@@ -164,6 +170,11 @@ impl Form {
         self.problems.push((name.to_owned(), what));
         Ok(())
     }
+}
+
+/// Whether an error can begin so that names a field.
+fn is_field(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// What is said of a field that does not hold `what`.
@@ -180,8 +191,8 @@ mod tests {
         let mut form = Form::parse(b"name=&scopes=a+b").unwrap();
         form.refuse(wrong("name", "1 to 200 characters")).unwrap();
         assert_eq!(form.problem("name"), "1 to 200 characters");
-        assert_eq!((form.problem("scopes"), form.problem("")), ("", ""));
-        assert!(!form.is_fine());
+        assert_eq!(form.problem("scopes"), "");
+        assert!(form.general_problems().is_empty() && !form.is_fine());
     }
 
     #[test]
@@ -189,8 +200,16 @@ mod tests {
         let mut form = Form::parse(b"name=x").unwrap();
         form.refuse(ApiError::Conflict("there is one: of that name"))
             .unwrap();
-        assert_eq!(form.problem(""), "There is one: of that name");
+        assert_eq!(form.general_problems(), ["There is one: of that name"]);
         assert!(form.refuse(ApiError::ServerError).is_err());
+    }
+
+    #[test]
+    fn an_error_about_boxes_that_nobody_ticked_is_seen() {
+        let mut form = Form::parse(b"name=x").unwrap();
+        form.refuse(wrong("scopes", "at least one")).unwrap();
+        assert_eq!(form.problem("scopes"), "At least one");
+        assert_eq!(form.general_problems(), ["At least one"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::page::{Section, Shell};
 use crate::app::App;
 use crate::body::{self, MediaType};
 use crate::context::Origin;
-use crate::domain::administrators::{Identity, Owner, Proof, Session, SessionKind};
+use crate::domain::administrators::{Activity, Identity, Owner, Proof, Session, SessionKind};
 use crate::domain::event::{Action, Actor, By};
 use crate::error::ApiError;
 use crate::sign_in::by_password;
@@ -125,7 +125,7 @@ impl Administrator {
     ) -> Result<Proof, ApiError> {
         let password = form.value(field);
         if password.is_empty() {
-            return Err(wrong(field, "your password"));
+            return Err(wrong(field, "your password is needed for this"));
         }
         let (failed, password) = (Action::AuthenticationFailed, password.to_owned().into());
         let (origin, email) = (&self.origin, &self.identity.email);
@@ -151,12 +151,16 @@ impl FromRequestParts<App> for Administrator {
         };
         let token = FormToken::of(cookie);
         let cookie = cookie.to_owned().into();
-        let administrators = &app.administrators;
-        let found = match is_by_script(parts) && parts.method == Method::GET {
-            true => administrators.look_at_session(&cookie, SessionKind::Console).await,
-            false => administrators.recognize_session(&cookie, SessionKind::Console).await,
+        // A page that is left open asks by itself, and ends all the same.
+        let activity = match is_by_script(parts) && parts.method == Method::GET {
+            true => Activity::Poll,
+            false => Activity::Use,
         };
-        let Some((identity, session)) = found? else {
+        let console = SessionKind::Console;
+        let found = app
+            .administrators
+            .recognize_session(&cookie, console, activity);
+        let Some((identity, session)) = found.await? else {
             return Err(asks_to_sign_in(parts));
         };
         let actor = Actor::Administrator {

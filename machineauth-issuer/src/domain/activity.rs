@@ -182,7 +182,7 @@ fn steps(now: Timestamp, step: Duration, n: usize) -> impl Iterator<Item = u64> 
 mod tests {
     use std::sync::Arc;
 
-    use machineauth_core::clock::ManualClock;
+    use machineauth_core::clock::{Clock as _, ManualClock};
 
     use super::*;
     use crate::store::{MemoryStore, Outcome, SWEEP_MARGIN};

@@ -41,7 +41,8 @@ struct ListPage {
     rows: Vec<Row>,
     organizations: Vec<Organization>,
     names: Names,
-    total: i64,
+    /// How many there are in all, where that is known without counting them.
+    total: Option<i64>,
     /// The query of this list, without where it goes on.
     query: String,
     next: Option<String>,
@@ -70,7 +71,7 @@ pub async fn list(
         rows: Vec::new(),
         organizations,
         names: Names::default(),
-        total: 0,
+        total: None,
         query: asked.query(),
         next: None,
         is_filtered: asked.is_filtered(),
@@ -94,7 +95,11 @@ pub async fn list(
     let agents: Vec<_> = found.into_iter().map(|(_, agent)| agent).collect();
     let organizations = agents.iter().filter_map(|agent| agent.organization_id);
     page_of.names = Names::of(&app, organizations).await?;
-    page_of.total = app.agents.count(&query).await?;
+    page_of.total = match (&query.name_prefix, &page_of.next, &after) {
+        (None, ..) => Some(app.agents.count(&query).await?),
+        (Some(_), None, None) => i64::try_from(agents.len()).ok(),
+        (Some(_), ..) => None,
+    };
     let usages = Usage::read_all(&*app.store, &agents).await?;
     let rows = agents.into_iter().zip(usages);
     page_of.rows = rows.map(|(agent, usage)| Row { agent, usage }).collect();

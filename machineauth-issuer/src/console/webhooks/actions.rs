@@ -117,42 +117,39 @@ async fn rotated(
     Ok(app.webhooks.rotate_secret(webhook.id, grace, by).await?)
 }
 
-/// Sends again what was given up, or everything since a time.
-pub async fn replay(
+/// Sends again all that was given up.
+pub async fn replay_given_up(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: Change,
+) -> Result<Response, Failure> {
+    let webhook = found(&app, &id).await?.value;
+    replayed(&app, &webhook, Replay::GivenUp).await
+}
+
+/// Sends again everything since a time.
+pub async fn replay_since(
     State(app): State<App>,
     Path(id): Path<String>,
     mut change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
-    let replayed = async {
-        let which = which(&change.form)?;
-        Ok::<_, ApiError>(app.delivering.replay(&stored.value, which).await?)
-    };
-    match replayed.await {
-        Ok(replayed) => {
-            tracing::info!(webhook.id = %stored.value.id, replayed, "deliveries are sent again");
-            Ok(Done::DELIVERIES_REPLAYED.then(&path_of(stored.value.id)))
-        }
-        Err(error) => {
-            change.form.refuse(error)?;
-            let forms = Forms {
-                replay: change.form,
-                ..Forms::default()
-            };
-            refused_with(&app, &change.administrator, stored, forms).await
-        }
+    if let Some(since) = moment(change.form.value("since").trim(), false) {
+        return replayed(&app, &stored.value, Replay::Since(since)).await;
     }
+    let expected = "a day as 2026-03-01, or a time as 2026-03-01T12:00:00Z";
+    change.form.refuse(wrong("since", expected))?;
+    let forms = Forms {
+        replay: change.form,
+        ..Forms::default()
+    };
+    refused_with(&app, &change.administrator, stored, forms).await
 }
 
-fn which(form: &Form) -> Result<Replay, ApiError> {
-    let Some(since) = form.given("since") else {
-        return Ok(Replay::GivenUp);
-    };
-    let since = moment(since, false);
-    let expected = "a day as 2026-03-01, or a time as 2026-03-01T12:00:00Z";
-    since
-        .map(Replay::Since)
-        .ok_or_else(|| wrong("since", expected))
+async fn replayed(app: &App, webhook: &Webhook, what: Replay) -> Result<Response, Failure> {
+    let replayed = app.delivering.replay(webhook, what).await?;
+    tracing::info!(webhook.id = %webhook.id, replayed, "deliveries are sent again");
+    Ok(Done::DELIVERIES_REPLAYED.then(&path_of(webhook.id)))
 }
 
 /// Deletes a webhook whose name was typed.

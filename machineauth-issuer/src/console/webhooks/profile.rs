@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::{found, path_of};
 use crate::app::App;
 use crate::console::failure::Failure;
-use crate::console::form::Form;
+use crate::console::form::{Form, wrong};
 use crate::console::names;
 use crate::console::page::{Done, Section, Shell, page, refused};
 use crate::console::session::{Administrator, Change};
@@ -174,7 +174,10 @@ fn profile(form: &Form) -> Result<WebhookChange, ApiError> {
         true => Subscription::try_from("*".to_owned()).map(|all| vec![all]),
         false => events.map(Subscription::try_from).collect(),
     };
-    let invalid = |error| ApiError::from(WebhookError::from(error));
+    let invalid = |error| match error {
+        InvalidWebhook::Events => wrong("events", "choose one at least, or everything"),
+        error => WebhookError::from(error).into(),
+    };
     Ok(WebhookChange {
         name: Some(form.value("name").trim().to_owned()),
         url: Some(url.map_err(invalid)?),
