@@ -39,6 +39,7 @@ async fn actions(issuer: &Issuer, things: &Things) -> Vec<String> {
     actions
 }
 
+/// I19
 #[tokio::test]
 async fn a_form_that_another_page_sends_is_refused_at_every_action() {
     let issuer = Issuer::start().await;
@@ -74,6 +75,7 @@ async fn a_form_that_another_page_sends_is_refused_at_every_action() {
     );
 }
 
+/// I19
 #[tokio::test]
 async fn nobody_without_a_session_sees_or_does_anything() {
     let issuer = Issuer::start().await;
@@ -111,6 +113,7 @@ async fn nobody_without_a_session_sees_or_does_anything() {
     );
 }
 
+/// I19
 #[tokio::test]
 async fn a_viewer_is_refused_every_action_and_offered_none() {
     let issuer = Issuer::start().await;
@@ -150,6 +153,7 @@ async fn a_viewer_is_refused_every_action_and_offered_none() {
     assert!(new.is_empty(), "{new:?}");
 }
 
+/// I19
 #[tokio::test]
 async fn an_admin_is_refused_what_concerns_administrators() {
     let issuer = Issuer::start().await;
@@ -180,7 +184,7 @@ async fn an_admin_is_refused_what_concerns_administrators() {
     );
 }
 
-/// No page of another site shows the console in a frame, keeps it, or hears where its reader was.
+/// I19: no page of another site shows the console in a frame, keeps it, or hears where its reader was.
 #[tokio::test]
 async fn every_page_says_that_it_is_framed_by_nobody_kept_by_nobody_and_runs_nothing_foreign() {
     let issuer = Issuer::start().await;
@@ -225,6 +229,7 @@ async fn every_page_says_that_it_is_framed_by_nobody_kept_by_nobody_and_runs_not
     }
 }
 
+/// I19
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_begins_a_session_that_nobody_knew_before_and_signing_out_ends_it() {
     let desk = Desk::set("a_session").await;
@@ -256,7 +261,7 @@ async fn signing_in_begins_a_session_that_nobody_knew_before_and_signing_out_end
     desk.close().await;
 }
 
-/// Over TLS the browser keeps the cookie to this host alone.
+/// I19: over TLS the browser keeps the cookie to this host alone.
 #[tokio::test]
 async fn over_tls_the_cookie_is_this_hosts_alone() {
     let issuer = Issuer::builder()
@@ -290,6 +295,7 @@ async fn over_tls_the_cookie_is_this_hosts_alone() {
     assert_eq!(Answer::to(open).await.status, 303);
 }
 
+/// I19
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_is_locked_out_and_says_so() {
     let builder = Issuer::builder().with("FAILURE_LIMIT", "3");
@@ -312,7 +318,7 @@ async fn guessing_is_locked_out_and_says_so() {
     desk.close().await;
 }
 
-/// Whoever signs in is led nowhere else.
+/// I19: whoever signs in is led nowhere else.
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_leads_back_to_where_one_was_going_and_to_no_other_site() {
     let desk = Desk::set("going_on").await;
@@ -337,7 +343,7 @@ async fn signing_in_leads_back_to_where_one_was_going_and_to_no_other_site() {
     desk.close().await;
 }
 
-/// A page that is open elsewhere asks in vain once somebody has signed out.
+/// I19: a page that is open elsewhere asks in vain once somebody has signed out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_was_left_open_leads_to_the_sign_in_when_its_session_ends() {
     let desk = Desk::set("left_open").await;

@@ -9,6 +9,7 @@ use super::{Desk, Session, Things, pages, sign_in};
 /// it in what fits a tag.
 const MARKUP: &str = "<img src=x onerror=\"window.owned=1\"></textarea></script>--><script>window.owned=1</script>'\"{{7*7}}<svg onload=owned=1>";
 
+/// I19
 #[tokio::test(flavor = "multi_thread")]
 async fn markup_in_every_field_of_everything_is_text_on_every_page() {
     let desk = Desk::set("markup").await;
@@ -48,7 +49,7 @@ async fn markup_in_every_field_of_everything_is_text_on_every_page() {
     desk.close().await;
 }
 
-/// What comes in a query or in a form ends up in a page as well.
+/// I19: what comes in a query or in a form ends up in a page as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn markup_in_what_is_asked_for_is_text() {
     let desk = Desk::signed_in("markup_asked").await;
