@@ -33,3 +33,16 @@ pub const ENDPOINTS: [&str; 7] = [
     AGENTS,
     JWKS,
 ];
+
+/// The console.
+pub const ADMIN: &str = "/admin";
+/// Where administrators sign in.
+pub const ADMIN_SIGN_IN: &str = "/admin/sign-in";
+/// Who administers the server.
+pub const ADMINISTRATORS: &str = "/admin/administrators";
+/// Whoever is signed in.
+pub const ACCOUNT: &str = "/admin/account";
+/// Where whoever was invited becomes an administrator; the token follows.
+pub const INVITATION: &str = "/admin/invitation";
+/// The console's files.
+pub const ADMIN_ASSETS: &str = "/admin/assets";

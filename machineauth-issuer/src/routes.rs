@@ -6,13 +6,15 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    agents, api_keys, audit_logs, auth, keys, machine_clients, me, organizations, service, teams,
-    verify, webhooks,
+    administrators, agents, api_keys, audit_logs, auth, invitations, keys, machine_clients, me,
+    organizations, service, sessions, teams, verify, webhooks,
 };
 use crate::app::App;
+use crate::console;
 use crate::error::ApiError;
 use crate::oauth::{introspect, metadata, revocations, revoke, token};
 use crate::openapi::{self, Document, Table, handlers, reader};
@@ -30,7 +32,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn router(app: App) -> Router {
     let (api, description) = api().split();
     let (reader, description) = reader(description).split();
-    api.with_state(app.clone())
+    api.merge(console())
+        .with_state(app.clone())
         .merge(reader.with_state(Document::new(&description)))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
@@ -184,7 +187,7 @@ fn api() -> Table<App> {
             handlers!(webhooks::replay_one),
         )
         .at("/api/webhook-events", handlers!(webhooks::events))
-        .section("Signing keys", "For the administrator of the server.")
+        .section("Signing keys", "For administrators of the server.")
         .at("/api/keys", handlers!(keys::list))
         .at("/api/keys/rotate", handlers!(keys::rotate))
         .at("/api/keys/import", handlers!(keys::import))
@@ -198,14 +201,186 @@ fn api() -> Table<App> {
         .at("/api/audit-logs", handlers!(audit_logs::list))
         .at("/api/audit-logs/verify", handlers!(audit_logs::verify))
         .at("/api/audit-seals", handlers!(audit_logs::seals))
-        .section("Service", "What the service says about itself.")
+        .section("Administrators", "Who administers the server.")
         .at("/api/auth/login", handlers!(auth::login))
+        .at("/api/auth/logout", handlers!(auth::logout))
         .at("/api/auth/me", handlers!(auth::me))
+        .at("/api/auth/password", handlers!(auth::change_password))
+        .at(
+            "/api/auth/sessions",
+            handlers!(sessions::list_own, sessions::end_all_own),
+        )
+        .at(
+            "/api/auth/sessions/{session_id}",
+            handlers!(sessions::end_own),
+        )
+        .at("/api/auth/invitation", handlers!(invitations::accept))
+        .at("/api/administrators", handlers!(administrators::list))
+        .at(
+            "/api/administrators/{administrator_id}",
+            handlers!(
+                administrators::get,
+                administrators::update,
+                administrators::delete
+            ),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions",
+            handlers!(sessions::list, sessions::end_all),
+        )
+        .at(
+            "/api/administrators/{administrator_id}/sessions/{session_id}",
+            handlers!(sessions::end),
+        )
+        .at(
+            "/api/administrators/invitations",
+            handlers!(invitations::list, invitations::create),
+        )
+        .at(
+            "/api/administrators/invitations/{invitation_id}",
+            handlers!(invitations::delete),
+        )
+        .section("Service", "What the service says about itself.")
         .at("/api/stats", handlers!(service::stats))
         .at("/", handlers!(service::about))
         .at("/health", handlers!(service::health))
         .at("/health/ready", handlers!(service::ready))
         .at("/metrics", handlers!(service::metrics))
+}
+
+/// The console: pages, which are no part of the API and of what is said about that.
+fn console() -> Router<App> {
+    use console::organizations::{self, api_keys, teams};
+    use console::webhooks::{self, deliveries};
+    use console::{
+        account, administrators, agents, assets, audit, configuration, dashboard, invitation, keys,
+        sign_in, tokens,
+    };
+    Router::new()
+        .route("/admin", get(dashboard::show))
+        .route("/admin/assets/{name}", get(assets::file))
+        .route("/admin/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/admin/sign-out", post(sign_in::sign_out))
+        .route("/admin/agents", get(agents::list))
+        .route("/admin/agents/new", get(agents::new).post(agents::create))
+        .route("/admin/agents/{id}", get(agents::show))
+        .route(
+            "/admin/agents/{id}/edit",
+            get(agents::edit).post(agents::change),
+        )
+        .route("/admin/agents/{id}/rotate", post(agents::rotate))
+        .route(
+            "/admin/agents/{id}/secrets/{secret}/cancel",
+            post(agents::cancel_secret),
+        )
+        .route("/admin/agents/{id}/deactivate", post(agents::deactivate))
+        .route("/admin/agents/{id}/reactivate", post(agents::reactivate))
+        .route("/admin/agents/{id}/delete", post(agents::delete))
+        .route("/admin/organizations", get(organizations::list))
+        .route(
+            "/admin/organizations/new",
+            get(organizations::new).post(organizations::create),
+        )
+        .route("/admin/organizations/{id}", get(organizations::show))
+        .route(
+            "/admin/organizations/{id}/edit",
+            get(organizations::edit).post(organizations::change),
+        )
+        .route(
+            "/admin/organizations/{id}/delete",
+            post(organizations::delete),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/new",
+            get(teams::new).post(teams::create),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/{team}/edit",
+            get(teams::edit).post(teams::change),
+        )
+        .route(
+            "/admin/organizations/{id}/teams/{team}/delete",
+            post(teams::delete),
+        )
+        .route(
+            "/admin/organizations/{id}/api-keys/new",
+            get(api_keys::new).post(api_keys::create),
+        )
+        .route(
+            "/admin/organizations/{id}/api-keys/{key}/revoke",
+            post(api_keys::revoke),
+        )
+        .route("/admin/tokens", get(tokens::show).post(tokens::look))
+        .route("/admin/tokens/revoke", post(tokens::revoke))
+        .route("/admin/tokens/test", post(tokens::try_one))
+        .route("/admin/webhooks", get(webhooks::list))
+        .route(
+            "/admin/webhooks/new",
+            get(webhooks::new).post(webhooks::create),
+        )
+        .route("/admin/webhooks/{id}", get(webhooks::show))
+        .route(
+            "/admin/webhooks/{id}/edit",
+            get(webhooks::edit).post(webhooks::change),
+        )
+        .route("/admin/webhooks/{id}/test", post(webhooks::test))
+        .route("/admin/webhooks/{id}/enable", post(webhooks::turn_on))
+        .route("/admin/webhooks/{id}/disable", post(webhooks::turn_off))
+        .route("/admin/webhooks/{id}/rotate", post(webhooks::rotate))
+        .route(
+            "/admin/webhooks/{id}/replay/dead",
+            post(webhooks::replay_given_up),
+        )
+        .route(
+            "/admin/webhooks/{id}/replay/since",
+            post(webhooks::replay_since),
+        )
+        .route("/admin/webhooks/{id}/delete", post(webhooks::delete))
+        .route(
+            "/admin/webhooks/{id}/deliveries/{delivery}",
+            get(deliveries::show),
+        )
+        .route(
+            "/admin/webhooks/{id}/deliveries/{delivery}/replay",
+            post(deliveries::replay),
+        )
+        .route("/admin/audit", get(audit::list))
+        .route("/admin/audit/export", get(audit::export))
+        .route("/admin/audit/verification", get(audit::verify))
+        .route("/admin/keys", get(keys::show))
+        .route("/admin/keys/of/{organization}", get(keys::show_of))
+        .route("/admin/keys/rotate", post(keys::rotate))
+        .route("/admin/keys/import", post(keys::import))
+        .route("/admin/keys/revoke", post(keys::revoke))
+        .route("/admin/keys/{kid}/pem", get(keys::public_pem))
+        .route("/admin/keys/{kid}/retire", post(keys::retire))
+        .route("/admin/configuration", get(configuration::show))
+        .route("/admin/administrators", get(administrators::list))
+        .route(
+            "/admin/administrators/invite",
+            get(administrators::invitation).post(administrators::invite),
+        )
+        .route(
+            "/admin/administrators/{id}/role",
+            post(administrators::set_role),
+        )
+        .route(
+            "/admin/administrators/{id}/remove",
+            post(administrators::remove),
+        )
+        .route(
+            "/admin/administrators/invitations/{id}/withdraw",
+            post(administrators::withdraw),
+        )
+        .route(
+            "/admin/invitation/{token}",
+            get(invitation::show).post(invitation::accept),
+        )
+        .route("/admin/account", get(account::show))
+        .route("/admin/account/password", post(account::change_password))
+        .route("/admin/account/sessions/end", post(account::end_others))
+        .route("/admin/account/sessions/{id}/end", post(account::end_one))
+        .route("/admin/{*rest}", get(console::not_found))
 }
 
 /// What is about the description of all the other paths.

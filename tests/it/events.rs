@@ -350,14 +350,14 @@ fn routes() -> Vec<Case> {
             &["webhook.updated"],
         ),
         (
-            patch,
+            patch.clone(),
             "/api/webhooks/{webhook_id}",
             named(),
             ADMINISTRATORS,
             &["webhook.updated"],
         ),
         (
-            delete,
+            delete.clone(),
             "/api/webhooks/{webhook_id}",
             None,
             ADMINISTRATORS,
@@ -392,11 +392,90 @@ fn routes() -> Vec<Case> {
             &[],
         ),
         (
-            post,
+            post.clone(),
             "/api/keys/{kid}/retire",
             None,
             &[Administrator],
             &["signing_key.retired"],
+        ),
+        (
+            post.clone(),
+            "/api/administrators/invitations",
+            Some(json!({ "email": "{slug}@example.com", "role": "admin" })),
+            &[Administrator],
+            &["administrator.invited"],
+        ),
+        (
+            delete.clone(),
+            "/api/administrators/invitations/{invitation_id}",
+            None,
+            &[Administrator],
+            &["administrator.invitation_withdrawn"],
+        ),
+        (
+            post.clone(),
+            "/api/auth/invitation",
+            Some(json!({ "token": "{invitation}", "password": "correct horse battery" })),
+            &[Nobody],
+            &["administrator.joined"],
+        ),
+        (
+            patch,
+            "/api/administrators/{administrator_id}",
+            Some(json!({ "role": "viewer" })),
+            &[Administrator],
+            &["administrator.role_changed"],
+        ),
+        (
+            delete.clone(),
+            "/api/administrators/{administrator_id}",
+            None,
+            &[Administrator],
+            &["administrator.removed"],
+        ),
+        (
+            delete.clone(),
+            "/api/administrators/{administrator_id}/sessions",
+            None,
+            &[Administrator],
+            &["session.ended"],
+        ),
+        (
+            delete.clone(),
+            "/api/administrators/{administrator_id}/sessions/{session_id}",
+            None,
+            &[Administrator],
+            &["session.ended"],
+        ),
+        (
+            delete.clone(),
+            "/api/auth/sessions/{session_id}",
+            None,
+            &[Administrator],
+            &["session.ended"],
+        ),
+        (
+            delete,
+            "/api/auth/sessions",
+            None,
+            &[Administrator],
+            &["session.ended"],
+        ),
+        // With HTTP Basic there is nothing to end.
+        (
+            post.clone(),
+            "/api/auth/logout",
+            None,
+            &[Administrator],
+            &[],
+        ),
+        // The last one: who calls has another password after it.
+        (
+            post,
+            "/api/auth/password",
+            Some(json!({ "current_password": ADMIN.1, "new_password": "correct horse battery" })),
+            &[Administrator],
+            &["administrator.password_changed"],
         ),
     ]
 }
@@ -451,6 +530,11 @@ impl<'a> Stage<'a> {
             let kid = made.json()["key"]["kid"].as_str().unwrap().to_owned();
             placeholders.push(("{kid}", kid));
         }
+        if template.contains("/sessions") {
+            placeholders.extend(session(issuer).await);
+        } else if template.contains("/administrators") || template.contains("/invitation") {
+            placeholders.extend(administrator(issuer, n).await);
+        }
         if template == "/api/agents/me/reactivate" {
             let token = &tenant.credentials[1];
             let path = "/api/agents/me/deactivate";
@@ -495,6 +579,40 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// A session of the administrator who calls.
+async fn session(issuer: &Issuer) -> [(&'static str, String); 2] {
+    let body = json!({ "username": ADMIN.0, "password": ADMIN.1 });
+    let login = issuer.request(Method::POST, "/api/auth/login").json(&body);
+    let token = Answer::to(login).await.str("access_token");
+    let get = async |path| issuer.bearer(&token, Method::GET, path, None).await.json();
+    let (me, list) = (get("/api/auth/me").await, get("/api/auth/sessions").await);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    [
+        ("{administrator_id}", text(&me["user"]["id"])),
+        ("{session_id}", text(&list["sessions"][0]["id"])),
+    ]
+}
+
+/// Somebody who was invited and joined, and somebody who has not yet.
+async fn administrator(issuer: &Issuer, n: usize) -> [(&'static str, String); 3] {
+    let invite = async |email: String| {
+        let body = json!({ "email": email, "role": "admin" });
+        let path = "/api/administrators/invitations";
+        issuer.admin(Method::POST, path, Some(body)).await
+    };
+    let invited = invite(format!("joined-{n}@example.com")).await;
+    let body = json!({ "token": invited.str("token"), "password": "correct horse battery" });
+    let request = issuer.request(Method::POST, "/api/auth/invitation");
+    let joined = Answer::to(request.json(&body)).await;
+    let waiting = invite(format!("waiting-{n}@example.com")).await;
+    let id = waiting.json()["invitation"]["id"].clone();
+    [
+        ("{administrator_id}", joined.str("id")),
+        ("{invitation_id}", id.as_str().unwrap().to_owned()),
+        ("{invitation}", waiting.str("token")),
+    ]
+}
+
 /// The events that are new since `before`, in the order of their names. Not that the server made itself a key that was
 /// due, which it does in its own time, whatever is asked meanwhile.
 async fn news(issuer: &Issuer, before: &[Event]) -> Vec<Event> {
@@ -536,8 +654,13 @@ fn check(event: &Event, who: Who, stage: &Stage<'_>, answer: &Answer) {
     );
     let action = Action::find(&event.action).expect("an action of ours");
     assert_eq!(event.outcome, action.outcome());
-    let is_the_servers = ["signing_key.", "login.", "organization.created"]
-        .map(|kind| event.action.starts_with(kind));
+    let is_the_servers = [
+        "signing_key.",
+        "login.",
+        "organization.created",
+        "administrator.",
+    ]
+    .map(|kind| event.action.starts_with(kind));
     if !is_the_servers.contains(&true) && who != Administrator {
         let organization = event.organization_id.map(|id| id.to_string());
         assert_eq!(

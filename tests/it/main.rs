@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod admin_api;
+mod administrators;
 mod agents;
 mod audit;
 mod calling;
@@ -12,6 +13,8 @@ mod command_line;
 mod compatibility;
 mod connections;
 mod console;
+mod console_pages;
+mod console_ui;
 mod crash;
 mod document_authentication;
 mod document_docyard;

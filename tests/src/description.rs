@@ -17,6 +17,8 @@ use machineauth_issuer::routes;
 use serde_json::{Map, Value, json};
 
 const JSON: &str = "application/json";
+/// Where the console is.
+const CONSOLE: &str = "/admin";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Headers that are always there when they are described.
@@ -128,6 +130,10 @@ impl Asked {
     ) -> Result<(), String> {
         // Browsers ask so whether a page may ask: no part of the API.
         if self.method == Method::OPTIONS {
+            return Ok(());
+        }
+        // Its pages are no part of the API.
+        if self.path.as_deref().is_some_and(|path| path.starts_with(CONSOLE)) {
             return Ok(());
         }
         let media_type = media_type(headers);

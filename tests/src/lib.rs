@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod browser;
 pub mod captured;
 pub mod certificate;
 pub mod command;
@@ -22,3 +23,4 @@ pub mod redis_server;
 pub mod store_writer;
 pub mod token;
 pub mod upstream;
+pub mod visitor;

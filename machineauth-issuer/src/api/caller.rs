@@ -1,25 +1,27 @@
 //! Who calls the administrative API, and what it may see.
 //!
-//! The server's administrator comes with HTTP Basic and sees everything. An organization's credentials see that
-//! organization and nothing else: to them another tenant's object does not exist (I12).
+//! An administrator of the server comes with HTTP Basic or a login's token and sees everything; its role says what it
+//! changes. An organization's credentials see that organization and nothing else: to them another tenant's object does
+//! not exist (I12).
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::bearer;
+use super::myself::Myself;
 use crate::app::App;
 use crate::context::Origin;
 use crate::credential::Credential;
-use crate::domain::administrator::SESSION_PREFIX;
+use crate::domain::administrators::{Activity, Identity, SESSION_PREFIX, Session, SessionKind};
 use crate::domain::agent::NewAgent;
 use crate::domain::agents::AgentError;
 use crate::domain::api_keys::{ADMIN, AUDIT_READ, ApiKey};
 use crate::domain::event::{Action, Actor, By};
 use crate::domain::id::{OrganizationId, TeamId};
-use crate::domain::secret::SecretText;
 use crate::error::ApiError;
 use crate::openapi::security::{ADMINISTRATOR, API_KEY, BEARER};
 use crate::openapi::{BadRequest, DescribeAnswer as _, DescribeRequest, Description, Unauthorized};
+use crate::sign_in::by_password;
 
 /// Who makes an administrative request. Extracting it is the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub struct Caller {
 /// What a caller sees and changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// The administrator of the server.
+    /// An administrator of the server: everything. Whether it may change it is judged before.
     Administrator,
     /// An administrator of one organization, or of one team in it.
     Tenant(Tenant),
@@ -49,16 +51,14 @@ pub struct Tenant {
 }
 
 impl Caller {
-    /// Insists on the administrator of the server.
+    /// Insists on an administrator of the server.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] for everybody else.
     pub fn global(&self) -> Result<(), ApiError> {
         match self.reach {
             Reach::Administrator => Ok(()),
-            Reach::Tenant(_) => Err(ApiError::Forbidden(
-                "only the administrator of the server may do this",
-            )),
+            Reach::Tenant(_) => Err(Self::NOT_GLOBAL),
         }
     }
 
@@ -173,29 +173,79 @@ impl FromRequestParts<App> for Caller {
 }
 
 impl Caller {
-    /// The administrator of the server, or an organization's credentials with one of `scopes`.
+    pub(super) const NOT_GLOBAL: ApiError =
+        ApiError::Forbidden("only an administrator of the server may do this");
+
+    /// An administrator of the server, or an organization's credentials with one of `scopes`. Here and nowhere else it is
+    /// decided what the role of an administrator allows.
     async fn with(parts: &mut Parts, app: &App, scopes: &[&str]) -> Result<Self, ApiError> {
+        match Credentials::read(parts, app, scopes).await? {
+            Credentials::Tenant(caller) => Ok(caller),
+            Credentials::Administrator(Myself { identity, by, .. }) => {
+                if !parts.method.is_safe() && !identity.role.may_change() {
+                    return Err(ApiError::Forbidden(
+                        "a viewer may see everything, and change nothing",
+                    ));
+                }
+                Ok(Self {
+                    reach: Reach::Administrator,
+                    by,
+                })
+            }
+        }
+    }
+}
+
+/// Whose credentials came with a request.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    /// An administrator's of the server.
+    Administrator(Myself),
+    /// An organization's.
+    Tenant(Caller),
+}
+
+impl Credentials {
+    /// Judges the credential of a request; an organization's has to have one of `scopes`.
+    pub(super) async fn read(
+        parts: &mut Parts,
+        app: &App,
+        scopes: &[&str],
+    ) -> Result<Self, ApiError> {
         let credential = Credential::read(&parts.headers, &parts.uri)?;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
         match credential {
             Credential::Basic(basic) => {
                 let password = basic.password.to_string().into();
                 let failed = Action::AuthenticationFailed;
-                by_password(app, &origin, failed, &basic.user, &password).await
+                let proof = by_password(app, &origin, failed, &basic.user, &password).await?;
+                Ok(Self::administrator(proof.identity(), None, &origin))
             }
             Credential::ApiKey(text) => {
                 let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
-                administered(&key?.ok_or(ApiError::Unauthorized)?, &origin, scopes)
+                let caller = administered(&key?.ok_or(ApiError::Unauthorized)?, &origin, scopes);
+                caller.map(Self::Tenant)
             }
             Credential::Token(text) => {
-                let caller = by_token(app, &origin, &text, scopes).await;
-                if let Err(ApiError::Unauthorized) = &caller {
+                let credentials = by_token(app, &origin, text, scopes).await;
+                if let Err(ApiError::Unauthorized) = &credentials {
                     let failed = Action::AuthenticationFailed;
                     app.count_stranger(failed, origin.address, "token", None, None);
                 }
-                caller
+                credentials
             }
         }
+    }
+
+    fn administrator(identity: &Identity, session: Option<Session>, origin: &Origin) -> Self {
+        let by = origin.by(Actor::Administrator {
+            email: identity.email.clone(),
+        });
+        Self::Administrator(Myself {
+            identity: identity.clone(),
+            session,
+            by,
+        })
     }
 }
 
@@ -212,42 +262,6 @@ impl DescribeRequest for Caller {
             .refuses::<BadRequest>()
             .refuses::<Unauthorized>();
         ApiError::describe(operation);
-    }
-}
-
-/// The administrator, by e-mail address and password; `failed` is what it is to have a wrong one.
-///
-/// # Errors
-/// [`ApiError::Unauthorized`], [`ApiError::TooManyRequests`] after too many wrong passwords (I6), or what failed on our
-/// side.
-pub async fn by_password(
-    app: &App,
-    origin: &Origin,
-    failed: Action,
-    user: &str,
-    password: &SecretText,
-) -> Result<Caller, ApiError> {
-    let count = |action| app.count_stranger(action, origin.address, "password", Some(user), None);
-    let attempt = app
-        .limits
-        .attempt(origin.address, user, password, app.clock.now())
-        .await
-        .inspect_err(|_| count(Action::LimitLockedOut))?;
-    if app.administrators.recognizes(user, password).await? {
-        attempt.succeeded();
-        return Ok(administrator(app, origin));
-    }
-    attempt.failed();
-    count(failed);
-    Err(ApiError::Unauthorized)
-}
-
-fn administrator(app: &App, origin: &Origin) -> Caller {
-    Caller {
-        reach: Reach::Administrator,
-        by: origin.by(Actor::Administrator {
-            email: app.administrators.email().into(),
-        }),
     }
 }
 
@@ -269,17 +283,20 @@ fn administered(key: &ApiKey, origin: &Origin, scopes: &[&str]) -> Result<Caller
 async fn by_token(
     app: &App,
     origin: &Origin,
-    text: &str,
+    text: String,
     scopes: &[&str],
-) -> Result<Caller, ApiError> {
+) -> Result<Credentials, ApiError> {
     if text.starts_with(SESSION_PREFIX) {
-        return match app.administrators.recognizes_session(text).await? {
-            true => Ok(administrator(app, origin)),
-            false => Err(ApiError::Unauthorized),
-        };
+        let token = text.into();
+        let recognized = app
+            .administrators
+            .recognize_session(&token, SessionKind::Api, Activity::Use)
+            .await?;
+        let (identity, session) = recognized.ok_or(ApiError::Unauthorized)?;
+        return Ok(Credentials::administrator(&identity, Some(session), origin));
     }
     let audience = &app.config.tokens.audience;
-    let (token, holder) = match bearer::holder(app, text, audience).await {
+    let (token, holder) = match bearer::holder(app, &text, audience).await {
         Err(ApiError::InvalidToken) => return Err(ApiError::Unauthorized),
         held => held?,
     };
@@ -293,12 +310,12 @@ async fn by_token(
     let organization = organization.ok_or(ApiError::Forbidden(
         "only a token with the scope admin, of an agent in an organization, administers it",
     ))?;
-    Ok(Caller {
+    Ok(Credentials::Tenant(Caller {
         reach: Reach::Tenant(Tenant {
             organization,
             // Else whoever administers a team could make an agent in it that administers more.
             team: agent.team_id,
         }),
         by: origin.by(Actor::Agent { id: agent.id }),
-    })
+    }))
 }

@@ -18,7 +18,7 @@ use super::created::Created;
 use crate::app::App;
 use crate::date::Date;
 use crate::domain::id::OrganizationId;
-use crate::domain::keys::{self, KeyError, KeyRing, KeyState, RingKey, RingName, State as Keys};
+use crate::domain::keys::{self, KeyError, KeyRing, KeyState, RingKey, State as Keys};
 use crate::error::ApiError;
 use crate::openapi::{Conflict, NotFound};
 use crate::store::KeyName;
@@ -128,12 +128,7 @@ async fn ring(
         .parse()
         .map_err(|_| ApiError::NO_SUCH_ORGANIZATION)?;
     let organization = app.organizations.find(id).await?.value;
-    if organization.issuer.is_none() {
-        return Err(ApiError::Conflict(
-            "organization_id: the organization has no jwt_issuer, so its tokens are signed with the server's keys",
-        ));
-    }
-    Ok(app.keys.signing(RingName::Organization(id)).await?)
+    Ok(app.keys.of(&organization).await?)
 }
 
 async fn asked(app: &App, caller: &Caller, query: QueryResult) -> Result<Arc<KeyRing>, ApiError> {

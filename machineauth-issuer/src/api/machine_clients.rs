@@ -11,7 +11,6 @@ use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::agents::scopes;
 use super::body::{JsonBody, OptionalJsonBody};
 use super::created::Created;
 use super::etag::{IfMatch, Tagged};
@@ -20,9 +19,9 @@ use crate::app::App;
 use crate::date::Date;
 use crate::domain::agent::{
     Agent, AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
-    TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id,
+    TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id, scopes,
 };
-use crate::domain::agents::{AgentQuery, Order, Rotation, Shelf, Source, StoredAgent};
+use crate::domain::agents::{AgentError, AgentQuery, Order, Rotation, Shelf, Source, StoredAgent};
 use crate::domain::event::By;
 use crate::domain::id::{OrganizationId, SecretId};
 use crate::domain::secret::StoredSecret;
@@ -268,9 +267,9 @@ impl DescribeRequest for MachinePath {
     }
 }
 
-fn missing(error: crate::domain::agents::AgentError) -> ApiError {
+fn missing(error: AgentError) -> ApiError {
     match error {
-        crate::domain::agents::AgentError::NotFound => NO_SUCH_CLIENT,
+        AgentError::NotFound => NO_SUCH_CLIENT,
         error => error.into(),
     }
 }
@@ -309,7 +308,7 @@ pub async fn create(
         expires_in: body.expires_in.map(Duration::from_secs),
         profile: AgentChange {
             name: Some(body.name),
-            scopes: Some(scopes(&body.scopes.unwrap_or_else(all))?),
+            scopes: Some(scopes(&body.scopes.unwrap_or_else(all)).map_err(AgentError::from)?),
             refresh_tokens: Some(false),
             ..AgentChange::default()
         },
@@ -396,7 +395,12 @@ pub async fn update(
     let expected = if_match.version(stored.version)?;
     let change = AgentChange {
         name: body.name,
-        scopes: body.scopes.as_deref().map(scopes).transpose()?,
+        scopes: body
+            .scopes
+            .as_deref()
+            .map(scopes)
+            .transpose()
+            .map_err(AgentError::from)?,
         is_active: body.is_active,
         ..AgentChange::default()
     };

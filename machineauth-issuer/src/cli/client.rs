@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::output::printable;
-use crate::domain::administrator::SESSION_PREFIX;
+use crate::domain::administrators::SESSION_PREFIX;
 use crate::domain::secret::SecretText;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -27,6 +27,7 @@ use variables::InForce;
 use crate::domain::event::AuditSettings;
 use crate::domain::grants::GrantSettings;
 use crate::domain::keys::KeyPolicy;
+use crate::domain::password;
 use crate::domain::plans::PlanSettings;
 use crate::domain::secret::SecretText;
 use crate::domain::tokens::access::TokenSettings;
@@ -37,7 +38,7 @@ use crate::store::RedisOptions;
 use crate::tls::TlsFiles;
 
 /// The shortest password that an administrator can have in production, in characters.
-pub const SHORTEST_PRODUCTION_PASSWORD: usize = 12;
+pub const SHORTEST_PRODUCTION_PASSWORD: usize = password::SHORTEST;
 
 /// What the issuer runs with.
 #[derive(Debug)]

@@ -48,7 +48,7 @@ pub const ADMIN: &str = "admin";
 /// Lets a key read the audit trail of its organization.
 pub const AUDIT_READ: &str = "audit:read";
 /// Everything that a key can be good for, which is also what a key has unless less was asked for.
-const SCOPES: [&str; 4] = [ADMIN, "tokens:introspect", "revocations:read", AUDIT_READ];
+pub const SCOPES: [&str; 4] = [ADMIN, "tokens:introspect", "revocations:read", AUDIT_READ];
 
 /// The stored record of an API key.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -124,6 +124,14 @@ identifier! {
     SecretId
 }
 identifier! {
+    /// Names an administrator of the server; follows from its address.
+    AdministratorId
+}
+identifier! {
+    /// Names one session of an administrator.
+    SessionId
+}
+identifier! {
     /// Names one event.
     EventId
 }

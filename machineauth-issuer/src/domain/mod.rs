@@ -1,6 +1,6 @@
 //! What the server knows about agents, secrets, keys and tokens. Knows no HTTP.
 
-pub mod administrator;
+pub mod activity;
 pub mod administrators;
 pub mod agent;
 pub mod agents;
@@ -14,6 +14,7 @@ pub mod last_use;
 pub mod lease;
 pub mod organization;
 pub mod organizations;
+pub mod password;
 pub mod password_hash;
 pub mod plans;
 pub mod proofs;

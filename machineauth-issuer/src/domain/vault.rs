@@ -116,6 +116,7 @@ pub struct Vault {
     refresh_tokens: HmacKey,
     api_keys: HmacKey,
     administrator_sessions: HmacKey,
+    administrator_tokens: HmacKey,
 }
 
 impl Vault {
@@ -207,6 +208,10 @@ impl Vault {
                 key,
                 b"machineauth administrator sessions",
             )),
+            administrator_tokens: HmacKey::new(&hkdf_sha256(
+                key,
+                b"machineauth administrator tokens",
+            )),
         }
     }
 
@@ -249,7 +254,12 @@ impl Vault {
         self.api_keys.sign(key.reveal().as_bytes())
     }
 
-    /// The key from which the keys of administrators' sessions are made.
+    /// The keyed hash that is kept of the token of a session or an invitation.
+    pub fn administrator_token_mac(&self, token: &SecretText) -> [u8; 32] {
+        self.administrator_tokens.sign(token.reveal().as_bytes())
+    }
+
+    /// The key of what administrators' sessions depend on.
     pub fn administrator_sessions(&self) -> &HmacKey {
         &self.administrator_sessions
     }

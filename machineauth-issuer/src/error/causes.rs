@@ -77,6 +77,26 @@ impl From<AuthenticationError> for OAuthError {
 impl From<AdministratorError> for ApiError {
     fn from(error: AdministratorError) -> Self {
         match error {
+            AdministratorError::NotFound => Self::NO_SUCH_ADMINISTRATOR,
+            AdministratorError::NoSuchInvitation => Self::NotFound(
+                "there is no such invitation; it may have been used, or be too old: ask for another one",
+            ),
+            AdministratorError::NoSuchSession => Self::NO_SUCH_SESSION,
+            AdministratorError::IsConfigured => Self::Conflict(
+                "this administrator is configured: ADMIN_EMAIL says who it is, and it is an owner",
+            ),
+            AdministratorError::AlreadyThere => {
+                Self::Conflict("email: there is an administrator with this address")
+            }
+            AdministratorError::TooMany => Self::Conflict(
+                "there are as many administrators as there can be, those who are invited included",
+            ),
+            AdministratorError::InvalidPassword(what) => {
+                Self::InvalidRequest(what.to_string().into())
+            }
+            AdministratorError::Contended => {
+                Self::Conflict("the administrator is being changed by many at once; try again")
+            }
             AdministratorError::Overloaded(_) => {
                 Self::TemporarilyUnavailable(Unavailable::Overloaded)
             }
@@ -223,6 +243,9 @@ impl From<KeyError> for ApiError {
             KeyError::NotImportable | KeyError::WrongAlgorithm => {
                 Self::InvalidRequest(error.to_string().into())
             }
+            KeyError::NoIssuer => Self::Conflict(
+                "organization_id: the organization has no jwt_issuer, so its tokens are signed with the server's keys",
+            ),
             KeyError::KidTaken => Self::Conflict("kid: there is a key of that name"),
             KeyError::TooMany => Self::Conflict(
                 "there are as many keys as a key set may hold: retire or revoke some first",

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use machineauth_core::quota::Exhausted;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,7 +26,6 @@ const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"insufficient_scope\"");
 const INVALID_TOKEN_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"invalid_token\"");
-const SERVER_ERROR: &str = "the server failed; its log says why";
 
 /// An error of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3).
 #[derive(Debug)]
@@ -127,6 +126,10 @@ impl ApiError {
     pub const NO_SUCH_WEBHOOK: Self = Self::NotFound("there is no such webhook");
     /// There is no delivery of that name to the webhook, or it was long ago.
     pub const NO_SUCH_DELIVERY: Self = Self::NotFound("there is no such delivery");
+    /// There is no administrator of that name.
+    pub const NO_SUCH_ADMINISTRATOR: Self = Self::NotFound("there is no such administrator");
+    /// There is no session of that name, or it is another administrator's.
+    pub const NO_SUCH_SESSION: Self = Self::NotFound("there is no such session");
     /// There is no API key of that name in the organization.
     pub const NO_SUCH_API_KEY: Self = Self::NotFound("there is no such API key");
 }
@@ -214,147 +217,190 @@ pub struct ErrorBody<'a> {
     message: &'a str,
 }
 
-fn answer(status: StatusCode, error: ErrorCode, description: &str) -> Response {
-    let body = ErrorBody {
+/// An answer that refuses, before it has a form.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What it is in HTTP.
+    pub status: StatusCode,
+    /// What it says, for people.
+    pub description: Cow<'static, str>,
+    error: ErrorCode,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        let header = Some((name, value));
+        Self { header, ..self }
+    }
+
+    /// What has to be said beside the body.
+    pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.header.clone()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = ErrorBody {
+            error: self.error,
+            error_description: &self.description,
+            message: &self.description,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().extend(self.header);
+        response
+    }
+}
+
+fn refusal(
+    status: StatusCode,
+    error: ErrorCode,
+    description: impl Into<Cow<'static, str>>,
+) -> Refusal {
+    Refusal {
+        status,
+        description: description.into(),
         error,
-        error_description: description,
-        message: description,
-    };
-    (status, Json(body)).into_response()
+        header: None,
+    }
 }
 
-fn challenged(challenge: HeaderValue, mut answer: Response) -> Response {
-    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    answer
-}
-
-fn too_large(limit: usize) -> Response {
-    let description = format!("the body is larger than {} KiB", limit / 1024);
-    answer(
+fn too_large(limit: usize) -> Refusal {
+    refusal(
         StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::InvalidRequest,
-        &description,
+        format!("the body is larger than {} KiB", limit / 1024),
     )
 }
 
-fn too_many_requests(exhausted: Exhausted) -> Response {
-    let mut answer = answer(
+fn too_many_requests(exhausted: Exhausted) -> Refusal {
+    refusal(
         StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::TooManyRequests,
         "too many requests, or too many wrong secrets; Retry-After says when to try again",
-    );
-    let seconds = exhausted.retry_after_header();
-    answer.headers_mut().insert(RETRY_AFTER, seconds);
-    answer
+    )
+    .with(RETRY_AFTER, exhausted.retry_after_header())
 }
 
-fn unavailable(why: Unavailable) -> Response {
-    let mut answer = answer(
+fn unavailable(why: Unavailable) -> Refusal {
+    refusal(
         StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::TemporarilyUnavailable,
         why.description(),
-    );
-    answer
-        .headers_mut()
-        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-    answer
+    )
+    .with(RETRY_AFTER, RETRY_AFTER_SECONDS)
+}
+
+fn server_error() -> Refusal {
+    refusal(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::ServerError,
+        "the server failed; its log says why",
+    )
 }
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        let bad_request = |error, description| answer(StatusCode::BAD_REQUEST, error, description);
-        match self {
-            Self::InvalidRequest(what) => bad_request(ErrorCode::InvalidRequest, &what),
-            Self::TooLarge(limit) => too_large(limit),
-            Self::InvalidClient(what) => challenged(
-                BASIC_CHALLENGE,
-                answer(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, what),
-            ),
-            Self::InvalidGrant => bad_request(
-                ErrorCode::InvalidGrant,
-                "the refresh token is invalid, expired or already used",
-            ),
-            Self::InvalidProof(error) => {
-                bad_request(ErrorCode::InvalidDpopProof, &error.to_string())
-            }
-            Self::UnauthorizedClient(what) => bad_request(ErrorCode::UnauthorizedClient, what),
-            Self::InsufficientScope(what) => challenged(
-                BEARER_CHALLENGE,
-                answer(StatusCode::FORBIDDEN, ErrorCode::InsufficientScope, what),
-            ),
-            Self::UnsupportedGrantType => bad_request(
-                ErrorCode::UnsupportedGrantType,
-                "grant_type must be client_credentials or refresh_token",
-            ),
-            Self::InvalidScope(what) => bad_request(ErrorCode::InvalidScope, what),
-            Self::InvalidTarget(what) => bad_request(ErrorCode::InvalidTarget, what),
-            Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
-            Self::TemporarilyUnavailable(why) => unavailable(why),
-            Self::ServerError => answer(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                ErrorCode::ServerError,
-                SERVER_ERROR,
-            ),
-        }
+        Refusal::from(self).into_response()
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        match self {
-            Self::InvalidRequest(what) => {
-                answer(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, &what)
+        Refusal::from(self).into_response()
+    }
+}
+
+impl From<OAuthError> for Refusal {
+    fn from(error: OAuthError) -> Self {
+        let bad_request = |error, what| refusal(StatusCode::BAD_REQUEST, error, what);
+        match error {
+            OAuthError::InvalidRequest(what) => {
+                refusal(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, what)
             }
-            Self::TooLarge(limit) => too_large(limit),
-            Self::Unauthorized => challenged(
-                BASIC_CHALLENGE,
-                answer(
-                    StatusCode::UNAUTHORIZED,
-                    ErrorCode::Unauthorized,
-                    "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD, or an organization's API key",
-                ),
+            OAuthError::TooLarge(limit) => too_large(limit),
+            OAuthError::InvalidClient(what) => {
+                refusal(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, what)
+                    .with(WWW_AUTHENTICATE, BASIC_CHALLENGE)
+            }
+            OAuthError::InvalidGrant => bad_request(
+                ErrorCode::InvalidGrant,
+                "the refresh token is invalid, expired or already used",
             ),
-            Self::InvalidToken => challenged(
-                INVALID_TOKEN_CHALLENGE,
-                answer(
-                    StatusCode::UNAUTHORIZED,
-                    ErrorCode::InvalidToken,
-                    "a valid access token is required: Authorization: Bearer …",
-                ),
+            OAuthError::InvalidProof(error) => refusal(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::InvalidDpopProof,
+                error.to_string(),
             ),
-            Self::Forbidden(what) => answer(StatusCode::FORBIDDEN, ErrorCode::Forbidden, what),
-            Self::HttpsRequired => answer(
+            OAuthError::UnauthorizedClient(what) => {
+                bad_request(ErrorCode::UnauthorizedClient, what)
+            }
+            OAuthError::InsufficientScope(what) => {
+                refusal(StatusCode::FORBIDDEN, ErrorCode::InsufficientScope, what)
+                    .with(WWW_AUTHENTICATE, BEARER_CHALLENGE)
+            }
+            OAuthError::UnsupportedGrantType => bad_request(
+                ErrorCode::UnsupportedGrantType,
+                "grant_type must be client_credentials or refresh_token",
+            ),
+            OAuthError::InvalidScope(what) => bad_request(ErrorCode::InvalidScope, what),
+            OAuthError::InvalidTarget(what) => bad_request(ErrorCode::InvalidTarget, what),
+            OAuthError::TooManyRequests(exhausted) => too_many_requests(exhausted),
+            OAuthError::TemporarilyUnavailable(why) => unavailable(why),
+            OAuthError::ServerError => server_error(),
+        }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::InvalidRequest(what) => {
+                refusal(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, what)
+            }
+            ApiError::TooLarge(limit) => too_large(limit),
+            ApiError::Unauthorized => refusal(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Unauthorized,
+                "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD, or an organization's API key",
+            )
+            .with(WWW_AUTHENTICATE, BASIC_CHALLENGE),
+            ApiError::InvalidToken => refusal(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::InvalidToken,
+                "a valid access token is required: Authorization: Bearer …",
+            )
+            .with(WWW_AUTHENTICATE, INVALID_TOKEN_CHALLENGE),
+            ApiError::Forbidden(what) => refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, what),
+            ApiError::HttpsRequired => refusal(
                 StatusCode::FORBIDDEN,
                 ErrorCode::HttpsRequired,
                 "this server is reached by https only",
             ),
-            Self::TooManyRequests(exhausted) => too_many_requests(exhausted),
-            Self::NotFound(what) => answer(StatusCode::NOT_FOUND, ErrorCode::NotFound, what),
-            Self::MethodNotAllowed => answer(
+            ApiError::TooManyRequests(exhausted) => too_many_requests(exhausted),
+            ApiError::NotFound(what) => refusal(StatusCode::NOT_FOUND, ErrorCode::NotFound, what),
+            ApiError::MethodNotAllowed => refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 ErrorCode::MethodNotAllowed,
                 "this path has other methods; see the Allow header",
             ),
-            Self::QuotaExceeded(what) => {
-                answer(StatusCode::CONFLICT, ErrorCode::QuotaExceeded, &what)
+            ApiError::QuotaExceeded(what) => {
+                refusal(StatusCode::CONFLICT, ErrorCode::QuotaExceeded, what)
             }
-            Self::Conflict(what) => answer(StatusCode::CONFLICT, ErrorCode::Conflict, what),
-            Self::PreconditionFailed => answer(
+            ApiError::Conflict(what) => refusal(StatusCode::CONFLICT, ErrorCode::Conflict, what),
+            ApiError::PreconditionFailed => refusal(
                 StatusCode::PRECONDITION_FAILED,
                 ErrorCode::PreconditionFailed,
                 "the object has changed since; read it again",
             ),
-            Self::Timeout => answer(
+            ApiError::Timeout => refusal(
                 StatusCode::REQUEST_TIMEOUT,
                 ErrorCode::Timeout,
                 "the request took too long",
             ),
-            Self::TemporarilyUnavailable(why) => unavailable(why),
-            Self::ServerError => answer(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                ErrorCode::ServerError,
-                SERVER_ERROR,
-            ),
+            ApiError::TemporarilyUnavailable(why) => unavailable(why),
+            ApiError::ServerError => server_error(),
         }
     }
 }

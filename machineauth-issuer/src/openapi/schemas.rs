@@ -5,10 +5,12 @@ use utoipa::openapi::schema::{ArrayItems, SchemaType};
 use utoipa::openapi::{Array, KnownFormat, Object, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::administrators::{Role, SessionKind};
 use crate::domain::agent::{ForeignId, MAX_FOREIGN_ID, MAX_SCOPE, TokenFormat};
 use crate::domain::event::Outcome;
 use crate::domain::id::{
-    AgentId, ApiKeyId, ClientId, DeliveryId, EventId, OrganizationId, SecretId, TeamId, WebhookId,
+    AdministratorId, AgentId, ApiKeyId, ClientId, DeliveryId, EventId, OrganizationId, SecretId,
+    SessionId, TeamId, WebhookId,
 };
 use crate::domain::organization::{MAX_SLUG, Plan, Slug};
 use crate::domain::webhooks::{Format, TokenEvents};
@@ -41,6 +43,10 @@ described! {
     WebhookId: "Names a webhook.", uuid;
     Format: "In which form an event is delivered.", |text| words(text, &["flat", "cloudevents"]);
     TokenEvents: "How a webhook is told of tokens.", |text| words(text, &["each", "aggregate", "off"]);
+    AdministratorId: "Names an administrator of the server.", uuid;
+    SessionId: "Names a session of an administrator.", uuid;
+    Role: "What an administrator may do: everything; everything but to other administrators; see.", |text| words(text, &["owner", "admin", "viewer"]);
+    SessionKind: "Where a session's token is good: at the API, or in the console.", |text| words(text, &["api", "console"]);
     ApiKeyId: "Names an API key.", uuid;
     ClientId: "Names an agent in OAuth (RFC 6749 §2.2).", uuid;
     EventId: "Names an event, everywhere and for good.", uuid;

@@ -27,7 +27,7 @@ pub(super) fn schemes() -> BTreeMap<String, RefOr<SecurityScheme>> {
             ADMINISTRATOR,
             http(
                 HttpAuthScheme::Basic,
-                "The administrator of the server: `ADMIN_EMAIL` and `ADMIN_PASSWORD`.",
+                "An administrator of the server: its e-mail address and its password (`ADMIN_EMAIL` and `ADMIN_PASSWORD`).",
             ),
         ),
         (

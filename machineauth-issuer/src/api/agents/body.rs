@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
-use machineauth_core::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::body::{named, nullable};
 use crate::date::Date;
-use crate::domain::agent::{
-    AgentChange, InvalidAgent, MAX_EXPIRES_IN, MAX_SCOPES, NewAgent, PublicKey,
-};
+use crate::domain::agent::{self, AgentChange, InvalidAgent, MAX_EXPIRES_IN, NewAgent, PublicKey};
 use crate::domain::agents::AgentError;
 use crate::error::ApiError;
 use crate::openapi::Scopes;
@@ -142,7 +139,12 @@ impl AgentBody {
             description: self.description,
             tags: self.tags,
             metadata: self.metadata,
-            scopes: self.scopes.as_deref().map(scopes).transpose()?,
+            scopes: self
+                .scopes
+                .as_deref()
+                .map(agent::scopes)
+                .transpose()
+                .map_err(AgentError::from)?,
             is_active,
             expires_at: self.expires_at.map(|end| end.map(|Date(end)| end)),
             token_lifetime: self
@@ -158,21 +160,6 @@ impl AgentBody {
                 .map_err(AgentError::from)?,
         })
     }
-}
-
-/// The scopes that a body names.
-///
-/// # Errors
-/// When they are too many, or one is none.
-pub fn scopes(texts: &[String]) -> Result<ScopeSet, ApiError> {
-    // Before the set is made: making one compares each with all before it.
-    if texts.len() > MAX_SCOPES {
-        return Err(AgentError::from(InvalidAgent::Scopes).into());
-    }
-    let scopes: Result<ScopeSet, _> = texts.iter().map(|scope| scope.parse()).collect();
-    scopes.map_err(|_| {
-        invalid("scopes: each of printable ASCII without spaces, quotes and backslashes")
-    })
 }
 
 fn invalid(what: &'static str) -> ApiError {

@@ -12,7 +12,7 @@ use http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-pub use self::body::{ActionBody, AgentBody, Status, scopes};
+pub use self::body::{ActionBody, AgentBody, Status};
 pub use self::view::{
     AgentList, AgentView, CreatedAgent, Done, OneAgent, RotatedSecret, SecretList, SecretView,
 };

@@ -19,12 +19,12 @@ use super::body::{JsonBody, OptionalJsonBody};
 use super::caller::{Caller, Reach};
 use super::created::Created;
 use super::etag::{IfMatch, Tagged};
-use super::page::{MAX_LIMIT, PageQuery};
+use super::page::PageQuery;
 use crate::app::App;
 use crate::date::Date;
 use crate::domain::event::Action;
 use crate::domain::id::{DeliveryId, WebhookId};
-use crate::domain::webhooks::{Delivery, Health, Status, StoredWebhook, WebhookError};
+use crate::domain::webhooks::{Health, Status, StoredWebhook, WebhookError};
 use crate::error::ApiError;
 use crate::openapi::{BadRequest, Conflict, DescribeRequest, Description, NotFound};
 
@@ -254,22 +254,11 @@ pub async fn deliveries(
     filter: DeliveryFilter,
 ) -> Result<Json<DeliveryList>, ApiError> {
     let window = page.page()?;
-    let keep = |delivery: &Delivery| filter.status.is_none_or(|status| delivery.status == status);
-    let mut found = Vec::new();
-    let mut before: Option<DeliveryId> = page.cursor()?;
-    let wanted = window.end() + 1;
-    while found.len() < wanted {
-        let some = app
-            .webhooks
-            .deliveries(path.id(), before, MAX_LIMIT)
-            .await?;
-        let is_last = some.len() < MAX_LIMIT;
-        before = some.last().map(|delivery| delivery.id);
-        found.extend(some.into_iter().filter(&keep));
-        if is_last {
-            break;
-        }
-    }
+    let (before, wanted) = (page.cursor()?, window.end() + 1);
+    let mut found = app
+        .webhooks
+        .deliveries_at(path.id(), filter.status, before, wanted)
+        .await?;
     let more = found.len() > window.end();
     found.truncate(window.end());
     let next_cursor = found.last().filter(|_| more).map(|last| last.id);

@@ -1,50 +1,37 @@
 //! `machineauth-issuer token inspect`: what a token says. Nothing of it is known to be true.
 
 use chrono::{DateTime, SecondsFormat};
-use machineauth_core::base64url;
 use machineauth_core::clock::{Clock as _, SystemClock};
 use serde_json::{Map, Value, json};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Output, cell, print, table_of_fields};
+use crate::domain::tokens::said::Said;
 
 const UNVERIFIED: &str =
     "Nothing was verified: anybody can write such a token. `token verify` verifies it.";
 /// Claims that are times, in Unix seconds (RFC 7519 §4.1).
 const TIMES: [&str; 4] = ["exp", "iat", "nbf", "auth_time"];
 
-/// What a token says.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) header: Map<String, Value>,
-    pub(super) payload: Map<String, Value>,
+/// What `token` says.
+///
+/// # Errors
+/// When it is no JWT (RFC 7519 §3).
+pub(super) fn read(token: &str) -> Result<Said, Failure> {
+    Said::read(token).ok_or_else(|| {
+        let why = match token.split('.').count() {
+            3 => "this is no JWT: its header and its payload are not JSON in base64url",
+            _ => {
+                "this is no JWT but an opaque token, which only its server can read: `token introspect` asks it"
+            }
+        };
+        Failure::Refused(why.to_owned())
+    })
 }
 
-impl Said {
-    /// Reads `token` as generously as it can be read, since it is only looked at.
-    ///
-    /// # Errors
-    /// When it is no JWT (RFC 7519 §3).
-    pub(super) fn read(token: &str) -> Result<Self, Failure> {
-        let parts: Vec<_> = token.split('.').collect();
-        let [header, payload, _signature] = parts[..] else {
-            return Err(Failure::Refused(
-                "this is no JWT but an opaque token, which only its server can read: `token introspect` asks it"
-                    .to_owned(),
-            ));
-        };
-        match (object(header), object(payload)) {
-            (Some(header), Some(payload)) => Ok(Self { header, payload }),
-            _ => Err(Failure::Refused(
-                "this is no JWT: its header and its payload are not JSON in base64url".to_owned(),
-            )),
-        }
-    }
-
-    /// The claims for people.
-    pub(super) fn claims(&self) -> Vec<(String, String)> {
-        fields(&self.payload)
-    }
+/// The claims for people.
+pub(super) fn claims(said: &Said) -> Vec<(String, String)> {
+    fields(&said.payload)
 }
 
 /// Prints what `token` says.
@@ -52,7 +39,7 @@ impl Said {
 /// # Errors
 /// When it is no JWT, or nothing can be printed.
 pub(super) fn inspect(token: &str, output: Output) -> Result<(), Failure> {
-    let said = Said::read(token)?;
+    let said = read(token)?;
     match output.format {
         Format::Json => print(json!({
             "verified": false,
@@ -67,14 +54,10 @@ pub(super) fn inspect(token: &str, output: Output) -> Result<(), Failure> {
             let header = table_of_fields(fields(&said.header));
             print(format_args!(
                 "Header\n{header}\n\nPayload\n{}\n\n{UNVERIFIED}",
-                table_of_fields(said.claims())
+                table_of_fields(claims(&said))
             ))
         }
     }
-}
-
-fn object(part: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&base64url::decode(part)?).ok()
 }
 
 fn fields(object: &Map<String, Value>) -> Vec<(String, String)> {

@@ -5,13 +5,14 @@ use machineauth_core::{ErrorKind, KeySet, Verifier};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::inspect::Said;
+use super::inspect::{claims, read};
 use super::{Asker, introspect};
 use crate::cli::client::Client;
 use crate::cli::connection::{Connection, Session};
 use crate::cli::failure::Failure;
 use crate::cli::input::TokenText;
 use crate::cli::output::{Format, Output, print, printable, table_of_fields};
+use crate::domain::tokens::said::Said;
 use crate::paths::{JWKS, OAUTH_METADATA};
 
 const NOT_ASKED: &str = "Whether it was revoked was not asked: --online asks.";
@@ -41,7 +42,7 @@ impl Verify {
     pub(super) async fn run(self, connection: &Connection) -> Result<(), Failure> {
         let Session { client, output } = self.asker.session(connection)?;
         let token = self.token.read()?;
-        let said = Said::read(token.reveal())?;
+        let said = read(token.reveal())?;
         let (issuer, keys) = published(&client, self.issuer).await?;
         let verifier = Verifier::builder(issuer.as_str(), self.audience.as_str())
             .keys(keys)
@@ -133,7 +134,7 @@ fn report(
             };
             print(format_args!(
                 "{}\n\nThe token is good: signature, issuer, audience and times were verified. {asked}",
-                table_of_fields(said.claims())
+                table_of_fields(claims(said))
             ))
         }
     }

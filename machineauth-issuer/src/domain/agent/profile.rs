@@ -140,6 +140,9 @@ pub enum InvalidAgent {
         "scopes: at most {MAX_SCOPES}, each of at most {MAX_SCOPE} characters, {MAX_SCOPE_TEXT} together"
     )]
     Scopes,
+    /// A text that is no scope.
+    #[error("scopes: each of printable ASCII without spaces, quotes and backslashes")]
+    MalformedScope,
     /// A lifetime of nothing, or of more than a century.
     #[error("expires_in: 1 to {MAX_EXPIRES_IN} seconds")]
     ExpiresIn,
@@ -270,6 +273,19 @@ impl AgentChange {
         set(&mut agent.claims, self.claims);
         set(&mut agent.public_key, self.public_key);
     }
+}
+
+/// The scopes that these texts are.
+///
+/// # Errors
+/// When they are too many, or one is none.
+pub fn scopes(texts: &[String]) -> Result<ScopeSet, InvalidAgent> {
+    // Before the set is made: making one compares each with all before it.
+    if texts.len() > MAX_SCOPES {
+        return Err(InvalidAgent::Scopes);
+    }
+    let scopes: Result<ScopeSet, _> = texts.iter().map(|scope| scope.parse()).collect();
+    scopes.map_err(|_| InvalidAgent::MalformedScope)
 }
 
 fn are_tags(tags: &[String]) -> bool {

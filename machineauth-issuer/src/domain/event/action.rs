@@ -92,8 +92,16 @@ actions! {
     WebhookDisabled = "webhook.disabled", Failure, "A webhook was disabled, since its receiver is gone or fails.";
     AdministratorPasswordSet = "administrator.password_set", Success, "An administrator got a password that decides instead of the configured one; all sessions ended.";
     AdministratorForgotten = "administrator.forgotten", Success, "The configured password of an administrator decides again; all sessions ended.";
+    AdministratorInvited = "administrator.invited", Success, "Somebody was invited to become an administrator; `role` says which kind.";
+    AdministratorInvitationWithdrawn = "administrator.invitation_withdrawn", Success, "An invitation was made worthless before anybody accepted it.";
+    AdministratorJoined = "administrator.joined", Success, "Somebody accepted an invitation and is an administrator.";
+    AdministratorRoleChanged = "administrator.role_changed", Success, "An administrator got another role; its sessions ended.";
+    AdministratorPasswordChanged = "administrator.password_changed", Success, "An administrator changed its password; its sessions ended.";
+    AdministratorRemoved = "administrator.removed", Success, "An administrator was removed with its sessions.";
     LoginSucceeded = "login.succeeded", Success, "An administrator logged in.";
+    LoginConfirmed = "login.confirmed", Success, "An administrator presented its password again, in a session.";
     LoginFailed = "login.failed", Failure, "A login failed. Summed up by the minute.";
+    SessionEnded = "session.ended", Success, "Sessions of an administrator were ended before their time; `sessions` says how many.";
     AuthenticationFailed = "authentication.failed", Failure, "A client, an API key or an administrator presented something wrong. Summed up by the minute.";
     LimitExceeded = "limit.exceeded", Failure, "Requests were refused because there were too many. Summed up by the minute.";
     LimitLockedOut = "limit.locked_out", Failure, "Requests were refused because of too many wrong secrets. Summed up by the minute.";

@@ -27,7 +27,7 @@ pub use self::recorder::{Demand, Recorder, TokenEvents};
 pub use self::reference::reference;
 use super::agent::Agent;
 use super::api_keys::ApiKey;
-use super::id::{AgentId, EventId, OrganizationId, TeamId};
+use super::id::{AdministratorId, AgentId, EventId, OrganizationId, TeamId};
 use super::organization::Organization;
 use super::teams::Team;
 use super::webhooks::Webhook;
@@ -103,7 +103,8 @@ pub struct Event {
 /// What something was done to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// `agent`, `organization`, `team`, `api_key`, `signing_key`, `token`, `refresh_family` or `webhook`.
+    /// `agent`, `organization`, `team`, `api_key`, `signing_key`, `token`, `refresh_family`, `webhook`, `administrator` or
+    /// `session`.
     pub kind: Cow<'static, str>,
     /// Which.
     pub id: String,
@@ -205,6 +206,14 @@ impl Fact {
             organization: Some(key.organization_id),
             team: key.team_id,
             target: Some(Target::new("api_key", &key.id, Some(&key.name))),
+            ..Self::new(action)
+        }
+    }
+
+    /// What happened to an administrator.
+    pub fn administrator(action: Action, id: AdministratorId, email: &str) -> Self {
+        Self {
+            target: Some(Target::new("administrator", &id, Some(email))),
             ..Self::new(action)
         }
     }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::tally::{PERIOD, Subject, Tally};
 use super::{Action, Event};
+use crate::domain::activity::{Activity, Happening};
 use crate::domain::agent::Agent;
 use crate::domain::id::OrganizationId;
 use crate::store::{Batch, DynStore, Outcome, Partition, StoreError};
@@ -60,6 +61,7 @@ pub struct Recorder {
     demand: ArcSwap<Demand>,
     tokens: Tally,
     strangers: Tally,
+    activity: Activity,
     waiting: Mutex<Waiting>,
 }
 
@@ -84,6 +86,7 @@ impl Recorder {
             demand: ArcSwap::from_pointee(Demand::default()),
             tokens: Tally::new(MAX_AGENTS),
             strangers: Tally::new(MAX_STRANGERS),
+            activity: Activity::default(),
         }
     }
 
@@ -105,6 +108,11 @@ impl Recorder {
     /// Whether what happens to the agent's tokens is summed up.
     pub fn wants_sums(&self, agent: &Agent) -> bool {
         !self.wants_each_token(agent) || self.demand.load().sums
+    }
+
+    /// What is counted over time.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Counts what happened to one of the agent's tokens.
@@ -172,11 +180,15 @@ impl Recorder {
     }
 
     fn take(&self, now: Timestamp) -> Vec<Batch> {
-        let mut events: BTreeMap<Partition, Vec<Event>> = BTreeMap::new();
+        let mut events: BTreeMap<Partition, Vec<(Event, i64)>> = BTreeMap::new();
         for (subject, sum) in self.tokens.take().into_iter().chain(self.strangers.take()) {
             let (fact, by) = subject.fact(sum);
             let event = fact.happened(&by, now);
-            events.entry(subject.home()).or_default().push(event);
+            let refused = subject.refused(sum);
+            events
+                .entry(subject.home())
+                .or_default()
+                .push((event, refused));
         }
         let batches = events.iter().flat_map(|(home, events)| {
             events.chunks(SUMS_PER_BATCH).map(|events| {
@@ -187,9 +199,14 @@ impl Recorder {
                     bytes::Bytes::new(),
                     now.saturating_add(REMEMBERED),
                 );
+                let refused: i64 = events.iter().map(|(_, refused)| refused).sum();
+                let batch = match refused {
+                    0 => batch,
+                    n => self.activity.count(batch, Happening::Refused, n, now),
+                };
                 events
                     .iter()
-                    .fold(batch, |batch, event| event.append(batch))
+                    .fold(batch, |batch, (event, _)| event.append(batch))
             })
         });
         batches.collect()

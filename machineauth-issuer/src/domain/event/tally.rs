@@ -20,8 +20,8 @@ pub(super) const PERIOD: Duration = Duration::from_secs(60);
 /// The longest name that is kept of what a stranger says, in characters.
 const MAX_NAME: usize = 64;
 /// How the texts begin that are secrets, ours or others': in the place of a name they are a mistake, and not kept (I21).
-const SECRET_PREFIXES: [&str; 8] = [
-    "cs_", "mach_", "mas_", "rt_", "dys_", "dyt_", "whsec_", "eyJ",
+const SECRET_PREFIXES: [&str; 9] = [
+    "cs_", "mach_", "mai_", "mas_", "rt_", "dys_", "dyt_", "whsec_", "eyJ",
 ];
 
 /// What is summed up together.
@@ -109,6 +109,16 @@ impl Subject {
     /// Where it is recorded.
     pub(super) fn home(&self) -> Partition {
         self.home
+    }
+
+    /// How many were refused something.
+    pub(super) fn refused(&self, sum: Sum) -> i64 {
+        match self.action {
+            Action::AuthenticationFailed | Action::LimitExceeded | Action::LimitLockedOut => {
+                i64::try_from(sum.count).unwrap_or(i64::MAX)
+            }
+            _ => 0,
+        }
     }
 
     /// What is recorded, and of whom.

@@ -1,8 +1,9 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested};
+use crate::domain::activity::Happening;
 use crate::domain::agents::{AuthenticationError, Credentials, Proven, Source, issue_to};
-use crate::domain::event::By;
+use crate::domain::event::{Actor, By};
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
 use crate::domain::tokens::refresh::{Issuance, RefreshToken};
@@ -82,8 +83,11 @@ impl Grants {
                 .await?;
             let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
             let batch = stats::count(batch, Stat::TokensIssued, 1);
+            let activity = self.recorder.activity();
+            let batch = activity.got_token(batch, Happening::Issued, agent, now);
             let batch = self.agents.proven(batch, &proven, now);
             let grant = "client_credentials";
+            let by = &by.known_as(Actor::Agent { id: agent.id });
             let outcome = self.commit(batch, agent, grant, &issuance, by).await?;
             if outcome == Outcome::Committed {
                 if proven.changes_the_record() {

@@ -6,6 +6,7 @@
 
 mod client_credentials;
 mod refresh_token;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use machineauth_core::scope::ScopeSet;
 
 use super::agent::Agent;
 use super::agents::{Agents, AuthenticationError, Found};
-use super::event::{self, Action, Actor, By, Fact, Recorder};
+use super::event::{self, Action, By, Fact, Recorder};
 use super::id::FamilyId;
 use super::keys::{KeyError, KeyRings, RingName};
 use super::plans::TokenRates;
@@ -173,8 +174,8 @@ impl Grants {
         }
     }
 
-    /// Commits the batch that issues a token to `agent`, and records it: in the batch itself, in the sum of the minute, or in
-    /// both.
+    /// Commits the batch that issues a token to `agent`, and records that `by` got it: in the batch itself, in the sum of the
+    /// minute, or in both.
     async fn commit(
         &self,
         batch: Batch,
@@ -190,8 +191,7 @@ impl Grants {
                 let fact = Fact::token(issued, agent, "token", &about.token_id)
                     .with("grant", grant)
                     .with("scope", about.scope.to_string());
-                let by = by.known_as(Actor::Agent { id: agent.id });
-                event::record(batch, fact, &by, about.at)
+                event::record(batch, fact, by, about.at)
             }
         };
         let outcome = self.store.commit(&batch).await?;

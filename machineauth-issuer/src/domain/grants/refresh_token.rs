@@ -5,6 +5,7 @@ use std::time::Duration;
 use machineauth_core::clock::Timestamp;
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested};
+use crate::domain::activity::Happening;
 use crate::domain::agent::Agent;
 use crate::domain::agents::{Found, Presented, Source, issue_to};
 use crate::domain::event::{self, Action, Actor, By, Fact};
@@ -130,7 +131,10 @@ impl Grants {
         let batch = token.redeem(batch, &issuance);
         let batch = Counter::Refreshes.count(batch, agent.id, now);
         let batch = stats::count(batch, Stat::TokensRefreshed, 1);
+        let activity = self.recorder.activity();
+        let batch = activity.got_token(batch, Happening::Refreshed, agent, now);
         let grant = "refresh_token";
+        let by = &by.known_as(Actor::Agent { id: agent.id });
         match self.commit(batch, agent, grant, &issuance, by).await? {
             Outcome::Committed => {
                 let successor = Some(token.successor());
@@ -198,6 +202,8 @@ impl Grants {
             now,
         );
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
+        let activity = self.recorder.activity();
+        let batch = activity.count(batch, Happening::Revoked, 1, now);
         let family = token.family;
         let fact = Fact::token(Action::TokenRefreshReused, agent, "refresh_family", &family);
         let batch = event::record(batch, fact, by, now);

@@ -21,6 +21,7 @@ pub use self::ring::{KeyRing, KeyState, State};
 pub use self::stored::{RingKey, RingName};
 use super::event::By;
 use super::id::OrganizationId;
+use super::organization::Organization;
 use super::revocation::LONGEST_LIFETIME;
 use super::vault::Vault;
 use crate::store::{DynStore, KeyName, StoreError};
@@ -79,6 +80,11 @@ pub enum KeyError {
     /// The key signs: nothing follows it yet.
     #[error("the key signs at the moment: rotate first")]
     Signs,
+    /// The organization has no keys of its own.
+    #[error(
+        "organization_id: the organization has no jwt_issuer, so its tokens are signed with the server's keys"
+    )]
+    NoIssuer,
     /// Others changed the keys at the same time.
     #[error("the keys are being changed by others at the same time; try again")]
     Contended,
@@ -144,6 +150,17 @@ impl KeyRings {
     /// The server's own ring.
     pub fn server(&self) -> &Arc<KeyRing> {
         &self.server
+    }
+
+    /// The ring of an organization that issues under its own name, with a key that signs.
+    ///
+    /// # Errors
+    /// [`KeyError::NoIssuer`], or as [`KeyRings::signing`].
+    pub async fn of(&self, organization: &Organization) -> Result<Arc<KeyRing>, KeyError> {
+        if organization.issuer.is_none() {
+            return Err(KeyError::NoIssuer);
+        }
+        self.signing(RingName::Organization(organization.id)).await
     }
 
     /// The ring named `name`, with a key that signs.

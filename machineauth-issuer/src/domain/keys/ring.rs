@@ -348,15 +348,16 @@ impl KeyRing {
         }
     }
 
+    /// When the next key is made by itself. `None` where nobody wants that.
+    pub fn next_rotation(&self) -> Option<Timestamp> {
+        let signs_from = self.state().newest()?.signs_from;
+        let replaced = signs_from.saturating_add(self.policy.rotate_after?);
+        Some(replaced.saturating_sub(PUBLISHED_AHEAD))
+    }
+
     async fn rotate_if_due(&self) -> Result<(), KeyError> {
-        let Some(after) = self.policy.rotate_after else {
-            return Ok(());
-        };
-        let (state, now) = (self.state(), self.clock.now());
-        let is_due = state.newest().is_some_and(|newest| {
-            newest.signs_from.saturating_add(after) <= now.saturating_add(PUBLISHED_AHEAD)
-        });
-        if !is_due {
+        let now = self.clock.now();
+        if self.next_rotation().is_none_or(|due| now < due) {
             return Ok(());
         }
         let key = generate(&self.policy).await?;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod refresh;
+pub mod said;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use machineauth_core::scope::ScopeSet;
 use machineauth_core::verifier::Agent as VerifiedAgent;
 use refresh::RefreshToken;
 
+use super::activity::Happening;
 use super::agent::{Refusal, TOKEN_PREFIX, home};
 use super::agents::{Agents, Source, StoredAgent};
 use super::event::{self, Action, By, Fact, Recorder};
@@ -457,6 +459,8 @@ impl Tokens {
             }
         };
         let batch = stats::count(batch, Stat::TokensRevoked, 1);
+        let activity = self.recorder.activity();
+        let batch = activity.count(batch, Happening::Revoked, 1, now);
         match self
             .store
             .commit(&event::record(batch, fact, by, now))

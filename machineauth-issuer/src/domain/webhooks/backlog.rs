@@ -45,6 +45,24 @@ impl Webhooks {
         Ok(backlog)
     }
 
+    /// The webhooks whose latest deliveries were given up, each with how many in a row.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn failing(&self) -> Result<Vec<(Webhook, u32)>, StoreError> {
+        let mut failing = Vec::new();
+        for some in self.all().await?.chunks(CONCURRENT) {
+            let looks = some.iter().map(|stored| self.health(stored.value.id));
+            let healths = try_join_all(looks).await?;
+            let with_fails = some.iter().zip(healths).filter_map(|(stored, health)| {
+                let fails = health.consecutive_fails;
+                (fails > 0).then(|| (stored.value.clone(), fails))
+            });
+            failing.extend(with_fails);
+        }
+        Ok(failing)
+    }
+
     async fn backlog_of(&self, webhook: &Webhook) -> Result<Backlog, StoreError> {
         let (_, given_up) = self.remembered(webhook.id).await?;
         if !webhook.is_active {

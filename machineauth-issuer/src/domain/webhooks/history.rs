@@ -18,6 +18,8 @@ const GIVEN_UP: &str = "webhook_given_up";
 const FORGOTTEN_PER_STEP: usize = 200;
 /// Steps in one go, for each webhook.
 const STEPS: usize = 20;
+/// How many deliveries are looked at for those that stand where it is asked for.
+const READ_AT_ONCE: usize = 1000;
 
 impl Webhooks {
     /// The delivery `id` to a webhook.
@@ -68,6 +70,34 @@ impl Webhooks {
         // One that moved from the one to the other in between is in both.
         found.sort_by_key(|delivery| std::cmp::Reverse(delivery.id));
         found.dedup_by_key(|delivery| delivery.id);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// As [`Webhooks::deliveries`], those that stand at `status`.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn deliveries_at(
+        &self,
+        webhook: WebhookId,
+        status: Option<Status>,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (mut found, mut before) = (Vec::new(), before);
+        while found.len() < limit {
+            let some = self.deliveries(webhook, before, READ_AT_ONCE).await?;
+            let is_last = some.len() < READ_AT_ONCE;
+            before = some.last().map(|delivery| delivery.id);
+            let mut some = some.into_iter();
+            found.extend(some.by_ref().filter(|delivery| {
+                status.is_none_or(|status| delivery.status == status)
+            }));
+            if is_last {
+                break;
+            }
+        }
         found.truncate(limit);
         Ok(found)
     }

@@ -1,12 +1,15 @@
 //! The audit trail: what the audit logs of all partitions hold, newest first; its seals, and whether they hold.
 
+mod csv;
 mod cursor;
+pub mod export;
 mod filter;
 mod retention;
 mod seal;
 mod sealer;
 mod trail;
 mod verify;
+mod view;
 
 pub use self::cursor::Cursor;
 pub use self::filter::{AddressFilter, Filter};
@@ -15,3 +18,4 @@ pub use self::seal::{InvalidSeals, Seal, parse_seals, scan_seals, seals_head};
 pub use self::sealer::Sealer;
 pub use self::trail::{Entry, Page, Trail};
 pub use self::verify::{Finding, Report, VerifyError, Wrong, verify};
+pub use self::view::{ActorView, EntryView, TargetView};

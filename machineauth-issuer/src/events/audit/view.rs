@@ -1,15 +1,15 @@
-//! An event as the API shows it: the documented members, and ours.
+//! An event as it is shown outside: the documented members, and ours.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Entry;
 use crate::date::Date;
 use crate::domain::event::{Outcome, Target};
 use crate::domain::id::{AgentId, EventId, OrganizationId, TeamId};
-use crate::events::audit::Entry;
 
-/// An event as the API shows it.
+/// An event as it is shown outside.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EntryView {
     pub(super) id: EventId,

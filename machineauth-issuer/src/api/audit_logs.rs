@@ -1,8 +1,5 @@
 //! `/api/audit-logs`: what happened, for those who may know; `/api/audit-seals`: that it is not told otherwise later.
 
-mod csv;
-mod view;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, State};
@@ -15,17 +12,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-pub use self::view::{ActorView, EntryView, TargetView};
 use super::caller::{AuditReader, Caller, Reach};
 use super::page::{PageQuery, Pagination};
 use crate::app::App;
 use crate::date::moment;
 use crate::error::ApiError;
-use crate::events::audit::{self, Cursor, Entry, Filter, Report};
+use crate::events::audit::export::{self, Format};
+use crate::events::audit::{self, Cursor, EntryView, Filter, Report};
 use crate::openapi::{BadRequest, DescribeRequest, Description, Forbidden, NotFound};
 use crate::store::{Key, StoreError};
 
-/// How many events are read at once for an export.
+/// How many seals are read at once for an export.
 const EXPORTED_AT_ONCE: usize = 500;
 const MAX_TEXT: usize = 200;
 
@@ -60,14 +57,6 @@ pub struct AuditLogQuery {
     q: String,
     /// `csv` or `jsonl` for an export of everything that is asked for.
     format: String,
-}
-
-/// How the trail is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Json,
-    Csv,
-    JsonLines,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for AuditLogQuery {
@@ -125,20 +114,22 @@ impl AuditLogQuery {
         })
     }
 
-    fn format(&self, headers: &HeaderMap) -> Result<Format, ApiError> {
+    /// The form of an export, where one is asked for.
+    fn format(&self, headers: &HeaderMap) -> Result<Option<Format>, ApiError> {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         let accept = accept.unwrap_or_default();
         match self.format.as_str() {
-            "" if accept.contains("text/csv") => Ok(Format::Csv),
+            "" if accept.contains("text/csv") => Ok(Some(Format::Csv)),
             "" if accept.contains("application/x-ndjson")
                 || accept.contains("application/jsonl") =>
             {
-                Ok(Format::JsonLines)
+                Ok(Some(Format::JsonLines))
             }
-            "" | "json" => Ok(Format::Json),
-            "csv" => Ok(Format::Csv),
-            "jsonl" => Ok(Format::JsonLines),
-            _ => Err(invalid("format: json, csv or jsonl")),
+            "" | "json" => Ok(None),
+            name => match Format::named(name) {
+                None => Err(invalid("format: json, csv or jsonl")),
+                format => Ok(format),
+            },
         }
     }
 }
@@ -164,9 +155,10 @@ pub async fn list(
     query: AuditLogQuery,
 ) -> Result<Response, ApiError> {
     let filter = query.filter(&caller)?;
-    match query.format(&headers)? {
-        Format::Json => {}
-        format => return Ok(export(app, filter, format)),
+    if let Some(format) = query.format(&headers)? {
+        let head = attachment(format.content_type(), format.file_name());
+        let body = Body::from_stream(export::export(&app.trail, filter, format));
+        return Ok((head, body).into_response());
     }
     let page = page.or_first();
     let window = page.page()?;
@@ -246,48 +238,6 @@ fn attachment(content_type: &'static str, name: &str) -> [(HeaderName, HeaderVal
         (CONTENT_TYPE, content_type),
         (CONTENT_DISPOSITION, disposition),
     ]
-}
-
-/// Everything that is asked for, read while it is sent.
-fn export(app: App, filter: Filter, format: Format) -> Response {
-    let (content_type, name) = match format {
-        Format::Csv => ("text/csv; charset=utf-8; header=present", "audit-logs.csv"),
-        Format::Json | Format::JsonLines => ("application/x-ndjson", "audit-logs.jsonl"),
-    };
-    let head = match format {
-        Format::Csv => csv::head(),
-        Format::Json | Format::JsonLines => String::new(),
-    };
-    let begin = Some((head, None));
-    let chunks = try_unfold(begin, move |state| {
-        let (app, filter) = (app.clone(), filter.clone());
-        async move {
-            let Some((mut text, cursor)) = state else {
-                return Ok(None);
-            };
-            let trail = &app.trail;
-            let page = trail
-                .page(&filter, Option::<Cursor>::as_ref(&cursor), EXPORTED_AT_ONCE)
-                .await?;
-            for entry in page.entries {
-                write(&mut text, entry, format);
-            }
-            let next = page.next.map(|cursor| (String::new(), Some(cursor)));
-            Ok::<_, StoreError>(Some((Bytes::from(text), next)))
-        }
-    });
-    (attachment(content_type, name), Body::from_stream(chunks)).into_response()
-}
-
-fn write(text: &mut String, entry: Entry, format: Format) {
-    let view = EntryView::from(entry);
-    match format {
-        Format::Csv => csv::row(text, &view),
-        Format::Json | Format::JsonLines => {
-            text.push_str(&serde_json::to_string(&view).expect("a view is plain data"));
-            text.push('\n');
-        }
-    }
 }
 
 fn given(text: &str) -> Option<&str> {

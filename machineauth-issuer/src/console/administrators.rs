@@ -1,0 +1,188 @@
+//! `/admin/administrators`: who may come in here. Owners decide.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+
+use super::failure::Failure;
+use super::form::{Form, wrong};
+use super::moment::{Moment, Span};
+use super::page::{Done, Following, Section, Shell, page, refused};
+use super::session::{Administrator, Change};
+use super::shown_once::ShownOnce;
+use crate::app::App;
+use crate::domain::administrators::{
+    Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role,
+};
+use crate::domain::id::AdministratorId;
+use crate::domain::secret::SecretText;
+use crate::error::ApiError;
+use crate::paths;
+
+#[derive(Template)]
+#[template(path = "administrators/list.html")]
+struct ListPage {
+    shell: Shell,
+    own: AdministratorId,
+    profiles: Vec<Profile>,
+    invitations: Vec<Invitation>,
+}
+
+impl ListPage {
+    fn roles(&self) -> [Role; 3] {
+        Role::ALL
+    }
+}
+
+/// The list, with those who are invited.
+pub async fn list(
+    administrator: Administrator,
+    State(app): State<App>,
+    Query(following): Query<Following>,
+) -> Result<Response, Failure> {
+    Ok(page(&ListPage {
+        shell: administrator
+            .shell(&app, Section::Administrators)
+            .after(following.done.as_deref()),
+        own: administrator.identity.id,
+        profiles: app.administrators.list().await?,
+        invitations: app.administrators.invitations().await?,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "administrators/invite.html")]
+struct InvitePage {
+    shell: Shell,
+    form: Form,
+}
+
+impl InvitePage {
+    fn new(app: &App, administrator: &Administrator, form: Form) -> Self {
+        Self {
+            shell: administrator.shell(app, Section::Administrators),
+            form,
+        }
+    }
+
+    fn lifetime(&self) -> Span {
+        Span::of(&INVITATION_LIFETIME)
+    }
+}
+
+/// The form of an invitation.
+pub async fn invitation(
+    administrator: Administrator,
+    State(app): State<App>,
+) -> Result<Response, Failure> {
+    administrator.owner()?;
+    let form = Form::filled([("role", Role::Viewer.as_str().to_owned())]);
+    Ok(page(&InvitePage::new(&app, &administrator, form)))
+}
+
+/// Invites somebody and shows the link.
+pub async fn invite(
+    State(app): State<App>,
+    Change {
+        administrator,
+        mut form,
+    }: Change,
+) -> Result<Response, Failure> {
+    let owner = administrator.owner()?;
+    match invited(&app, &administrator, &owner, &form).await {
+        Ok((invitation, token)) => {
+            tracing::info!(role = %invitation.role, "invited an administrator");
+            let link = format!(
+                "{}{}/{}",
+                app.config.tokens.issuer,
+                paths::INVITATION,
+                token.reveal()
+            );
+            let shown = ShownOnce {
+                shell: administrator.shell(&app, Section::Administrators),
+                title: &format!("{} is invited", invitation.email),
+                label: "Link",
+                purpose: "Whoever opens it first becomes the administrator: send it where only the invited person reads it.",
+                path: paths::ADMINISTRATORS.to_owned(),
+                back: "Administrators",
+                secret: &link.into(),
+            };
+            Ok(shown.answer())
+        }
+        Err(error) => {
+            form.refuse(error)?;
+            Ok(refused(&InvitePage::new(&app, &administrator, form)))
+        }
+    }
+}
+
+async fn invited(
+    app: &App,
+    administrator: &Administrator,
+    owner: &Owner,
+    form: &Form,
+) -> Result<(Invitation, SecretText), ApiError> {
+    let email = form.value("email").trim().parse::<Email>();
+    let email = email.map_err(|_| wrong("email", "an e-mail address as ada@example.com"))?;
+    let role = role(form)?;
+    administrator.prove(app, form).await?;
+    let by = &administrator.by;
+    Ok(app.administrators.invite(owner, &email, role, by).await?)
+}
+
+/// Gives an administrator another role.
+pub async fn set_role(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change {
+        administrator,
+        form,
+    }: Change,
+) -> Result<Response, Failure> {
+    let owner = administrator.owner()?;
+    let (id, role) = (identifier(&id)?, role(&form)?);
+    app.administrators
+        .set_role(&owner, id, role, &administrator.by)
+        .await?;
+    tracing::info!(administrator.id = %id, %role, "changed an administrator's role");
+    Ok(Done::ADMINISTRATOR_CHANGED.then(paths::ADMINISTRATORS))
+}
+
+/// Removes an administrator.
+pub async fn remove(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change { administrator, .. }: Change,
+) -> Result<Response, Failure> {
+    let (owner, id) = (administrator.owner()?, identifier(&id)?);
+    app.administrators
+        .remove(&owner, id, &administrator.by)
+        .await?;
+    tracing::info!(administrator.id = %id, "removed an administrator");
+    Ok(Done::ADMINISTRATOR_REMOVED.then(paths::ADMINISTRATORS))
+}
+
+/// Makes an invitation worthless.
+pub async fn withdraw(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change { administrator, .. }: Change,
+) -> Result<Response, Failure> {
+    let (owner, id) = (administrator.owner()?, identifier(&id)?);
+    app.administrators
+        .withdraw_invitation(&owner, id, &administrator.by)
+        .await?;
+    tracing::info!(administrator.id = %id, "withdrew an invitation");
+    Ok(Done::INVITATION_WITHDRAWN.then(paths::ADMINISTRATORS))
+}
+
+fn role(form: &Form) -> Result<Role, ApiError> {
+    let named = form.value("role");
+    let mut all = Role::ALL.into_iter();
+    all.find(|role| role.as_str() == named)
+        .ok_or_else(|| wrong("role", "owner, admin or viewer"))
+}
+
+fn identifier(id: &str) -> Result<AdministratorId, ApiError> {
+    id.parse().map_err(|_| ApiError::NO_SUCH_ADMINISTRATOR)
+}

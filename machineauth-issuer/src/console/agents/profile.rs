@@ -1,0 +1,302 @@
+//! The form of an agent: creating and changing it.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::secret::SecretPage;
+use super::{found, path_of};
+use crate::app::App;
+use crate::console::failure::Failure;
+use crate::console::form::{Form, wrong};
+use crate::console::names;
+use crate::console::page::{Done, Section, Shell, page, refused};
+use crate::console::session::{Administrator, Change};
+use crate::date::{Date, moment};
+use crate::domain::agent::{
+    Agent, AgentChange, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent, PublicKey, TokenFormat,
+    scopes,
+};
+use crate::domain::agents::{AgentError, StoredAgent};
+use crate::domain::organization::Organization;
+use crate::domain::secret::SecretText;
+use crate::error::ApiError;
+
+/// What a new agent is to be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    kind: String,
+    organization_id: String,
+    team_id: String,
+}
+
+#[derive(Template)]
+#[template(path = "agents/form.html")]
+struct FormPage {
+    shell: Shell,
+    form: Form,
+    /// The agent that is changed.
+    agent: Option<Agent>,
+    organizations: Vec<Organization>,
+}
+
+impl FormPage {
+    async fn new(
+        app: &App,
+        administrator: &Administrator,
+        form: Form,
+        agent: Option<Agent>,
+    ) -> Result<Self, Failure> {
+        let organizations = match agent {
+            Some(_) => Vec::new(),
+            None => names::some_organizations(app).await?,
+        };
+        Ok(Self {
+            shell: administrator.shell(app, Section::Agents),
+            form,
+            agent,
+            organizations,
+        })
+    }
+
+    fn is_machine(&self) -> bool {
+        match &self.agent {
+            Some(agent) => agent.machine.is_some(),
+            None => is_machine(&self.form),
+        }
+    }
+}
+
+/// The form for a new agent.
+pub async fn new(
+    administrator: Administrator,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Failure> {
+    administrator.may_change()?;
+    let mut form = Form::filled([
+        ("kind", asked.kind),
+        ("organization_id", asked.organization_id),
+        ("team_id", asked.team_id),
+    ]);
+    if is_machine(&form) {
+        form = form.with("scopes", DEFAULT_SCOPES.join("\n"));
+    } else {
+        form = form.with("refresh_tokens", "on");
+    }
+    Ok(page(&FormPage::new(&app, &administrator, form, None).await?))
+}
+
+/// Creates an agent and shows its secret.
+pub async fn create(
+    State(app): State<App>,
+    Change {
+        administrator,
+        mut form,
+    }: Change,
+) -> Result<Response, Failure> {
+    match created(&app, &administrator, &form).await {
+        Ok((agent, secret)) => {
+            tracing::info!(agent.id = %agent.id, "created an agent");
+            Ok(SecretPage::of_new(&app, &administrator, &agent, &secret))
+        }
+        Err(error) => {
+            form.refuse(error)?;
+            Ok(refused(&FormPage::new(&app, &administrator, form, None).await?))
+        }
+    }
+}
+
+async fn created(
+    app: &App,
+    administrator: &Administrator,
+    form: &Form,
+) -> Result<(Agent, SecretText), ApiError> {
+    let new = NewAgent {
+        organization_id: form.id("organization_id")?,
+        team_id: form.id("team_id")?,
+        machine: is_machine(form).then(|| machine(form)).transpose()?,
+        expires_in: None,
+        profile: profile(form)?,
+    };
+    if new.machine.is_some() && new.organization_id.is_none() {
+        return Err(wrong("organization_id", "a machine client belongs to one"));
+    }
+    administrator.prove(app, form).await?;
+    Ok(app.agents.create(new, &administrator.by).await?)
+}
+
+/// The form with an agent as it is.
+pub async fn edit(
+    administrator: Administrator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    administrator.may_change()?;
+    let stored = found(&app, &id).await?;
+    let form = filled(&stored);
+    let agent = Some(stored.value);
+    Ok(page(&FormPage::new(&app, &administrator, form, agent).await?))
+}
+
+/// Changes an agent.
+pub async fn change(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change {
+        administrator,
+        mut form,
+    }: Change,
+) -> Result<Response, Failure> {
+    let stored = found(&app, &id).await?;
+    let id = stored.value.id;
+    match changed(&app, &administrator, &form, &stored).await {
+        Ok(_) => {
+            tracing::info!(agent.id = %id, "changed an agent");
+            Ok(Done::AGENT_CHANGED.then(&path_of(id)))
+        }
+        Err(error) => {
+            form.refuse(error)?;
+            let agent = Some(stored.value);
+            Ok(refused(&FormPage::new(&app, &administrator, form, agent).await?))
+        }
+    }
+}
+
+async fn changed(
+    app: &App,
+    administrator: &Administrator,
+    form: &Form,
+    stored: &StoredAgent,
+) -> Result<StoredAgent, ApiError> {
+    let mut change = profile(form)?;
+    if stored.value.machine.is_some() {
+        // What its form does not show stays as it is.
+        change = AgentChange {
+            name: change.name,
+            description: change.description,
+            scopes: change.scopes,
+            expires_at: change.expires_at,
+            ..AgentChange::default()
+        };
+    }
+    // What was changed since the form was shown is not undone unseen.
+    if form.value("version") != stored.version.to_string() {
+        return Err(ApiError::PreconditionFailed);
+    }
+    let (id, version) = (stored.value.id, Some(stored.version));
+    let by = &administrator.by;
+    Ok(app.agents.update(id, &change, version, by).await?)
+}
+
+fn is_machine(form: &Form) -> bool {
+    form.value("kind") == "machine"
+}
+
+fn machine(form: &Form) -> Result<MachineClient, ApiError> {
+    let foreign = |field: &'static str| {
+        let id = form.given(field).map(|text| {
+            ForeignId::parse(text)
+                .ok_or_else(|| wrong(field, "1 to 128 of A-Z a-z 0-9 _ . : -"))
+        });
+        id.transpose()
+    };
+    Ok(MachineClient {
+        dock_id: foreign("dock_id")?,
+        party_id: foreign("party_id")?,
+        token_format: match form.value("token_format") {
+            "jwt" => TokenFormat::Jwt,
+            _ => TokenFormat::Opaque,
+        },
+    })
+}
+
+/// What is typed, as far as it can be understood; the domain judges the rest.
+fn profile(form: &Form) -> Result<AgentChange, ApiError> {
+    let end = form.given("expires_at").map(|text| {
+        moment(text, true)
+            .ok_or_else(|| wrong("expires_at", "a day as 2027-01-31, or a time as 2027-01-31T12:00:00Z"))
+    });
+    let key = form.given("public_key").map(|text| {
+        let value = match serde_json::from_str(text) {
+            Ok(jwk @ Value::Object(_)) => jwk,
+            _ => Value::String(text.to_owned()),
+        };
+        PublicKey::parse(&value)
+    });
+    let scopes = scopes(&form.words("scopes")).map_err(AgentError::from)?;
+    Ok(AgentChange {
+        name: Some(form.value("name").trim().to_owned()),
+        description: Some(form.value("description").to_owned()),
+        tags: Some(tags(form.value("tags"))),
+        metadata: Some(object(form, "metadata")?),
+        scopes: Some(scopes),
+        is_active: None,
+        expires_at: Some(end.transpose()?),
+        token_lifetime: Some(form.seconds("token_lifetime")?),
+        refresh_tokens: Some(form.is_ticked("refresh_tokens")),
+        audiences: Some(form.words("audiences")),
+        claims: Some(object(form, "claims")?),
+        public_key: Some(key.transpose().map_err(AgentError::from)?),
+    })
+}
+
+fn tags(text: &str) -> Vec<String> {
+    let tags = text.split([',', '\n']).map(str::trim);
+    tags.filter(|tag| !tag.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiError> {
+    match form.given(field) {
+        None => Ok(Map::new()),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            let place = (error.line(), error.column());
+            let (line, column) = place;
+            wrong(field, &format!("a JSON object; line {line}, column {column} is none"))
+        }),
+    }
+}
+
+fn filled(stored: &StoredAgent) -> Form {
+    let agent = &stored.value;
+    let json = |members: &Map<String, Value>| match members.is_empty() {
+        true => String::new(),
+        false => serde_json::to_string_pretty(members).unwrap_or_default(),
+    };
+    let key = agent.public_key.as_ref();
+    let scopes: Vec<_> = agent.scopes.iter().map(AsRef::as_ref).collect();
+    let form = Form::filled([
+        ("version", stored.version.to_string()),
+        ("name", agent.name.clone()),
+        ("description", agent.description.clone()),
+        ("tags", agent.tags.join(", ")),
+        ("metadata", json(&agent.metadata)),
+        ("scopes", scopes.join("\n")),
+        (
+            "expires_at",
+            agent.expires_at.map_or_else(String::new, |at| Date(at).to_string()),
+        ),
+        (
+            "token_lifetime",
+            agent
+                .token_lifetime
+                .map_or_else(String::new, |lifetime| lifetime.as_secs().to_string()),
+        ),
+        ("audiences", agent.audiences.join("\n")),
+        ("claims", json(&agent.claims)),
+        (
+            "public_key",
+            key.and_then(|key| serde_json::to_string_pretty(key).ok())
+                .unwrap_or_default(),
+        ),
+    ]);
+    match agent.refresh_tokens {
+        true => form.with("refresh_tokens", "on"),
+        false => form,
+    }
+}

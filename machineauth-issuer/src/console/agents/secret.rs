@@ -1,0 +1,74 @@
+//! The one page that shows an agent's secret.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::path_of;
+use crate::app::App;
+use crate::console::page::{Section, Shell, page_with};
+use crate::console::session::Administrator;
+use crate::domain::agent::Agent;
+use crate::domain::secret::SecretText;
+use crate::paths;
+
+/// The secret, and how it is used.
+#[derive(Template)]
+#[template(path = "agents/secret.html")]
+pub(super) struct SecretPage<'a> {
+    shell: Shell,
+    is_new: bool,
+    name: &'a str,
+    path: String,
+    client_id: String,
+    secret: &'a str,
+    token_endpoint: String,
+    scope: String,
+}
+
+impl<'a> SecretPage<'a> {
+    /// Of an agent that was just created.
+    pub(super) fn of_new(
+        app: &App,
+        administrator: &Administrator,
+        agent: &'a Agent,
+        secret: &'a SecretText,
+    ) -> Response {
+        let shown = Self::new(app, administrator, agent, secret, true);
+        page_with(StatusCode::CREATED, &shown)
+    }
+
+    /// Of an agent whose secret was rotated.
+    pub(super) fn of_rotated(
+        app: &App,
+        administrator: &Administrator,
+        agent: &'a Agent,
+        secret: &'a SecretText,
+    ) -> Response {
+        let shown = Self::new(app, administrator, agent, secret, false);
+        page_with(StatusCode::OK, &shown)
+    }
+
+    fn new(
+        app: &App,
+        administrator: &Administrator,
+        agent: &'a Agent,
+        secret: &'a SecretText,
+        is_new: bool,
+    ) -> Self {
+        let endpoint = match agent.machine {
+            Some(_) => paths::MACHINE_TOKEN,
+            None => paths::TOKEN,
+        };
+        Self {
+            shell: administrator.shell(app, Section::Agents),
+            is_new,
+            name: &agent.name,
+            path: path_of(agent.id),
+            client_id: agent.client_name(),
+            secret: secret.reveal(),
+            token_endpoint: format!("{}{endpoint}", app.config.tokens.issuer),
+            scope: agent.scopes.to_string(),
+        }
+    }
+}

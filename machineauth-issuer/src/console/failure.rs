@@ -1,0 +1,112 @@
+//! What the console shows instead of a page.
+
+use askama::Template;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::page::{Assets, page_with};
+use crate::error::{ApiError, Refusal};
+use crate::paths;
+
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+
+/// Why there is no page.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody is signed in; to `next` afterwards.
+    SignIn {
+        /// Where the request went, if it only looked.
+        next: Option<String>,
+        /// Whether a script asks, for a part of a page.
+        by_script: bool,
+    },
+    /// A form that is none of ours, or that was made in another session (I19).
+    ForeignForm,
+    /// As in the API.
+    Refused(ApiError),
+}
+
+impl<E> From<E> for Failure
+where
+    ApiError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl Failure {
+    /// A role that does not reach so far.
+    pub const NOT_FOR_THIS_ROLE: Self = Self::Refused(ApiError::Forbidden(
+        "your role does not allow this: ask an administrator of this server",
+    ));
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailurePage {
+    assets: Assets,
+    title: &'static str,
+    description: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn { next, by_script } => {
+                let to = sign_in(next.as_deref());
+                match by_script {
+                    // Else the page that signs in would be shown in a part of this one.
+                    true => match HeaderValue::try_from(to) {
+                        Ok(to) => (StatusCode::UNAUTHORIZED, [(HX_REDIRECT, to)]).into_response(),
+                        Err(_) => StatusCode::UNAUTHORIZED.into_response(),
+                    },
+                    false => Redirect::to(&to).into_response(),
+                }
+            }
+            Self::ForeignForm => shown(
+                StatusCode::FORBIDDEN,
+                "the form was not sent from a page of your session; go back, load the page again and repeat it".into(),
+            ),
+            Self::Refused(error) => {
+                let refusal = Refusal::from(error);
+                let header = refusal.header();
+                let mut response = shown(refusal.status, refusal.description.into_owned());
+                // A challenge would make the browser ask for a password of its own.
+                let header = header.filter(|_| refusal.status != StatusCode::UNAUTHORIZED);
+                response.headers_mut().extend(header);
+                response
+            }
+        }
+    }
+}
+
+fn shown(status: StatusCode, description: String) -> Response {
+    let title = match status {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+        StatusCode::SERVICE_UNAVAILABLE => "Not available",
+        status if status.is_server_error() => "The server failed",
+        _ => "That did not work",
+    };
+    page_with(
+        status,
+        &FailurePage {
+            assets: Assets,
+            title,
+            description,
+        },
+    )
+}
+
+fn sign_in(next: Option<&str>) -> String {
+    match next {
+        Some(next) => {
+            let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+            format!("{}?next={next}", paths::ADMIN_SIGN_IN)
+        }
+        None => paths::ADMIN_SIGN_IN.to_owned(),
+    }
+}
+

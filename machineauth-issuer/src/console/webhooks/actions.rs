@@ -1,0 +1,177 @@
+//! What is done to a webhook with one button.
+
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::deliveries;
+use super::detail::{Forms, refused_with};
+use super::{found, path_of};
+use crate::app::App;
+use crate::console::failure::Failure;
+use crate::console::form::{Form, wrong};
+use crate::console::page::{Done, Section};
+use crate::console::session::{Administrator, Change};
+use crate::console::shown_once::ShownOnce;
+use crate::date::moment;
+use crate::domain::event::Action;
+use crate::domain::secret::SecretText;
+use crate::domain::webhooks::{DEFAULT_GRACE, Webhook, WebhookChange};
+use crate::error::ApiError;
+use crate::events::webhooks::replay::Replay;
+use crate::paths;
+
+/// Sends a test and shows what became of it.
+pub async fn test(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change { administrator, .. }: Change,
+) -> Result<Response, Failure> {
+    let webhook = found(&app, &id).await?.value;
+    let sent = app.delivering.test(&webhook, Action::WebhookTest, None);
+    let delivery = sent.await?;
+    app.webhooks.tested(webhook.id, &administrator.by).await?;
+    Ok(Done::WEBHOOK_TESTED.then(&deliveries::path_of(webhook.id, delivery.id)))
+}
+
+/// Turns a webhook on, which forgets its failures.
+pub async fn turn_on(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change { administrator, .. }: Change,
+) -> Result<Response, Failure> {
+    turned(&app, &id, &administrator, true).await?;
+    Ok(Done::WEBHOOK_ENABLED.then(&format!("{}/webhooks/{id}", paths::ADMIN)))
+}
+
+/// Turns a webhook off: what waits for it goes on waiting.
+pub async fn turn_off(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Change { administrator, .. }: Change,
+) -> Result<Response, Failure> {
+    turned(&app, &id, &administrator, false).await?;
+    Ok(Done::WEBHOOK_DISABLED.then(&format!("{}/webhooks/{id}", paths::ADMIN)))
+}
+
+async fn turned(
+    app: &App,
+    id: &str,
+    administrator: &Administrator,
+    is_active: bool,
+) -> Result<(), ApiError> {
+    let webhook = found(app, id).await?.value;
+    let change = WebhookChange {
+        is_active: Some(is_active),
+        ..WebhookChange::default()
+    };
+    let by = &administrator.by;
+    app.webhooks.update(webhook.id, &change, None, by).await?;
+    tracing::info!(webhook.id = %webhook.id, is_active, "changed a webhook");
+    Ok(app.delivering.changed().await?)
+}
+
+/// Gives a webhook a new signing secret and shows it.
+pub async fn rotate(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    mut change: Change,
+) -> Result<Response, Failure> {
+    let stored = found(&app, &id).await?;
+    match rotated(&app, &change.administrator, &change.form, &stored.value).await {
+        Ok(secret) => {
+            tracing::info!(webhook.id = %stored.value.id, "rotated a webhook's signing secret");
+            let shown = ShownOnce {
+                shell: change.administrator.shell(&app, Section::Webhooks),
+                title: &format!("The new signing secret of {}", stored.value.name),
+                label: "Signing secret",
+                purpose: "The receiver checks with it that a delivery comes from here.",
+                path: path_of(stored.value.id),
+                back: &stored.value.name,
+                secret: &secret,
+            };
+            Ok(shown.answer())
+        }
+        Err(error) => {
+            change.form.refuse(error)?;
+            let forms = Forms {
+                rotation: change.form,
+                ..Forms::default()
+            };
+            refused_with(&app, &change.administrator, stored, forms).await
+        }
+    }
+}
+
+async fn rotated(
+    app: &App,
+    administrator: &Administrator,
+    form: &Form,
+    webhook: &Webhook,
+) -> Result<SecretText, ApiError> {
+    let grace: Option<Duration> = form.seconds("grace")?;
+    administrator.prove(app, form).await?;
+    let grace = grace.unwrap_or(DEFAULT_GRACE);
+    let by = &administrator.by;
+    Ok(app.webhooks.rotate_secret(webhook.id, grace, by).await?)
+}
+
+/// Sends again all that was given up.
+pub async fn replay_given_up(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: Change,
+) -> Result<Response, Failure> {
+    let webhook = found(&app, &id).await?.value;
+    replayed(&app, &webhook, Replay::GivenUp).await
+}
+
+/// Sends again everything since a time.
+pub async fn replay_since(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    mut change: Change,
+) -> Result<Response, Failure> {
+    let stored = found(&app, &id).await?;
+    if let Some(since) = moment(change.form.value("since").trim(), false) {
+        return replayed(&app, &stored.value, Replay::Since(since)).await;
+    }
+    let expected = "a day as 2026-03-01, or a time as 2026-03-01T12:00:00Z";
+    change.form.refuse(wrong("since", expected))?;
+    let forms = Forms {
+        replay: change.form,
+        ..Forms::default()
+    };
+    refused_with(&app, &change.administrator, stored, forms).await
+}
+
+async fn replayed(app: &App, webhook: &Webhook, what: Replay) -> Result<Response, Failure> {
+    let replayed = app.delivering.replay(webhook, what).await?;
+    tracing::info!(webhook.id = %webhook.id, replayed, "deliveries are sent again");
+    Ok(Done::DELIVERIES_REPLAYED.then(&path_of(webhook.id)))
+}
+
+/// Deletes a webhook whose name was typed.
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    mut change: Change,
+) -> Result<Response, Failure> {
+    let stored = found(&app, &id).await?;
+    let webhook = &stored.value;
+    if change.form.value("confirmation").trim() != webhook.name.trim() {
+        change
+            .form
+            .refuse(wrong("confirmation", "this is not its name"))?;
+        let forms = Forms {
+            deletion: change.form,
+            ..Forms::default()
+        };
+        return refused_with(&app, &change.administrator, stored, forms).await;
+    }
+    let by = &change.administrator.by;
+    app.webhooks.delete(webhook.id, by).await?;
+    tracing::info!(webhook.id = %webhook.id, "deleted a webhook");
+    Ok(Done::WEBHOOK_DELETED.then(&format!("{}/webhooks", paths::ADMIN)))
+}
