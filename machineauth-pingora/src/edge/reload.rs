@@ -1,7 +1,7 @@
 //! The background of the edge: issuers, health checks, changes of the configuration, and the end.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -125,15 +125,21 @@ impl Keeper {
                 _ = looks.tick() => false,
                 _ = hang_ups.recv() => true,
             };
-            if is_asked || self.has_changed() {
+            if is_asked || self.has_changed().await {
                 self.reload(watchers).await;
             }
         }
     }
 
-    fn has_changed(&self) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.read_again() != *seen
+    async fn has_changed(&self) -> bool {
+        let seen = self.seen().clone();
+        // A file system that hangs must not hold up what else goes on here.
+        let looking = tokio::task::spawn_blocking(move || seen.read_again() != seen);
+        looking.await.unwrap_or(false)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Contents> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reload(&self, watchers: &mut JoinSet<()>) {
@@ -166,7 +172,7 @@ impl Keeper {
     }
 
     fn prepare(&self) -> Result<Prepared, ConfigError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let (source, mut toml) = Source::read(&self.path).inspect_err(|_| {
             *seen = Contents::of_file(&self.path).read_again();
         })?;
