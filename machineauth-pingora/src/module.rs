@@ -353,7 +353,7 @@ impl HttpModule for MachineAuth {
         }
         match outcome.refusal {
             None => Ok(()),
-            Some(challenge) if settings.guard().is_some_and(|guard| guard.dry_run) => {
+            Some(challenge) if !outcome.enforced => {
                 self.would_refuse = Some(challenge);
                 Ok(())
             }
