@@ -4,9 +4,10 @@ let key;
 
 async function publicKey(r) {
     if (key === undefined) {
-        const jwk = JSON.parse(fs.readFileSync(r.variables.jwks_file)).keys.find((key) => key.kty === 'RSA');
+        const pem = fs.readFileSync(r.variables.key_file, 'utf8');
+        const der = Buffer.from(pem.replace(/-----.*-----|\n/g, ''), 'base64');
         const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
-        key = await crypto.subtle.importKey('jwk', jwk, algorithm, false, ['verify']);
+        key = await crypto.subtle.importKey('spki', der, algorithm, false, ['verify']);
     }
     return key;
 }
@@ -24,7 +25,8 @@ async function token(r) {
     }
     const signature = Buffer.from(parts[2], 'base64url');
     const signed = Buffer.from(`${parts[0]}.${parts[1]}`);
-    const good = await crypto.subtle.verify('RSASSA-PKCS1-v1_5', await publicKey(r), signature, signed);
+    const trusted = await publicKey(r);
+    const good = await crypto.subtle.verify('RSASSA-PKCS1-v1_5', trusted, signature, signed);
     const claims = part(parts[1]);
     const current = claims.exp > Date.now() / 1000;
     const ours = claims.iss === r.variables.issuer && [].concat(claims.aud).includes('machineauth-api');

@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) agent: Option<Arc<Agent>>,
     /// Boxed, so that it costs the others no room.
     pub(crate) refusal: Option<Box<Challenge>>,
+    /// Whether the refusal has consequences: not in a dry run, be it the module's or the policy's.
+    pub(crate) enforced: bool,
 }
 
 impl Outcome {
@@ -31,6 +33,7 @@ impl Outcome {
         Self {
             agent: None,
             refusal: None,
+            enforced: true,
         }
     }
 
@@ -38,6 +41,7 @@ impl Outcome {
         Self {
             agent: None,
             refusal: Some(challenge),
+            enforced: true,
         }
     }
 }
@@ -73,18 +77,15 @@ impl Guard {
                 }
             }
         };
-        let refusal = self.judge_agent(request, agent.as_deref());
-        Outcome { agent, refusal }
-    }
-
-    fn judge_agent(
-        &self,
-        request: &RequestHeader,
-        agent: Option<&Agent>,
-    ) -> Option<Box<Challenge>> {
-        let by_policy = || judge_by(self.policy.as_ref()?, request, agent);
-        let refusal = self.missing_scopes(agent).or_else(by_policy)?;
-        Some(self.answer(refusal.challenge(), request))
+        let by_policy = || judge_by(self.policy.as_ref()?, request, agent.as_deref());
+        let missing = self.missing_scopes(agent.as_deref());
+        let judged = missing.map(|refusal| (refusal, true)).or_else(by_policy);
+        let (refusal, enforced) = judged.unzip();
+        Outcome {
+            refusal: refusal.map(|refusal| self.answer(refusal.challenge(), request)),
+            enforced: enforced.unwrap_or(true) && !self.dry_run,
+            agent,
+        }
     }
 
     fn missing_scopes(&self, agent: Option<&Agent>) -> Option<Refusal<'_>> {
@@ -102,7 +103,10 @@ impl Guard {
         if error.kind() == ErrorKind::MissingToken {
             challenge = challenge.scopes(&self.scopes);
         }
-        Outcome::refused(self.answer(challenge, request))
+        Outcome {
+            enforced: !self.dry_run,
+            ..Outcome::refused(self.answer(challenge, request))
+        }
     }
 
     fn answer(&self, challenge: Challenge, request: &RequestHeader) -> Box<Challenge> {
@@ -111,20 +115,22 @@ impl Guard {
     }
 }
 
+/// What `policy` has against a request, and whether that has consequences.
 fn judge_by<'p>(
     policy: &'p Policy,
     request: &RequestHeader,
     agent: Option<&Agent>,
-) -> Option<Refusal<'p>> {
+) -> Option<(Refusal<'p>, bool)> {
+    let enforced = !policy.is_dry_run();
     let method = &request.method;
     let path = match path_of(request) {
         Ok(path) => path,
-        Err(fault) => return Some(fault.into()),
+        Err(fault) => return Some((fault.into(), enforced)),
     };
     let decision = policy.decide(method, path, agent);
     if !decision.is_allowed() {
         // Decided again, which only refusals pay for: this time the log is told, and whoever counts.
         let _ = policy.enforce(method, path, agent);
     }
-    decision.refusal().cloned()
+    Some((decision.refusal().cloned()?, enforced))
 }

@@ -269,28 +269,35 @@ impl MachineAuth {
         self.would_refuse.as_deref()
     }
 
-    /// Whether the token is still good that was accepted: for what outlives a request, as sockets do. Never waits.
+    /// Whether the token is still good that was accepted: for what outlives a request, as sockets do. Never waits. In a
+    /// [dry run](MachineAuthModule::dry_run) no token ends.
     ///
     /// # Errors
     /// As [`Verifier::recheck`].
     pub fn recheck(&self) -> Result<(), Error> {
-        match (self.agent(), self.settings.guard()) {
-            (Some(agent), Some(guard)) => guard.authenticator.verifier().recheck(agent),
-            _ => Ok(()),
+        match self.bond() {
+            Some((agent, verifier)) => verifier.recheck(agent),
+            None => Ok(()),
         }
     }
 
-    /// Waits until the token is no longer good that was accepted; forever, when none was. At a revocation that is at once.
+    /// Waits until the token is no longer good that was accepted; forever, when none was, and in a dry run. At a revocation
+    /// that is at once.
     pub fn ended(&self) -> impl Future<Output = Error> + Send + use<> {
-        let agent = self.agent().cloned();
-        let verifier = self.settings.guard();
-        let verifier = verifier.map(|guard| guard.authenticator.verifier().clone());
+        let bond = self.bond();
+        let bond = bond.map(|(agent, verifier)| (Arc::clone(agent), verifier.clone()));
         async move {
-            match (agent, verifier) {
-                (Some(agent), Some(verifier)) => verifier.ended(&agent).await,
-                _ => std::future::pending().await,
+            match bond {
+                Some((agent, verifier)) => verifier.ended(&agent).await,
+                None => std::future::pending().await,
             }
         }
+    }
+
+    /// The agent whose token must stay good, and who says whether it is.
+    fn bond(&self) -> Option<(&Arc<Agent>, &Verifier)> {
+        let guard = self.settings.guard().filter(|guard| !guard.dry_run)?;
+        Some((self.agent()?, guard.authenticator.verifier()))
     }
 
     pub(crate) fn identity(&self) -> &IdentityHeaders {
@@ -346,7 +353,7 @@ impl HttpModule for MachineAuth {
         }
         match outcome.refusal {
             None => Ok(()),
-            Some(challenge) if settings.guard().is_some_and(|guard| guard.dry_run) => {
+            Some(challenge) if !outcome.enforced => {
                 self.would_refuse = Some(challenge);
                 Ok(())
             }

@@ -8,7 +8,7 @@ use machineauth_core::{Agent, Timestamp};
 use pingora_error::Error;
 use pingora_proxy::Session;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::answers::Problem;
 use super::exchange::Exchange;
@@ -117,13 +117,20 @@ impl<'a> From<&'a Agent> for AgentEntry<'a> {
 /// Takes lines without waiting.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
-    lines: mpsc::Sender<String>,
+    lines: mpsc::Sender<Line>,
     metrics: Metrics,
 }
 
 /// Where the lines go, until [written](Lines::write).
 #[derive(Debug)]
-pub(crate) struct Lines(mpsc::Receiver<String>);
+pub(crate) struct Lines(mpsc::Receiver<Line>);
+
+#[derive(Debug)]
+enum Line {
+    Text(String),
+    /// Somebody waits until all before it is written.
+    Mark(oneshot::Sender<()>),
+}
 
 impl AccessLog {
     pub(crate) fn new(metrics: &Metrics) -> (Self, Lines) {
@@ -135,14 +142,17 @@ impl AccessLog {
     pub(crate) fn note(&self, entry: &Entry<'_>) {
         let mut line = serde_json::to_string(entry).expect("texts and numbers are JSON");
         line.push('\n');
-        if self.lines.try_send(line).is_err() {
+        if self.lines.try_send(Line::Text(line)).is_err() {
             self.metrics.log_line_lost();
         }
     }
 
     /// Waits until what was noted so far is written.
     pub(crate) async fn written(&self) {
-        let _ = self.lines.reserve_many(MOST_WAITING).await;
+        let (mark, written) = oneshot::channel();
+        if self.lines.send(Line::Mark(mark)).await.is_ok() {
+            let _ = written.await;
+        }
     }
 }
 
@@ -153,10 +163,20 @@ impl Lines {
             let mut output = std::io::stdout().lock();
             let mut lines = Vec::new();
             while self.0.blocking_recv_many(&mut lines, MOST_WAITING / 8) > 0 {
-                let text: String = lines.drain(..).collect();
+                let mut text = String::new();
+                let mut marks = Vec::new();
+                for line in lines.drain(..) {
+                    match line {
+                        Line::Text(line) => text.push_str(&line),
+                        Line::Mark(mark) => marks.push(mark),
+                    }
+                }
                 // Nobody is there to be told that there is nobody to be told.
                 let _ = output.write_all(text.as_bytes());
                 let _ = output.flush();
+                for mark in marks {
+                    let _ = mark.send(());
+                }
             }
         };
         std::thread::spawn(writing);

@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use machineauth_core::Protocol;
 use machineauth_core::policy::PathFault;
-use machineauth_core::quota::{Exhausted, Remaining};
+use machineauth_core::quota::{Exhausted, Quota};
 use pingora_error::{Error, ErrorSource, ErrorType};
 
 /// Seconds after which a server may be back.
@@ -27,7 +27,7 @@ pub(crate) enum Problem {
     /// The body is longer than allowed.
     TooLarge,
     /// The client has used up what it may.
-    TooMany(Exhausted, Limit),
+    TooMany(UsedUp),
     /// The client was silent for too long.
     ClientTimeout,
     /// Every server of the upstream is known to be down.
@@ -40,6 +40,14 @@ pub(crate) enum Problem {
     TokenEnded,
     /// A defect of ours.
     Internal,
+}
+
+/// A quota of which nothing is left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UsedUp {
+    pub(crate) limit: Limit,
+    pub(crate) quota: Quota,
+    pub(crate) exhausted: Exhausted,
 }
 
 /// Whose limit it is.
@@ -151,10 +159,10 @@ impl Problem {
         matches!(self, Self::Smuggling(_) | Self::ClientTimeout)
     }
 
-    /// The quota that is used up, as a header says it.
-    pub(crate) fn used_up(&self) -> Option<(Limit, Remaining)> {
+    /// The quota that is used up.
+    pub(crate) fn used_up(&self) -> Option<&UsedUp> {
         match self {
-            Self::TooMany(exhausted, limit) => Some((*limit, (*exhausted).into())),
+            Self::TooMany(used_up) => Some(used_up),
             _ => None,
         }
     }
@@ -162,7 +170,7 @@ impl Problem {
     /// The answer, in the protocol of the request.
     pub(crate) fn to_response(&self, protocol: &Protocol) -> Response<Bytes> {
         match (self, protocol) {
-            (Self::TooMany(exhausted, _), _) => exhausted.to_response(protocol),
+            (Self::TooMany(used_up), _) => used_up.exhausted.to_response(protocol),
             (_, Protocol::Http) => self.http_response(),
             (_, Protocol::Grpc(content_type)) => self.grpc_response(content_type),
         }

@@ -55,15 +55,10 @@ impl Exchange {
                 .quota
                 .announce(headers, counted.limit.name(), counted.remaining);
         }
-        if let Some((limit, remaining)) = self.problem.as_ref().and_then(Problem::used_up) {
-            let of_route = self
-                .route
-                .as_ref()
-                .and_then(|route| route.limits.quota(limit));
-            let quota = self.snapshot.limits.quota(limit).or(of_route);
-            if let Some(quota) = quota {
-                quota.announce(headers, limit.name(), remaining);
-            }
+        if let Some(used_up) = self.problem.as_ref().and_then(Problem::used_up) {
+            let remaining = used_up.exhausted.into();
+            let name = used_up.limit.name();
+            used_up.quota.announce(headers, name, remaining);
         }
         let cors = self.route.as_ref().and_then(|route| route.cors.as_ref());
         if let Some(cors) = cors {

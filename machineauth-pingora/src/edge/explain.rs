@@ -93,12 +93,12 @@ async fn judge(
     };
     let (status, code) = (challenge.status().as_u16(), challenge.error_code());
     let _ = writeln!(text, "refused   {status} {code}: {}", challenge.message());
-    if route.dry_run {
+    if !outcome.enforced {
         let _ = writeln!(text, "dry run   the request goes on all the same");
     }
     Ok(Explanation {
         text,
-        allowed: route.dry_run,
+        allowed: !outcome.enforced,
     })
 }
 

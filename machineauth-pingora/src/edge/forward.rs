@@ -25,15 +25,12 @@ pub(super) fn origin(
     upstream.insert_header(X_REQUEST_ID, format!("{:032x}", exchange.id))?;
     let peer = session.client_addr().and_then(|address| address.as_inet());
     if let Some(peer) = peer {
-        let before = upstream
-            .headers
-            .get(&X_FORWARDED_FOR)
-            .filter(|_| exchange.proxied);
-        let before = before.and_then(|value| value.to_str().ok());
-        let hops = match before {
-            Some(before) => format!("{before}, {}", peer.ip()),
-            None => peer.ip().to_string(),
-        };
+        let before = upstream.headers.get_all(&X_FORWARDED_FOR).iter();
+        let before = before.filter(|_| exchange.proxied);
+        let mut hops: Vec<&str> = before.filter_map(|hops| hops.to_str().ok()).collect();
+        let peer = peer.ip().to_string();
+        hops.push(&peer);
+        let hops = hops.join(", ");
         upstream.insert_header(X_FORWARDED_FOR, hops)?;
     }
     if !exchange.proxied {

@@ -7,7 +7,7 @@ use machineauth_core::quota::{Buckets, Quota, Remaining};
 use machineauth_core::{Agent, Timestamp};
 use pingora_http::RequestHeader;
 
-use super::answers::{Limit, Problem};
+use super::answers::{Limit, Problem, UsedUp};
 use super::config::Rate;
 
 /// A request that counts, and what remains.
@@ -55,14 +55,6 @@ impl Limits {
         let name = (agent.claims().issuer.as_str(), agent.id());
         count(&self.per_agent, Limit::Agent, name, now)
     }
-
-    pub(crate) fn quota(&self, limit: Limit) -> Option<Quota> {
-        let buckets = match limit {
-            Limit::Address => &self.per_address,
-            Limit::Agent => &self.per_agent,
-        };
-        buckets.as_ref().map(Buckets::quota)
-    }
 }
 
 fn count(
@@ -74,13 +66,18 @@ fn count(
     let Some(buckets) = buckets else {
         return Ok(None);
     };
+    let quota = buckets.quota();
     match buckets.take(subject, now) {
         Ok(remaining) => Ok(Some(Counted {
             limit,
-            quota: buckets.quota(),
+            quota,
             remaining,
         })),
-        Err(exhausted) => Err(Problem::TooMany(exhausted, limit)),
+        Err(exhausted) => Err(Problem::TooMany(UsedUp {
+            limit,
+            quota,
+            exhausted,
+        })),
     }
 }
 

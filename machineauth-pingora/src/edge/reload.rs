@@ -1,7 +1,9 @@
 //! The background of the edge: issuers, health checks, changes of the configuration, and the end.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,7 +11,7 @@ use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::ServiceReadyNotifier;
 use pingora_core::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -73,6 +75,17 @@ impl Fixed {
         })
     }
 
+    /// The listeners that speak TLS.
+    fn secure(&self) -> impl Iterator<Item = (SocketAddr, &ListenerTls)> {
+        let listeners = self.listeners.iter().zip(&self.tls);
+        listeners.filter_map(|(listener, tls)| Some((listener.address.0, tls.as_ref()?)))
+    }
+
+    fn tls_at(&self, address: SocketAddr) -> Option<&ListenerTls> {
+        let mut secure = self.secure();
+        secure.find(|(own, _)| *own == address).map(|(_, tls)| tls)
+    }
+
     fn needs_restart(&self, new: &Self) -> bool {
         self.server != new.server || self.listeners != new.listeners || self.admin != new.admin
     }
@@ -92,6 +105,8 @@ impl BackgroundService for Keeper {
         ready: ServiceReadyNotifier,
     ) {
         self.around.home.settle();
+        // From the first moment on: until somebody listens to it, the signal ends the process.
+        let hang_ups = signal(SignalKind::hangup());
         let snapshot = self.current.load_full();
         self.start_issuers(&snapshot).await;
         let mut watchers = self.watch_servers(&snapshot).await;
@@ -102,7 +117,7 @@ impl BackgroundService for Keeper {
             let _ = shutdown.wait_for(|is_over| *is_over).await;
         };
         tokio::select! {
-            () = self.follow(&mut watchers) => {}
+            () = self.follow(hang_ups, &mut watchers) => {}
             () = over => self.end().await,
         }
     }
@@ -110,8 +125,8 @@ impl BackgroundService for Keeper {
 
 impl Keeper {
     /// Puts in force what the files say, whenever that changes.
-    async fn follow(&self, watchers: &mut JoinSet<()>) {
-        let mut hang_ups = match signal(SignalKind::hangup()) {
+    async fn follow(&self, hang_ups: io::Result<Signal>, watchers: &mut JoinSet<()>) {
+        let mut hang_ups = match hang_ups {
             Ok(hang_ups) => hang_ups,
             Err(error) => {
                 tracing::error!(%error, "SIGHUP cannot be listened to, so changes of the files are not followed");
@@ -125,15 +140,21 @@ impl Keeper {
                 _ = looks.tick() => false,
                 _ = hang_ups.recv() => true,
             };
-            if is_asked || self.has_changed() {
+            if is_asked || self.has_changed().await {
                 self.reload(watchers).await;
             }
         }
     }
 
-    fn has_changed(&self) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.read_again() != *seen
+    async fn has_changed(&self) -> bool {
+        let seen = self.seen().clone();
+        // A file system that hangs must not hold up what else goes on here.
+        let looking = tokio::task::spawn_blocking(move || seen.read_again() != seen);
+        looking.await.unwrap_or(false)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Contents> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reload(&self, watchers: &mut JoinSet<()>) {
@@ -150,8 +171,8 @@ impl Keeper {
                 "changes of `server`, `listener` and `admin` count from the next start (or upgrade)"
             );
         }
-        for (own, new) in self.fixed.tls.iter().zip(&prepared.fixed.tls) {
-            if let (Some(own), Some(new)) = (own, new) {
+        for (address, own) in self.fixed.secure() {
+            if let Some(new) = prepared.fixed.tls_at(address) {
                 own.take_over(new);
             }
         }
@@ -166,7 +187,7 @@ impl Keeper {
     }
 
     fn prepare(&self) -> Result<Prepared, ConfigError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let (source, mut toml) = Source::read(&self.path).inspect_err(|_| {
             *seen = Contents::of_file(&self.path).read_again();
         })?;

@@ -270,6 +270,22 @@ fn a_dry_run_lets_everything_through_and_says_what_it_would_have_refused() {
 }
 
 #[test]
+fn a_policys_own_dry_run_is_only_about_what_it_would_refuse() {
+    let issuer = Issuer::new();
+    let policy = Policy::builder()
+        .rule(Rule::get("/a").scopes("write"))
+        .dry_run()
+        .build()
+        .unwrap();
+    let modules = Modules::with(issuer.module().policy(policy));
+    let judged = at_once(modules.judge("/a", &[]));
+    assert_eq!(judged.status(), 200);
+    assert_eq!(judged.auth().would_refuse().unwrap().status(), 401);
+    let judged = at_once(modules.judge("/a", &[("authorization", b"Bearer garbage")]));
+    assert_eq!(judged.status(), 401);
+}
+
+#[test]
 fn a_request_for_which_nobody_chose_is_refused() {
     let modules = Modules::with(MachineAuthModule::chosen_per_request());
     assert_eq!(at_once(modules.judge("/", &[])).status(), 500);
