@@ -290,7 +290,7 @@ impl App {
                 recorder: Arc::clone(&recorder),
             },
             recorder,
-            trail: Trail::new(Arc::clone(&store)),
+            trail: Trail::new(Arc::clone(&store), Arc::clone(&agents)),
             sealer,
             keys,
             agents,

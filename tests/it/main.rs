@@ -14,6 +14,7 @@ mod compatibility;
 mod connections;
 mod console;
 mod console_pages;
+mod console_ui;
 mod crash;
 mod document_authentication;
 mod document_docyard;

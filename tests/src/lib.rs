@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod browser;
 pub mod captured;
 pub mod certificate;
 pub mod command;

@@ -199,7 +199,7 @@ impl Process {
             .expect("a child can be waited for");
         Ended {
             status,
-            printed: self.stdout.whole().await + &self.stderr.whole().await,
+            printed: self.stdout.whole().await + self.stderr.whole().await.as_str(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading the trail: the logs of all partitions, merged, newest first.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -8,8 +9,8 @@ use machineauth_core::clock::Timestamp;
 
 use super::cursor::{Cursor, partitions};
 use super::filter::Filter;
+use crate::domain::agents::{AgentError, Agents};
 use crate::domain::event::Event;
-use crate::domain::id::OrganizationId;
 use crate::store::{DynStore, Log, Partition, StoreError};
 
 /// How many entries are looked at for one page. A filter that takes few gives short pages, and a cursor to go on with.
@@ -25,6 +26,7 @@ const DISORDER: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Trail {
     store: DynStore,
+    agents: Arc<Agents>,
 }
 
 /// An event, and where it stands.
@@ -59,9 +61,9 @@ struct Stream {
 }
 
 impl Trail {
-    /// The trail in `store`.
-    pub fn new(store: DynStore) -> Self {
-        Self { store }
+    /// The trail in `store`, which has these agents.
+    pub fn new(store: DynStore, agents: Arc<Agents>) -> Self {
+        Self { store, agents }
     }
 
     /// Up to `limit` events that `filter` takes, after `cursor`, or from the newest.
@@ -154,12 +156,11 @@ impl Trail {
             Some(cursor) => cursor.next().collect(),
             None => partitions().map(|_| u64::MAX).collect(),
         };
+        let home = self.home(filter).await?;
         let streams = partitions().zip(next).map(|(partition, next)| async move {
-            let is_home =
-                |id: OrganizationId| partition == id.partition() || partition == Partition::SYSTEM;
-            let next = match (filter.organization, filter.to) {
-                // What concerns an organization is in its home, or with what belongs to the server.
-                (Some(organization), _) if !is_home(organization) => 0,
+            let is_home = |home| partition == home || partition == Partition::SYSTEM;
+            let next = match (home, filter.to) {
+                (Some(home), _) if !is_home(home) => 0,
                 (_, Some(to)) if cursor.is_none() => self.last_until(partition, to).await?,
                 _ => next,
             };
@@ -171,6 +172,20 @@ impl Trail {
             })
         });
         Ok(Merge(try_join_all(streams).await?))
+    }
+
+    /// Where everything is that `filter` takes, and that is not with what belongs to the server. `None`: anywhere.
+    async fn home(&self, filter: &Filter) -> Result<Option<Partition>, StoreError> {
+        match (filter.organization, filter.agent) {
+            (Some(organization), _) => Ok(Some(organization.partition())),
+            (None, Some(agent)) => match self.agents.find(agent).await {
+                Ok(stored) => Ok(Some(stored.value.home())),
+                Err(AgentError::Store(error)) => Err(error),
+                // Where it was, nobody knows any more.
+                Err(_) => Ok(None),
+            },
+            (None, None) => Ok(None),
+        }
     }
 
     /// A number at or above that of the last entry that happened until `to`, found by halving.
