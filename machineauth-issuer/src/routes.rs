@@ -258,6 +258,7 @@ fn console() -> Router<App> {
     };
     Router::new()
         .route("/admin", get(dashboard::show))
+        .route("/admin/", get(dashboard::show))
         .route("/admin/assets/{name}", get(assets::file))
         .route("/admin/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/admin/sign-out", post(sign_in::sign_out))

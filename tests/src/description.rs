@@ -133,7 +133,11 @@ impl Asked {
             return Ok(());
         }
         // Its pages are no part of the API.
-        if self.path.as_deref().is_some_and(|path| path.starts_with(CONSOLE)) {
+        if self
+            .path
+            .as_deref()
+            .is_some_and(|path| path.starts_with(CONSOLE))
+        {
             return Ok(());
         }
         let media_type = media_type(headers);

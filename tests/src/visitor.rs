@@ -72,11 +72,18 @@ impl<'a> Visitor<'a> {
     }
 
     /// The answer to a request, without following it anywhere. Cookies are kept.
-    pub async fn asks(&mut self, method: Method, path: &str, form: Option<&[(&str, &str)]>) -> Answer {
+    pub async fn asks(
+        &mut self,
+        method: Method,
+        path: &str,
+        form: Option<&[(&str, &str)]>,
+    ) -> Answer {
         let mut request = self.issuer.request(method, path);
         if !self.cookies.is_empty() {
             let pairs = self.cookies.iter();
-            let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<_> = pairs
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             request = request.header(COOKIE, pairs.join("; "));
         }
         for (name, value) in &self.headers {
@@ -110,7 +117,12 @@ impl<'a> Visitor<'a> {
     /// When there is none, or somewhere else.
     pub async fn sees(&mut self, path: &str) -> Page {
         let page = self.opens(path).await;
-        assert_eq!((page.status.as_u16(), page.path.as_str()), (200, path), "{}", page.text);
+        assert_eq!(
+            (page.status.as_u16(), page.path.as_str()),
+            (200, path),
+            "{}",
+            page.text
+        );
         page
     }
 
@@ -121,7 +133,10 @@ impl<'a> Visitor<'a> {
     pub async fn submits(&mut self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Page {
         let form = page.form(action);
         for (name, _) in fields {
-            assert!(form.fields.contains(*name), "{action} has no field {name}: {form:?}");
+            assert!(
+                form.fields.contains(*name),
+                "{action} has no field {name}: {form:?}"
+            );
         }
         let hidden = form.hidden.iter();
         let mut sent: Vec<(&str, &str)> = hidden

@@ -85,7 +85,9 @@ pub async fn change_password(
         }
         Err(error) => {
             form.refuse(error)?;
-            Ok(refused(&AccountPage::new(&app, &administrator, form).await?))
+            Ok(refused(
+                &AccountPage::new(&app, &administrator, form).await?,
+            ))
         }
     }
 }

@@ -11,9 +11,7 @@ use super::page::{Done, Following, Section, Shell, page, refused};
 use super::session::{Administrator, Change};
 use super::shown_once::ShownOnce;
 use crate::app::App;
-use crate::domain::administrators::{
-    Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role,
-};
+use crate::domain::administrators::{Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role};
 use crate::domain::id::AdministratorId;
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;

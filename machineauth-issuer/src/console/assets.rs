@@ -48,12 +48,7 @@ pub struct Asset {
 }
 
 impl Asset {
-    fn new(
-        name: &str,
-        extension: &str,
-        content_type: &'static str,
-        bytes: &'static [u8],
-    ) -> Self {
+    fn new(name: &str, extension: &str, content_type: &'static str, bytes: &'static [u8]) -> Self {
         let digest: String = sha256(bytes)[..6]
             .iter()
             .map(|byte| format!("{byte:02x}"))

@@ -135,7 +135,10 @@ pub async fn export(
     let disposition = format!("attachment; filename=\"{}\"", format.file_name());
     let disposition = HeaderValue::try_from(disposition).expect("a plain name fits a header");
     let head = [
-        (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        ),
         (CONTENT_DISPOSITION, disposition),
     ];
     let body = Body::from_stream(export::export(&app.trail, filter, format));

@@ -146,10 +146,16 @@ mod tests {
             title: "Issued",
             tone: Tone::Accent,
             step: Step::Hour,
-            bars: vec![(Timestamp::from_secs(0), 3), (Timestamp::from_secs(3600), 5)],
+            bars: vec![
+                (Timestamp::from_secs(0), 3),
+                (Timestamp::from_secs(3600), 5),
+            ],
         };
         let svg = chart.to_string();
-        assert!(svg.contains("Issued: 8 in all, 5 at most in one hour"), "{svg}");
+        assert!(
+            svg.contains("Issued: 8 in all, 5 at most in one hour"),
+            "{svg}"
+        );
         assert!(svg.contains("1970-01-01 01:00 UTC: 5"), "{svg}");
     }
 }

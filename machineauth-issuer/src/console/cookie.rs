@@ -100,10 +100,7 @@ mod tests {
         let twice = "machineauth_session=x; machineauth_session=y";
         assert_eq!(read(&[twice], false), None);
         assert_eq!(read(&["machineauth_session=x"], true), None);
-        assert_eq!(
-            read(&["__Host-machineauth_session=x"], true).unwrap(),
-            "x"
-        );
+        assert_eq!(read(&["__Host-machineauth_session=x"], true).unwrap(), "x");
     }
 
     #[test]

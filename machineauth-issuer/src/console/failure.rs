@@ -109,4 +109,3 @@ fn sign_in(next: Option<&str>) -> String {
         None => paths::ADMIN_SIGN_IN.to_owned(),
     }
 }
-

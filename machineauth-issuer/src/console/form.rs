@@ -37,7 +37,9 @@ impl Form {
             .map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")))
             .collect();
         match fields.len() > MAX_FIELDS {
-            true => Err(ApiError::InvalidRequest("the form has too many fields".into())),
+            true => Err(ApiError::InvalidRequest(
+                "the form has too many fields".into(),
+            )),
             false => Ok(Self {
                 fields,
                 problems: Vec::new(),
@@ -125,7 +127,12 @@ impl Form {
     /// When there is something else in it.
     pub fn id<I: std::str::FromStr>(&self, name: &'static str) -> Result<Option<I>, ApiError> {
         let id = self.given(name).map(str::parse).transpose();
-        id.map_err(|_| wrong(name, "an identifier as 3f1c2f0e-6a55-4b43-9a5c-0a4bb07c8f10"))
+        id.map_err(|_| {
+            wrong(
+                name,
+                "an identifier as 3f1c2f0e-6a55-4b43-9a5c-0a4bb07c8f10",
+            )
+        })
     }
 
     /// What is wrong with a field; `""` where nothing is.
@@ -174,7 +181,10 @@ impl Form {
 
 /// Whether an error can begin so that names a field.
 fn is_field(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// What is said of a field that does not hold `what`.

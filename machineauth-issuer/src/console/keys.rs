@@ -123,7 +123,13 @@ pub async fn show(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    shown(&app, &administrator, &asked.organization_id, asked.done.as_deref()).await
+    shown(
+        &app,
+        &administrator,
+        &asked.organization_id,
+        asked.done.as_deref(),
+    )
+    .await
 }
 
 /// The keys of an organization that issues under its own name.

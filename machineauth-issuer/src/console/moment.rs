@@ -101,7 +101,7 @@ impl fmt::Display for Number {
         }
         let digits = self.0.unsigned_abs().to_string();
         for (at, digit) in digits.char_indices() {
-            if at > 0 && (digits.len() - at) % 3 == 0 {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
                 // Narrow, and never at the end of a line.
                 f.write_str("\u{202f}")?;
             }
@@ -127,8 +127,15 @@ impl HtmlSafe for Span {}
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
-        let fitting = units.iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
+        let units = [
+            (86_400, "day"),
+            (3600, "hour"),
+            (60, "minute"),
+            (1, "second"),
+        ];
+        let fitting = units
+            .iter()
+            .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
         let (unit, name) = fitting.unwrap_or(&units[3]);
         let count = seconds / unit;
         let plural = if count == 1 { "" } else { "s" };

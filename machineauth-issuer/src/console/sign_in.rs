@@ -128,10 +128,10 @@ pub fn signed_out(origin: &Origin) -> Response {
 /// Where to go, if that is a page of the console: nobody is led away from here.
 fn inside(next: &str) -> &str {
     let rest = next.strip_prefix(paths::ADMIN);
-    let is_inside = rest.is_some_and(|rest| {
-        rest.is_empty() || rest.starts_with(['/', '?'])
-    });
-    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_inside = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let is_plain = next
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     match is_inside && is_plain {
         true => next,
         false => paths::ADMIN,

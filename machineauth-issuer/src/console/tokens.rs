@@ -171,11 +171,7 @@ pub async fn try_one(State(app): State<App>, change: Change) -> Result<Response,
     }
 }
 
-async fn tried(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-) -> Result<Granted, ApiError> {
+async fn tried(app: &App, administrator: &Administrator, form: &Form) -> Result<Granted, ApiError> {
     let missing = || wrong("agent_id", "the identifier or the client id of an agent");
     let named = form.given("agent_id").ok_or_else(missing)?;
     let client = client(app, named).await?.ok_or_else(missing)?;
@@ -188,9 +184,10 @@ async fn tried(
     administrator.prove(app, form).await?;
     let granted = app.grants.trial(client, &requested, &administrator.by);
     granted.await.map_err(|error| match error {
-        GrantError::InvalidClient => {
-            wrong("agent_id", "this agent gets no tokens: it is inactive or expired")
-        }
+        GrantError::InvalidClient => wrong(
+            "agent_id",
+            "this agent gets no tokens: it is inactive or expired",
+        ),
         GrantError::InvalidScope(_) => wrong("scope", "not among the scopes of the agent"),
         GrantError::InvalidTarget => wrong("audience", "not among the audiences of the agent"),
         error => api_error(error.into()),

@@ -160,7 +160,11 @@ fn day_key(agent: &Agent, day: u64) -> Key {
 /// The counter is forgotten when nobody asks for its step any more.
 fn keep(batch: Batch, key: &Key, now: Timestamp, step: Duration, n: usize) -> Batch {
     let n = u32::try_from(n).unwrap_or(u32::MAX);
-    batch.put_until(key, Bytes::new(), now.saturating_add(step.saturating_mul(n)))
+    batch.put_until(
+        key,
+        Bytes::new(),
+        now.saturating_add(step.saturating_mul(n)),
+    )
 }
 
 fn step_of(at: Timestamp, step: Duration) -> u64 {
@@ -202,13 +206,19 @@ mod tests {
         assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
 
         let seen = hours(&store, clock.now(), 3).await.unwrap();
-        let seen: Vec<_> = seen.iter().map(|hour| (hour.issued, hour.refused)).collect();
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|hour| (hour.issued, hour.refused))
+            .collect();
         assert_eq!(seen, [(0, 0), (1, 7), (2, 0)]);
 
         let kept = HOUR * u32::try_from(HOURS).unwrap();
         clock.advance(kept + SWEEP_MARGIN + HOUR);
         assert_eq!(store.sweep(partition, 10).await.unwrap(), 3);
-        let key = Happening::Issued.key(partition, step_of(Timestamp::from_secs(1_800_000_000), HOUR));
+        let key = Happening::Issued.key(
+            partition,
+            step_of(Timestamp::from_secs(1_800_000_000), HOUR),
+        );
         assert_eq!(store.counts(&[key]).await.unwrap(), [0]);
     }
 }

@@ -33,14 +33,24 @@ fn path_of(page: &Page) -> String {
 async fn an_agent_is_created_and_its_secret_works() {
     let issuer = Issuer::start().await;
     let mut visitor = Visitor::administrator(&issuer).await;
-    let fields = [("name", "Night shift"), ("scopes", "a\r\nb:c"), ("tags", "x, y")];
+    let fields = [
+        ("name", "Night shift"),
+        ("scopes", "a\r\nb:c"),
+        ("tags", "x, y"),
+    ];
     let page = create(&mut visitor, &fields).await;
     assert_eq!(page.status, 201, "{}", page.text);
     let agent = credentials(&page);
     let answer = issuer.token_answer(&agent).await;
-    assert_eq!((answer.status.as_u16(), answer.str("scope").as_str()), (200, "a b:c"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.str("scope").as_str()),
+        (200, "a b:c")
+    );
     for snippet in ["curl", "python", "node", "rust"] {
-        assert!(page.text_of(snippet).contains(&agent.client_secret), "{snippet}");
+        assert!(
+            page.text_of(snippet).contains(&agent.client_secret),
+            "{snippet}"
+        );
     }
     let page = visitor.sees(&path_of(&page)).await;
     assert!(page.says("Night shift") && page.says(&agent.client_id));
@@ -95,7 +105,10 @@ async fn a_new_secret_is_shown_only_to_whoever_has_just_proven_its_password() {
     let page = create(&mut visitor, &[("name", "a"), ("password", ADMIN.1)]).await;
     assert_eq!(page.status, 201);
     let page = create(&mut visitor, &[("name", "b")]).await;
-    assert_eq!(page.status, 201, "a password that was just proven is not asked for again");
+    assert_eq!(
+        page.status, 201,
+        "a password that was just proven is not asked for again"
+    );
 }
 
 #[tokio::test]
@@ -120,16 +133,23 @@ async fn an_agent_is_rotated_suspended_and_deleted() {
     assert_eq!(issuer.token_answer(&first).await.status, 401);
 
     let token = issuer.token_answer(&second).await.str("access_token");
-    let page = visitor.submits(&page, &format!("{path}/deactivate"), &[]).await;
+    let page = visitor
+        .submits(&page, &format!("{path}/deactivate"), &[])
+        .await;
     assert!(page.says("inactive"), "{}", page.text);
     assert_eq!(issuer.introspect(&token).await["active"], false);
-    let page = visitor.submits(&page, &format!("{path}/reactivate"), &[]).await;
+    let page = visitor
+        .submits(&page, &format!("{path}/reactivate"), &[])
+        .await;
     assert_eq!(issuer.introspect(&token).await["active"], true);
 
     let delete = format!("{path}/delete");
     let typed = [("confirmation", "night shift")];
     let refused = visitor.submits(&page, &delete, &typed).await;
-    assert_eq!(refused.text_of("confirmation-wrong"), "This is not its name");
+    assert_eq!(
+        refused.text_of("confirmation-wrong"),
+        "This is not its name"
+    );
     let typed = [("confirmation", "Night shift")];
     let list = visitor.submits(&refused, &delete, &typed).await;
     assert!(list.says("The agent was deleted") && list.says("No agents yet"));
@@ -147,7 +167,11 @@ async fn a_change_that_would_undo_another_one_is_refused() {
     let stale = visitor.sees(&edit).await;
     let fields = [("name", "Two"), ("scopes", "a b"), ("token_lifetime", "60")];
     let page = visitor.submits(&stale, &edit, &fields).await;
-    assert!(page.says("The agent was changed.") && page.says("Two"), "{}", page.text);
+    assert!(
+        page.says("The agent was changed.") && page.says("Two"),
+        "{}",
+        page.text
+    );
     assert!(page.says("1 minute"));
     let page = visitor.submits(&stale, &edit, &[("name", "Three")]).await;
     assert_eq!(page.status, 422);
@@ -172,7 +196,10 @@ async fn agents_are_searched_filtered_sorted_and_paged() {
     let first = visitor.sees("/admin/agents?sort=name").await;
     assert_eq!(rows(&first), 25);
     assert!(first.says("30 in all") && first.says("even 00"));
-    let next = first.links().into_iter().find(|link| link.contains("after="));
+    let next = first
+        .links()
+        .into_iter()
+        .find(|link| link.contains("after="));
     let second = visitor.sees(&next.unwrap()).await;
     assert_eq!(rows(&second), 5);
     assert!(second.says("Odd 29") && !second.says("even 00"));
@@ -181,7 +208,10 @@ async fn agents_are_searched_filtered_sorted_and_paged() {
         ("q=odd+0", 5),
         ("status=inactive", 15),
         (&*format!("organization_id={organization}"), 15),
-        (&*format!("organization_id={organization}&status=inactive"), 0),
+        (
+            &*format!("organization_id={organization}&status=inactive"),
+            0,
+        ),
     ] {
         let page = visitor.sees(&format!("/admin/agents?{query}")).await;
         assert_eq!(rows(&page), count, "{query}");

@@ -25,7 +25,11 @@ async fn the_trail_is_searched_and_filtered() {
         ("to=2001-01-01", 0),
     ] {
         let page = visitor.sees(&format!("/admin/audit?{query}")).await;
-        assert!(rows(&page) >= count && (count > 0 || rows(&page) == 0), "{query}: {}", rows(&page));
+        assert!(
+            rows(&page) >= count && (count > 0 || rows(&page) == 0),
+            "{query}: {}",
+            rows(&page)
+        );
     }
     for (query, field) in [
         ("agent_id=me", "agent_id-wrong"),
@@ -44,12 +48,20 @@ async fn the_trail_is_exported_and_verified() {
     issuer.app.sealer.seal_all().await.unwrap();
     let mut visitor = Visitor::administrator(&issuer).await;
     let export = "/admin/audit/export?action=agent.created&format=";
-    let csv = visitor.asks(Method::GET, &format!("{export}csv"), None).await;
+    let csv = visitor
+        .asks(Method::GET, &format!("{export}csv"), None)
+        .await;
     assert_eq!(csv.status, 200);
     assert!(csv.header("content-disposition").contains("audit-logs.csv"));
     assert_eq!(csv.text.lines().count(), 3, "{}", csv.text);
-    let lines = visitor.asks(Method::GET, &format!("{export}jsonl"), None).await;
+    let lines = visitor
+        .asks(Method::GET, &format!("{export}jsonl"), None)
+        .await;
     assert_eq!(lines.text.lines().count(), 2, "{}", lines.text);
     let page = visitor.sees("/admin/audit/verification").await;
-    assert!(page.says("Every entry is as it was sealed."), "{}", page.text);
+    assert!(
+        page.says("Every entry is as it was sealed."),
+        "{}",
+        page.text
+    );
 }

@@ -54,7 +54,10 @@ async fn no_form_is_taken_that_another_site_could_have_sent() {
     let before = visitor.sees("/admin/audit").await;
     for action in forms.keys() {
         for token in [None, Some(""), Some(foreign.as_str())] {
-            let form: Vec<_> = token.map(|token| ("form_token", token)).into_iter().collect();
+            let form: Vec<_> = token
+                .map(|token| ("form_token", token))
+                .into_iter()
+                .collect();
             let answer = visitor.asks(Method::POST, action, Some(&form)).await;
             assert_eq!(answer.status, 403, "{action} {token:?}: {}", answer.text);
         }
@@ -95,7 +98,11 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
         tried += 1;
     }
     assert!(tried > 20, "{tried}");
-    for page in ["/admin/agents/new", "/admin/organizations/new", "/admin/webhooks/new"] {
+    for page in [
+        "/admin/agents/new",
+        "/admin/organizations/new",
+        "/admin/webhooks/new",
+    ] {
         assert_eq!(viewer.opens(page).await.status, 403, "{page}");
     }
 }
@@ -108,7 +115,12 @@ async fn no_stored_markup_is_markup_on_any_page() {
     let shown = pages.iter().filter(|page| page.says("alert(1)")).count();
     assert!(shown > 8, "{shown}");
     for page in pages {
-        assert!(!page.text.contains("<script>"), "{}: {}", page.path, page.text);
+        assert!(
+            !page.text.contains("<script>"),
+            "{}: {}",
+            page.path,
+            page.text
+        );
         assert!(!page.text.contains("<img"), "{}: {}", page.path, page.text);
     }
 }

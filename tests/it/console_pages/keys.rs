@@ -23,17 +23,30 @@ async fn a_key_is_rotated_retired_and_revoked() {
     assert!(page.says(&first) && page.says("signing"));
     let pem = format!("{KEYS}/{first}/pem");
     let pem = visitor.asks(Method::GET, &pem, None).await;
-    assert!(pem.text.starts_with("-----BEGIN PUBLIC KEY-----"), "{}", pem.text);
+    assert!(
+        pem.text.starts_with("-----BEGIN PUBLIC KEY-----"),
+        "{}",
+        pem.text
+    );
 
     let rotate = "/admin/keys/rotate";
-    let page = visitor.submits(&page, rotate, &[("immediately", "on")]).await;
+    let page = visitor
+        .submits(&page, rotate, &[("immediately", "on")])
+        .await;
     assert!(page.says("The new key is published."), "{}", page.text);
     assert_eq!(kids(&issuer).await.len(), 2);
 
     let revoke = "/admin/keys/revoke";
-    let refused = visitor.submits(&page, revoke, &[("revoked_kid", "nothing")]).await;
-    assert_eq!(refused.text_of("revoked_kid-wrong"), "There is no key of that name");
-    let page = visitor.submits(&page, revoke, &[("revoked_kid", &first)]).await;
+    let refused = visitor
+        .submits(&page, revoke, &[("revoked_kid", "nothing")])
+        .await;
+    assert_eq!(
+        refused.text_of("revoked_kid-wrong"),
+        "There is no key of that name"
+    );
+    let page = visitor
+        .submits(&page, revoke, &[("revoked_kid", &first)])
+        .await;
     assert!(page.says("The key was revoked"), "{}", page.text);
     assert!(!kids(&issuer).await.contains(&first));
 }
@@ -58,7 +71,11 @@ async fn an_organization_with_an_issuer_of_its_own_has_keys_of_its_own() {
     let mut visitor = Visitor::administrator(&issuer).await;
     let path = format!("{KEYS}/of/{organization}");
     let page = visitor.opens(&path).await;
-    assert!(page.says("the organization has no jwt_issuer"), "{}", page.text);
+    assert!(
+        page.says("the organization has no jwt_issuer"),
+        "{}",
+        page.text
+    );
     let change = json!({ "jwt_issuer": format!("{}/acme", issuer.base) });
     let api = format!("/api/organizations/{organization}");
     issuer.admin(Method::PATCH, &api, Some(change)).await;
@@ -66,5 +83,9 @@ async fn an_organization_with_an_issuer_of_its_own_has_keys_of_its_own() {
     let page = visitor.submits(&page, "/admin/keys/rotate", &[]).await;
     assert!(page.path.starts_with(&path), "{}", page.path);
     assert!(page.says("published"));
-    assert_eq!(kids(&issuer).await.len(), 1, "the server's keys are what they were");
+    assert_eq!(
+        kids(&issuer).await.len(),
+        1,
+        "the server's keys are what they were"
+    );
 }

@@ -28,7 +28,10 @@ async fn furnished(name: &str) -> Issuer {
     let teams = format!("{path}/teams");
     let team = issuer.admin(Method::POST, &teams, Some(team)).await;
     issuer
-        .api_key(&organization, json!({ "name": name, "team_id": team.str("id") }))
+        .api_key(
+            &organization,
+            json!({ "name": name, "team_id": team.str("id") }),
+        )
         .await;
     let agent = issuer
         .create(json!({

@@ -10,7 +10,12 @@ const NEW: &str = "/admin/organizations/new";
 async fn an_organization_lives_from_its_creation_to_its_end() {
     let issuer = Issuer::start().await;
     let mut visitor = Visitor::administrator(&issuer).await;
-    assert!(visitor.sees("/admin/organizations").await.says("No organizations yet"));
+    assert!(
+        visitor
+            .sees("/admin/organizations")
+            .await
+            .says("No organizations yet")
+    );
     let page = visitor.sees(NEW).await;
     let fields = [("name", "Acme"), ("slug", "Not a slug")];
     let page = visitor.submits(&page, NEW, &fields).await;
@@ -60,7 +65,9 @@ async fn teams_are_created_renamed_and_deleted_once_they_are_empty() {
     let page = visitor.submits(&page, &new, &[("name", "Ships")]).await;
     assert!(page.says("The team was created.") && page.says("Ships"));
     let links = page.links();
-    let edit = links.iter().find(|link| link.contains("/teams/") && link.ends_with("/edit"));
+    let edit = links
+        .iter()
+        .find(|link| link.contains("/teams/") && link.ends_with("/edit"));
     let edit = edit.unwrap().clone();
     let page = visitor.sees(&edit).await;
     let fields = [("name", "Trucks"), ("description", "on roads")];
@@ -93,18 +100,28 @@ async fn an_api_key_is_shown_once_works_and_is_revoked() {
     let page = visitor.sees(&new).await;
     let refused = visitor.submits(&page, &new, &[("name", "Terraform")]).await;
     assert!(refused.says("At least one of admin"), "{}", refused.text);
-    let fields = [("name", "Terraform"), ("scopes", "admin"), ("expires_in", "2592000")];
+    let fields = [
+        ("name", "Terraform"),
+        ("scopes", "admin"),
+        ("expires_in", "2592000"),
+    ];
     let page = visitor.submits(&page, &new, &fields).await;
     let key = page.text_of("secret");
     let agents = format!("/api/organizations/{organization}/agents");
-    assert_eq!(issuer.bearer(&key, Method::GET, &agents, None).await.status, 200);
+    assert_eq!(
+        issuer.bearer(&key, Method::GET, &agents, None).await.status,
+        200
+    );
     let page = visitor.sees(&path).await;
     assert!(page.says("Terraform") && !page.says(&key));
     let forms = page.forms();
     let revoke = forms.iter().find(|form| form.action.ends_with("/revoke"));
     let page = visitor.submits(&page, &revoke.unwrap().action, &[]).await;
     assert!(page.says("The API key was revoked."));
-    assert_eq!(issuer.bearer(&key, Method::GET, &agents, None).await.status, 401);
+    assert_eq!(
+        issuer.bearer(&key, Method::GET, &agents, None).await.status,
+        401
+    );
 }
 
 #[tokio::test]
@@ -131,7 +148,13 @@ async fn a_machine_client_is_created_for_one_dock() {
         ("client_secret", secret.as_str()),
     ];
     let answer = issuer.post("/v1/oauth/token", &form).await;
-    assert!(answer.str("access_token").starts_with("dyt_"), "{}", answer.text);
-    let page = visitor.sees(&format!("/admin/organizations/{organization}")).await;
+    assert!(
+        answer.str("access_token").starts_with("dyt_"),
+        "{}",
+        answer.text
+    );
+    let page = visitor
+        .sees(&format!("/admin/organizations/{organization}"))
+        .await;
     assert!(page.says("Crane") && page.says("dock-7"));
 }

@@ -94,7 +94,10 @@ async fn a_changed_password_ends_every_other_session() {
         ]
     };
     for (typed, field) in [
-        (fields("wrong", PASSWORD, PASSWORD), "current_password-wrong"),
+        (
+            fields("wrong", PASSWORD, PASSWORD),
+            "current_password-wrong",
+        ),
         (fields(ADMIN.1, "short", "short"), "new_password-wrong"),
         (fields(ADMIN.1, PASSWORD, "another"), "repeated-wrong"),
     ] {
@@ -106,7 +109,13 @@ async fn a_changed_password_ends_every_other_session() {
     let typed = fields(ADMIN.1, PASSWORD, PASSWORD);
     let page = here.submits(&page, action, &typed).await;
     assert!(page.says("Your password was changed"), "{}", page.text);
-    assert!(there.opens("/admin").await.path.starts_with("/admin/sign-in"));
+    assert!(
+        there
+            .opens("/admin")
+            .await
+            .path
+            .starts_with("/admin/sign-in")
+    );
     there.signs_in(ADMIN.0, PASSWORD).await;
 }
 
@@ -125,11 +134,19 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_others() {
         ends.collect::<Vec<_>>()
     };
     assert_eq!(ends(&page).len(), 3);
-    let page = here.submits(&page, "/admin/account/sessions/end", &[]).await;
+    let page = here
+        .submits(&page, "/admin/account/sessions/end", &[])
+        .await;
     assert!(page.says("Your other sessions were ended."));
     assert_eq!(ends(&page).len(), 1);
     for other in [&mut there, &mut elsewhere] {
-        assert!(other.opens("/admin").await.path.starts_with("/admin/sign-in"));
+        assert!(
+            other
+                .opens("/admin")
+                .await
+                .path
+                .starts_with("/admin/sign-in")
+        );
     }
     let page = here.submits(&page, &ends(&page)[0], &[]).await;
     assert_eq!(page.path, "/admin/sign-in");

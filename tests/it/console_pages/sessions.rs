@@ -14,7 +14,10 @@ async fn whoever_is_not_signed_in_is_led_to_the_door_and_back() {
     assert_eq!(page.path, "/admin/sign-in?next=%2Fadmin%2Fagents%3Fq%3Da");
     let fields = [("email", ADMIN.0), ("password", ADMIN.1)];
     let page = visitor.submits(&page, "/admin/sign-in", &fields).await;
-    assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/admin/agents?q=a"));
+    assert_eq!(
+        (page.status.as_u16(), page.path.as_str()),
+        (200, "/admin/agents?q=a")
+    );
     let elsewhere = Visitor::new(&issuer)
         .opens("/admin/sign-in?next=//example.com")
         .await;
@@ -33,9 +36,19 @@ async fn a_wrong_password_is_said_beside_its_field_and_the_address_stays() {
         page.text_of("password-wrong"),
         "The e-mail address or the password is wrong"
     );
-    assert!(page.text.contains(&format!("value=\"{}\"", ADMIN.0)), "{}", page.text);
+    assert!(
+        page.text.contains(&format!("value=\"{}\"", ADMIN.0)),
+        "{}",
+        page.text
+    );
     assert!(!page.text.contains("wrong\" value"), "{}", page.text);
-    assert!(visitor.opens("/admin").await.path.starts_with("/admin/sign-in"));
+    assert!(
+        visitor
+            .opens("/admin")
+            .await
+            .path
+            .starts_with("/admin/sign-in")
+    );
 }
 
 /// I19
@@ -91,7 +104,9 @@ async fn a_cookie_is_kept_from_scripts_other_sites_and_open_wires() {
             ("email", ADMIN.0),
             ("password", ADMIN.1),
         ];
-        let answer = visitor.asks(Method::POST, "/admin/sign-in", Some(&form)).await;
+        let answer = visitor
+            .asks(Method::POST, "/admin/sign-in", Some(&form))
+            .await;
         let set = answer.header("set-cookie");
         assert!(set.starts_with(&format!("{name}=mas_")), "{set}");
         let rest = &set[set.find(';').unwrap()..];
@@ -128,7 +143,13 @@ async fn a_page_that_asks_by_itself_keeps_no_session_alive() {
         answer.header("hx-redirect"),
         "/admin/sign-in?next=%2Fadmin%2Fagents"
     );
-    assert!(visitor.opens("/admin").await.path.starts_with("/admin/sign-in"));
+    assert!(
+        visitor
+            .opens("/admin")
+            .await
+            .path
+            .starts_with("/admin/sign-in")
+    );
 }
 
 #[tokio::test]
@@ -136,8 +157,13 @@ async fn a_session_of_the_console_is_no_key_to_the_api() {
     let issuer = Issuer::start().await;
     let visitor = Visitor::administrator(&issuer).await;
     let session = &visitor.cookies["machineauth_session"];
-    let answer = issuer.bearer(session, Method::GET, "/api/agents", None).await;
+    let answer = issuer
+        .bearer(session, Method::GET, "/api/agents", None)
+        .await;
     assert_eq!(answer.status, 401);
     let mut visitor = visitor.clone();
-    assert_eq!(visitor.asks(Method::GET, "/api/agents", None).await.status, 401);
+    assert_eq!(
+        visitor.asks(Method::GET, "/api/agents", None).await.status,
+        401
+    );
 }

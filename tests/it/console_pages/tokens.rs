@@ -13,7 +13,11 @@ async fn a_token_is_decoded_verified_and_revoked() {
     let mut visitor = Visitor::administrator(&issuer).await;
     let page = visitor.sees(TOKENS).await;
     let page = visitor.submits(&page, TOKENS, &[("token", &access)]).await;
-    for said in ["This server signed it, and it can be used.", "\"alg\": \"RS256\"", "test agent"] {
+    for said in [
+        "This server signed it, and it can be used.",
+        "\"alg\": \"RS256\"",
+        "test agent",
+    ] {
         assert!(page.says(said), "{said}: {}", page.text);
     }
     let page = visitor.submits(&page, "/admin/tokens/revoke", &[]).await;
@@ -43,18 +47,30 @@ async fn what_is_none_of_ours_is_said_to_be_unknown() {
 
 #[tokio::test]
 async fn a_test_token_is_issued_for_an_agent_in_the_name_of_the_administrator() {
-    let issuer = Issuer::builder().with("AUDIT_TOKEN_EVENTS", "each").start().await;
+    let issuer = Issuer::builder()
+        .with("AUDIT_TOKEN_EVENTS", "each")
+        .start()
+        .await;
     let agent = issuer.agent(&["a", "b"]).await;
     let mut visitor = Visitor::administrator(&issuer).await;
-    let page = visitor.sees(&format!("{TOKENS}?agent_id={}", agent.id)).await;
+    let page = visitor
+        .sees(&format!("{TOKENS}?agent_id={}", agent.id))
+        .await;
     let test = "/admin/tokens/test";
     let fields = [("agent_id", agent.id.as_str()), ("scope", "a")];
     let page = visitor.submits(&page, test, &fields).await;
     let token = page.text_of("token-text");
     let said = issuer.introspect(&token).await;
-    assert_eq!((&said["active"], &said["scope"]), (&true.into(), &"a".into()));
+    assert_eq!(
+        (&said["active"], &said["scope"]),
+        (&true.into(), &"a".into())
+    );
     let audit = visitor.sees("/admin/audit?action=token.issued").await;
-    assert!(audit.says("admin@example.com") && audit.says("trial"), "{}", audit.text);
+    assert!(
+        audit.says("admin@example.com") && audit.says("trial"),
+        "{}",
+        audit.text
+    );
     for (agent_id, scope, field) in [
         ("nobody", "", "agent_id-wrong"),
         (agent.id.as_str(), "c", "scope-wrong"),

@@ -20,7 +20,9 @@ async fn created(visitor: &mut Visitor<'_>, url: &str) -> (String, String) {
     ];
     let page = visitor.submits(&page, NEW, &fields).await;
     let links = page.links();
-    let path = links.iter().find(|link| link.matches('/').count() == 3 && !link.ends_with("new"));
+    let path = links
+        .iter()
+        .find(|link| link.matches('/').count() == 3 && !link.ends_with("new"));
     (path.unwrap().clone(), page.text_of("secret"))
 }
 
@@ -36,7 +38,11 @@ async fn delivery(visitor: &mut Visitor<'_>, webhook: &str) -> Page {
 async fn until(visitor: &mut Visitor<'_>, webhook: &str, said: &str) -> Page {
     for _ in 0..1000 {
         let page = visitor.sees(webhook).await;
-        if page.links().iter().any(|link| link.contains("/deliveries/")) {
+        if page
+            .links()
+            .iter()
+            .any(|link| link.contains("/deliveries/"))
+        {
             let page = delivery(visitor, webhook).await;
             if page.says(said) {
                 return page;
@@ -61,7 +67,11 @@ async fn a_delivery_fails_is_seen_with_its_error_and_is_sent_again() {
     assert!(secret.starts_with("whsec_"));
     issuer.create(json!({ "name": "Night shift" })).await;
     let page = until(&mut visitor, &path, "dead").await;
-    assert!(page.says("500") && page.says("Night shift"), "{}", page.text);
+    assert!(
+        page.says("500") && page.says("Night shift"),
+        "{}",
+        page.text
+    );
     status.store(200, Ordering::SeqCst);
     let replay = page.forms().remove(1).action;
     let page = visitor.submits(&page, &replay, &[]).await;
@@ -82,25 +92,42 @@ async fn a_webhook_is_tested_switched_rotated_and_deleted() {
     let (path, first) = created(&mut visitor, &receiver.url).await;
     let page = visitor.sees(&path).await;
     let tested = visitor.submits(&page, &format!("{path}/test"), &[]).await;
-    assert!(tested.says("The test was sent") && tested.says("delivered"), "{}", tested.text);
-    let page = visitor.submits(&page, &format!("{path}/disable"), &[]).await;
+    assert!(
+        tested.says("The test was sent") && tested.says("delivered"),
+        "{}",
+        tested.text
+    );
+    let page = visitor
+        .submits(&page, &format!("{path}/disable"), &[])
+        .await;
     assert!(page.says("disabled"));
     let page = visitor.submits(&page, &format!("{path}/enable"), &[]).await;
     assert!(page.says("active"));
-    let rotated = visitor.submits(&page, &format!("{path}/rotate"), &[("grace", "0")]).await;
+    let rotated = visitor
+        .submits(&page, &format!("{path}/rotate"), &[("grace", "0")])
+        .await;
     assert_ne!(rotated.text_of("secret"), first);
     let replay = format!("{path}/replay/since");
     let refused = visitor.submits(&page, &replay, &[("since", "then")]).await;
     assert!(!refused.text_of("since-wrong").is_empty());
-    let page = visitor.submits(&page, &replay, &[("since", "2026-01-01")]).await;
+    let page = visitor
+        .submits(&page, &replay, &[("since", "2026-01-01")])
+        .await;
     assert!(page.says("They are sent again."));
     let edit = format!("{path}/edit");
     let page = visitor.sees(&edit).await;
-    let fields = [("name", "Siren"), ("url", receiver.url.as_str()), ("events", "*"), ("format", "cloudevents")];
+    let fields = [
+        ("name", "Siren"),
+        ("url", receiver.url.as_str()),
+        ("events", "*"),
+        ("format", "cloudevents"),
+    ];
     let page = visitor.submits(&page, &edit, &fields).await;
     assert!(page.says("Siren") && page.says("The webhook was changed."));
     let delete = format!("{path}/delete");
-    let page = visitor.submits(&page, &delete, &[("confirmation", "Siren")]).await;
+    let page = visitor
+        .submits(&page, &delete, &[("confirmation", "Siren")])
+        .await;
     assert!(page.says("The webhook was deleted.") && page.says("No webhooks yet"));
 }
 
@@ -109,7 +136,11 @@ async fn what_is_wrong_with_a_webhook_stands_beside_its_field() {
     let issuer = Issuer::start().await;
     let mut visitor = Visitor::administrator(&issuer).await;
     let page = visitor.sees(NEW).await;
-    for (field, value) in [("url", "not an address"), ("name", ""), ("max_retries", "99")] {
+    for (field, value) in [
+        ("url", "not an address"),
+        ("name", ""),
+        ("max_retries", "99"),
+    ] {
         let mut fields = vec![("events", "*")];
         for (name, right) in [("name", "Pager"), ("url", "https://example.com")] {
             if name != field {
@@ -119,6 +150,9 @@ async fn what_is_wrong_with_a_webhook_stands_beside_its_field() {
         fields.push((field, value));
         let page = visitor.submits(&page, NEW, &fields).await;
         assert_eq!(page.status, 422, "{field}");
-        assert!(!page.text_of(&format!("{field}-wrong")).is_empty(), "{field}");
+        assert!(
+            !page.text_of(&format!("{field}-wrong")).is_empty(),
+            "{field}"
+        );
     }
 }

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::{Desk, Things, pages, sign_in};
 
-/// A name for a picture.
+/// A name for a picture of the page at `path`: its words, without identifiers.
 fn name(path: &str) -> String {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    let words: Vec<_> = words
-        .filter(|word| !word.is_empty() && word.len() < 30)
-        .collect();
-    words.join("-")
+    let is_word = |word: &&str| {
+        let mut letters = word.bytes();
+        !word.is_empty() && letters.all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    words.filter(is_word).collect::<Vec<_>>().join("-")
 }
 
 /// What keeps somebody from using the page that is shown.

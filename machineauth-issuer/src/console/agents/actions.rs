@@ -30,7 +30,12 @@ pub async fn rotate(
         Ok(secret) => {
             tracing::info!(agent.id = %stored.value.id, "rotated an agent's secret");
             let Change { administrator, .. } = &change;
-            Ok(SecretPage::of_rotated(&app, administrator, &stored.value, &secret))
+            Ok(SecretPage::of_rotated(
+                &app,
+                administrator,
+                &stored.value,
+                &secret,
+            ))
         }
         Err(error) => {
             change.form.refuse(error)?;
@@ -126,7 +131,9 @@ pub async fn delete(
         };
         return detail::refused_with(&app, &change.administrator, stored, forms).await;
     }
-    app.agents.delete(agent.id, &change.administrator.by).await?;
+    app.agents
+        .delete(agent.id, &change.administrator.by)
+        .await?;
     tracing::info!(agent.id = %agent.id, "deleted an agent");
     Ok(Done::AGENT_DELETED.then(&format!("{}/agents", paths::ADMIN)))
 }

@@ -110,5 +110,7 @@ pub(super) async fn refused_with(
     stored: StoredAgent,
     forms: Forms,
 ) -> Result<Response, Failure> {
-    Ok(refused(&DetailPage::new(app, administrator, stored, forms).await?))
+    Ok(refused(
+        &DetailPage::new(app, administrator, stored, forms).await?,
+    ))
 }

@@ -87,7 +87,9 @@ pub async fn new(
     } else {
         form = form.with("refresh_tokens", "on");
     }
-    Ok(page(&FormPage::new(&app, &administrator, form, None).await?))
+    Ok(page(
+        &FormPage::new(&app, &administrator, form, None).await?,
+    ))
 }
 
 /// Creates an agent and shows its secret.
@@ -105,7 +107,9 @@ pub async fn create(
         }
         Err(error) => {
             form.refuse(error)?;
-            Ok(refused(&FormPage::new(&app, &administrator, form, None).await?))
+            Ok(refused(
+                &FormPage::new(&app, &administrator, form, None).await?,
+            ))
         }
     }
 }
@@ -139,7 +143,9 @@ pub async fn edit(
     let stored = found(&app, &id).await?;
     let form = filled(&stored);
     let agent = Some(stored.value);
-    Ok(page(&FormPage::new(&app, &administrator, form, agent).await?))
+    Ok(page(
+        &FormPage::new(&app, &administrator, form, agent).await?,
+    ))
 }
 
 /// Changes an agent.
@@ -161,7 +167,9 @@ pub async fn change(
         Err(error) => {
             form.refuse(error)?;
             let agent = Some(stored.value);
-            Ok(refused(&FormPage::new(&app, &administrator, form, agent).await?))
+            Ok(refused(
+                &FormPage::new(&app, &administrator, form, agent).await?,
+            ))
         }
     }
 }
@@ -199,8 +207,7 @@ fn is_machine(form: &Form) -> bool {
 fn machine(form: &Form) -> Result<MachineClient, ApiError> {
     let foreign = |field: &'static str| {
         let id = form.given(field).map(|text| {
-            ForeignId::parse(text)
-                .ok_or_else(|| wrong(field, "1 to 128 of A-Z a-z 0-9 _ . : -"))
+            ForeignId::parse(text).ok_or_else(|| wrong(field, "1 to 128 of A-Z a-z 0-9 _ . : -"))
         });
         id.transpose()
     };
@@ -217,8 +224,12 @@ fn machine(form: &Form) -> Result<MachineClient, ApiError> {
 /// What is typed, as far as it can be understood; the domain judges the rest.
 fn profile(form: &Form) -> Result<AgentChange, ApiError> {
     let end = form.given("expires_at").map(|text| {
-        moment(text, true)
-            .ok_or_else(|| wrong("expires_at", "a day as 2027-01-31, or a time as 2027-01-31T12:00:00Z"))
+        moment(text, true).ok_or_else(|| {
+            wrong(
+                "expires_at",
+                "a day as 2027-01-31, or a time as 2027-01-31T12:00:00Z",
+            )
+        })
     });
     let key = form.given("public_key").map(|text| {
         let value = match serde_json::from_str(text) {
@@ -255,9 +266,11 @@ fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiErr
     match form.given(field) {
         None => Ok(Map::new()),
         Some(text) => serde_json::from_str(text).map_err(|error| {
-            let place = (error.line(), error.column());
-            let (line, column) = place;
-            wrong(field, &format!("a JSON object; line {line}, column {column} is none"))
+            let (line, column) = (error.line(), error.column());
+            wrong(
+                field,
+                &format!("a JSON object; what is at line {line}, column {column} is none"),
+            )
         }),
     }
 }
@@ -279,7 +292,9 @@ fn filled(stored: &StoredAgent) -> Form {
         ("scopes", scopes.join("\n")),
         (
             "expires_at",
-            agent.expires_at.map_or_else(String::new, |at| Date(at).to_string()),
+            agent
+                .expires_at
+                .map_or_else(String::new, |at| Date(at).to_string()),
         ),
         (
             "token_lifetime",

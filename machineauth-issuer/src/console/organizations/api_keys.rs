@@ -61,7 +61,9 @@ pub async fn new(
     let organization = found(&app, &id).await?.value;
     let scopes = SCOPES.into_iter();
     let form = scopes.fold(Form::default(), |form, scope| form.with("scopes", scope));
-    Ok(page(&ApiKeyPage::new(&app, &administrator, form, organization).await?))
+    Ok(page(
+        &ApiKeyPage::new(&app, &administrator, form, organization).await?,
+    ))
 }
 
 /// Creates a key and shows it.
@@ -91,7 +93,9 @@ pub async fn create(
         Err(error) => {
             form.refuse(error)?;
             let organization = organization.value;
-            Ok(refused(&ApiKeyPage::new(&app, &administrator, form, organization).await?))
+            Ok(refused(
+                &ApiKeyPage::new(&app, &administrator, form, organization).await?,
+            ))
         }
     }
 }

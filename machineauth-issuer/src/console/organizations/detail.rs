@@ -84,8 +84,7 @@ pub async fn show(
     Query(following): Query<Following>,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?.value;
-    let mut shown =
-        DetailPage::new(&app, &administrator, organization, Form::default()).await?;
+    let mut shown = DetailPage::new(&app, &administrator, organization, Form::default()).await?;
     shown.shell = shown.shell.after(following.done.as_deref());
     Ok(page(&shown))
 }

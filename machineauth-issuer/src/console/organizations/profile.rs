@@ -12,8 +12,7 @@ use crate::console::page::{Done, Section, Shell, page, refused};
 use crate::console::session::{Administrator, Change};
 use crate::domain::event::By;
 use crate::domain::organization::{
-    InvalidOrganization, IssuerUrl, NewOrganization, Organization, OrganizationChange, Origin,
-    Plan,
+    InvalidOrganization, IssuerUrl, NewOrganization, Organization, OrganizationChange, Origin, Plan,
 };
 use crate::domain::organizations::StoredOrganization;
 use crate::error::ApiError;
@@ -48,7 +47,12 @@ pub async fn new(
     State(app): State<App>,
 ) -> Result<Response, Failure> {
     administrator.may_change()?;
-    Ok(page(&FormPage::new(&app, &administrator, Form::default(), None)))
+    Ok(page(&FormPage::new(
+        &app,
+        &administrator,
+        Form::default(),
+        None,
+    )))
 }
 
 /// Creates an organization.
@@ -90,7 +94,12 @@ pub async fn edit(
     let stored = found(&app, &id).await?;
     let form = filled(&stored);
     let organization = Some(stored.value);
-    Ok(page(&FormPage::new(&app, &administrator, form, organization)))
+    Ok(page(&FormPage::new(
+        &app,
+        &administrator,
+        form,
+        organization,
+    )))
 }
 
 /// Changes an organization.
@@ -112,7 +121,12 @@ pub async fn change(
         Err(error) => {
             form.refuse(error)?;
             let organization = Some(stored.value);
-            Ok(refused(&FormPage::new(&app, &administrator, form, organization)))
+            Ok(refused(&FormPage::new(
+                &app,
+                &administrator,
+                form,
+                organization,
+            )))
         }
     }
 }

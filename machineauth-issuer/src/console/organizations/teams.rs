@@ -53,7 +53,13 @@ pub async fn new(
     administrator.may_change()?;
     let organization = found(&app, &id).await?.value;
     let form = Form::default();
-    Ok(page(&TeamPage::new(&app, &administrator, form, organization, None)))
+    Ok(page(&TeamPage::new(
+        &app,
+        &administrator,
+        form,
+        organization,
+        None,
+    )))
 }
 
 /// Creates a team.
@@ -76,7 +82,13 @@ pub async fn create(
         Err(error) => {
             form.refuse(error)?;
             let organization = organization.value;
-            Ok(refused(&TeamPage::new(&app, &administrator, form, organization, None)))
+            Ok(refused(&TeamPage::new(
+                &app,
+                &administrator,
+                form,
+                organization,
+                None,
+            )))
         }
     }
 }
@@ -96,7 +108,13 @@ pub async fn edit(
         ("description", team.value.description.clone()),
     ]);
     let team = Some(team.value);
-    Ok(page(&TeamPage::new(&app, &administrator, form, organization, team)))
+    Ok(page(&TeamPage::new(
+        &app,
+        &administrator,
+        form,
+        organization,
+        team,
+    )))
 }
 
 /// Changes a team.
@@ -121,7 +139,9 @@ pub async fn change(
         };
         let (version, by) = (Some(team.version), &administrator.by);
         let teams = &app.teams;
-        Ok(teams.update(organization.id, team.value.id, change, version, by).await?)
+        Ok(teams
+            .update(organization.id, team.value.id, change, version, by)
+            .await?)
     };
     match changed.await {
         Ok(_) => {
@@ -131,7 +151,13 @@ pub async fn change(
         Err(error) => {
             form.refuse(error)?;
             let team = Some(team.value);
-            Ok(refused(&TeamPage::new(&app, &administrator, form, organization, team)))
+            Ok(refused(&TeamPage::new(
+                &app,
+                &administrator,
+                form,
+                organization,
+                team,
+            )))
         }
     }
 }
@@ -163,7 +189,13 @@ pub async fn delete(
                 .with("name", team.value.name.clone())
                 .with("description", team.value.description.clone());
             let team = Some(team.value);
-            Ok(refused(&TeamPage::new(&app, &administrator, form, organization, team)))
+            Ok(refused(&TeamPage::new(
+                &app,
+                &administrator,
+                form,
+                organization,
+                team,
+            )))
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::console::session::{Administrator, Change};
 use crate::console::shown_once::ShownOnce;
 use crate::date::moment;
 use crate::domain::event::Action;
+use crate::domain::id::WebhookId;
 use crate::domain::secret::SecretText;
 use crate::domain::webhooks::{DEFAULT_GRACE, Webhook, WebhookChange};
 use crate::error::ApiError;
@@ -41,8 +42,8 @@ pub async fn turn_on(
     Path(id): Path<String>,
     Change { administrator, .. }: Change,
 ) -> Result<Response, Failure> {
-    turned(&app, &id, &administrator, true).await?;
-    Ok(Done::WEBHOOK_ENABLED.then(&format!("{}/webhooks/{id}", paths::ADMIN)))
+    let id = turned(&app, &id, &administrator, true).await?;
+    Ok(Done::WEBHOOK_ENABLED.then(&path_of(id)))
 }
 
 /// Turns a webhook off: what waits for it goes on waiting.
@@ -51,8 +52,8 @@ pub async fn turn_off(
     Path(id): Path<String>,
     Change { administrator, .. }: Change,
 ) -> Result<Response, Failure> {
-    turned(&app, &id, &administrator, false).await?;
-    Ok(Done::WEBHOOK_DISABLED.then(&format!("{}/webhooks/{id}", paths::ADMIN)))
+    let id = turned(&app, &id, &administrator, false).await?;
+    Ok(Done::WEBHOOK_DISABLED.then(&path_of(id)))
 }
 
 async fn turned(
@@ -60,7 +61,7 @@ async fn turned(
     id: &str,
     administrator: &Administrator,
     is_active: bool,
-) -> Result<(), ApiError> {
+) -> Result<WebhookId, ApiError> {
     let webhook = found(app, id).await?.value;
     let change = WebhookChange {
         is_active: Some(is_active),
@@ -69,7 +70,8 @@ async fn turned(
     let by = &administrator.by;
     app.webhooks.update(webhook.id, &change, None, by).await?;
     tracing::info!(webhook.id = %webhook.id, is_active, "changed a webhook");
-    Ok(app.delivering.changed().await?)
+    app.delivering.changed().await?;
+    Ok(webhook.id)
 }
 
 /// Gives a webhook a new signing secret and shows it.

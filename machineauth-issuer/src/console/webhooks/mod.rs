@@ -12,9 +12,7 @@ use crate::domain::webhooks::StoredWebhook;
 use crate::error::ApiError;
 use crate::paths;
 
-pub use self::actions::{
-    delete, replay_given_up, replay_since, rotate, test, turn_off, turn_on,
-};
+pub use self::actions::{delete, replay_given_up, replay_since, rotate, test, turn_off, turn_on};
 pub use self::detail::show;
 pub use self::list::list;
 pub use self::profile::{change, create, edit, new};

@@ -66,7 +66,9 @@ pub async fn new(
         ("max_retries", app.webhooks.policy.max_retries.to_string()),
         ("retry_backoff_base", DEFAULT_BACKOFF_BASE.to_string()),
     ]);
-    Ok(page(&FormPage::new(&app, &administrator, form, None).await?))
+    Ok(page(
+        &FormPage::new(&app, &administrator, form, None).await?,
+    ))
 }
 
 /// Creates a webhook and shows what signs its deliveries.
@@ -93,7 +95,9 @@ pub async fn create(
         }
         Err(error) => {
             form.refuse(error)?;
-            Ok(refused(&FormPage::new(&app, &administrator, form, None).await?))
+            Ok(refused(
+                &FormPage::new(&app, &administrator, form, None).await?,
+            ))
         }
     }
 }
@@ -124,7 +128,9 @@ pub async fn edit(
     let stored = found(&app, &id).await?;
     let form = filled(&stored);
     let webhook = Some(stored.value);
-    Ok(page(&FormPage::new(&app, &administrator, form, webhook).await?))
+    Ok(page(
+        &FormPage::new(&app, &administrator, form, webhook).await?,
+    ))
 }
 
 /// Changes a webhook.
@@ -145,7 +151,9 @@ pub async fn change(
         Err(error) => {
             form.refuse(error)?;
             let webhook = Some(stored.value);
-            Ok(refused(&FormPage::new(&app, &administrator, form, webhook).await?))
+            Ok(refused(
+                &FormPage::new(&app, &administrator, form, webhook).await?,
+            ))
         }
     }
 }

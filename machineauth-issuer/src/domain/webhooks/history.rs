@@ -91,9 +91,10 @@ impl Webhooks {
             let is_last = some.len() < READ_AT_ONCE;
             before = some.last().map(|delivery| delivery.id);
             let mut some = some.into_iter();
-            found.extend(some.by_ref().filter(|delivery| {
-                status.is_none_or(|status| delivery.status == status)
-            }));
+            found.extend(
+                some.by_ref()
+                    .filter(|delivery| status.is_none_or(|status| delivery.status == status)),
+            );
             if is_last {
                 break;
             }
