@@ -110,8 +110,16 @@ impl Guard {
     }
 
     fn answer(&self, challenge: Challenge, request: &RequestHeader) -> Box<Challenge> {
-        let challenge = self.authenticator.complete(challenge);
-        Box::new(challenge.protocol(Protocol::of(&request.headers)))
+        self.complete(challenge, Protocol::of(&request.headers))
+    }
+
+    /// How to answer a request whose token ended while it was under way.
+    pub(crate) fn ended(&self, error: Error, protocol: Protocol) -> Box<Challenge> {
+        self.complete(error.into(), protocol)
+    }
+
+    fn complete(&self, challenge: Challenge, protocol: Protocol) -> Box<Challenge> {
+        Box::new(self.authenticator.complete(challenge).protocol(protocol))
     }
 }
 

@@ -110,11 +110,7 @@ impl IdentityHeaders {
 
     /// Removes whatever an upstream could take for one of our headers.
     fn strip(&self, upstream: &mut RequestHeader) {
-        let names = upstream.headers.keys();
-        let forged: Vec<HeaderName> = names.filter(|name| self.is_ours(name)).cloned().collect();
-        for name in &forged {
-            upstream.remove_header(name);
-        }
+        remove_if(upstream, |name| self.is_ours(name));
     }
 
     fn set(&self, agent: &Agent, upstream: &mut RequestHeader) -> Result<()> {
@@ -157,9 +153,7 @@ pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Resu
     };
     auth.identity().strip(upstream);
     if auth.has_policy() {
-        for name in &OVERRIDES {
-            upstream.remove_header(name);
-        }
+        strip(upstream, &OVERRIDES);
     }
     let Some(agent) = auth.agent() else {
         return Ok(());
@@ -169,6 +163,21 @@ pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Resu
         upstream.remove_header(&DPOP);
     }
     auth.identity().set(agent, upstream)
+}
+
+/// Removes whatever an upstream could take for a header of one of these names.
+pub(crate) fn strip(upstream: &mut RequestHeader, names: &[HeaderName]) {
+    remove_if(upstream, |name| {
+        names.iter().any(|ours| is_taken_for(ours, name))
+    });
+}
+
+fn remove_if(upstream: &mut RequestHeader, is_wrong: impl Fn(&HeaderName) -> bool) {
+    let names = upstream.headers.keys();
+    let wrong: Vec<HeaderName> = names.filter(|name| is_wrong(name)).cloned().collect();
+    for name in &wrong {
+        upstream.remove_header(name);
+    }
 }
 
 /// Whether `name` is `ours` to somebody who does not tell punctuation apart. CGI folds `-` to `_`; some of its

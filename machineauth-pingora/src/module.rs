@@ -2,20 +2,24 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machineauth_core::{
-    Agent, Authenticator, Challenge, ClientCertificate, Dpop, Error, ErrorKind, Policy,
+    Agent, Authenticator, Challenge, ClientCertificate, Dpop, Error, ErrorKind, Policy, Protocol,
     ResourceMetadata, ScopeSet, Verifier,
 };
 use pingora_core::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora_error::ErrorType::HTTPStatus;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use tokio::time::sleep;
 
 use crate::guard::{Guard, Outcome};
 use crate::identity::IdentityHeaders;
 
+/// How often is looked again whether the revocations of a stream's issuer have arrived.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Before the modules that leave their order at 0, so that nothing works for a caller who is not verified; behind those
 /// that ask to be earlier still, as limits per address do.
 const ORDER: i16 = 100;
@@ -281,6 +285,29 @@ impl MachineAuth {
         }
     }
 
+    /// Refuses the rest of a request whose token is no longer good, as [`MachineAuth::challenge`] then says.
+    ///
+    /// Where the issuer is to be asked while the revocations are stale, it was when the request was let in, and that lasts
+    /// for the request.
+    ///
+    /// # Errors
+    /// What has become wrong with it.
+    pub fn refuse_if_ended(
+        &mut self,
+        protocol: Protocol,
+    ) -> std::result::Result<(), Box<pingora_error::Error>> {
+        match self.recheck() {
+            Err(error) if error.kind() != ErrorKind::IntrospectionUnavailable => {
+                let challenge = self
+                    .settings
+                    .guard()
+                    .map(|guard| guard.ended(error, protocol));
+                Err(self.refuse(challenge.unwrap_or_else(|| Box::new(error.into()))))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until the token is no longer good that was accepted; forever, when none was, and in a dry run. At a revocation
     /// that is at once.
     pub fn ended(&self) -> impl Future<Output = Error> + Send + use<> {
@@ -288,7 +315,14 @@ impl MachineAuth {
         let bond = bond.map(|(agent, verifier)| (Arc::clone(agent), verifier.clone()));
         async move {
             match bond {
-                Some((agent, verifier)) => verifier.ended(&agent).await,
+                Some((agent, verifier)) => loop {
+                    let error = verifier.ended(&agent).await;
+                    if error.kind() != ErrorKind::IntrospectionUnavailable {
+                        return error;
+                    }
+                    // It was asked when this began. Once the revocations arrive again they tell.
+                    sleep(LOOK_AGAIN).await;
+                },
                 None => std::future::pending().await,
             }
         }

@@ -14,18 +14,19 @@ use crate::error::{Error, ErrorKind};
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Verifier {
-    /// Whether a token that was accepted is still good: for what outlives a request, as streams do. Never waits. The
-    /// issuer cannot be asked here; while a policy would have it asked, the answer is that the revocations are stale.
+    /// Whether a token that was accepted is still good: for what outlives a request, as streams do. Never waits, so the
+    /// issuer cannot be asked here.
     ///
     /// # Errors
     /// What has become wrong with it, by its [kind](Error::kind): [`ErrorKind::Expired`], [`ErrorKind::Revoked`],
-    /// [`ErrorKind::RevocationsStale`]; [`ErrorKind::WrongIssuer`] when another verifier accepted it.
+    /// [`ErrorKind::RevocationsStale`]; [`ErrorKind::IntrospectionUnavailable`] while a policy for stale revocations would
+    /// have the issuer asked; [`ErrorKind::WrongIssuer`] when another verifier accepted it.
     pub fn recheck(&self, agent: &Agent) -> Result<(), Error> {
         let judge = self.of_issuer(&agent.claims().issuer)?;
         let now = judge.clock.now();
         match judge.freshness.judge(judge.revocations.as_ref(), now)? {
             GoOn::Locally => judge.recheck(agent, now),
-            GoOn::Confirmed => Err(ErrorKind::RevocationsStale.into()),
+            GoOn::Confirmed => Err(ErrorKind::IntrospectionUnavailable.into()),
         }
     }
 

@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 
 use super::answers::Problem;
 use super::exchange::Exchange;
-use super::limits::{Counted, client_address};
+use super::limits::{Counted, client_address, is_trusted};
 use super::proxy::EdgeProxy;
 use super::route::Route;
 use super::target::{Target, check_head};
@@ -71,7 +71,7 @@ impl EdgeProxy {
         let trusted = &exchange.snapshot.trusted_proxies;
         let client = client_address(peer, trusted, session.req_header());
         exchange.client = Some(client);
-        exchange.proxied = client != peer;
+        exchange.proxied = is_trusted(peer, trusted);
         let counted = exchange
             .snapshot
             .limits

@@ -36,8 +36,6 @@ pub(crate) enum Problem {
     BadGateway,
     /// The server was silent for too long.
     GatewayTimeout,
-    /// The token ended while the request was under way.
-    TokenEnded,
     /// A defect of ours.
     Internal,
 }
@@ -104,7 +102,6 @@ impl Problem {
             Self::BadRequest(_) | Self::Smuggling(_) | Self::AmbiguousPath(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TokenEnded => StatusCode::UNAUTHORIZED,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -121,7 +118,6 @@ impl Problem {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) | Self::Smuggling(_) | Self::AmbiguousPath(_) => "invalid_request",
-            Self::TokenEnded => "invalid_token",
             Self::ForeignOrigin => "origin_not_allowed",
             Self::NoRoute => "not_found",
             Self::ClientTimeout => "request_timeout",
@@ -140,7 +136,6 @@ impl Problem {
             Self::AmbiguousPath(fault) => {
                 return format!("servers may read the path of this request differently: {fault}");
             }
-            Self::TokenEnded => "the access token has expired or was revoked",
             Self::ForeignOrigin => "pages of this origin may not call",
             Self::NoRoute => "nothing is served here",
             Self::ClientTimeout => "the request did not arrive in time",
@@ -217,7 +212,6 @@ impl Problem {
             Self::NoRoute => 12,
             Self::Internal => 13,
             Self::BadGateway | Self::NoServer => 14,
-            Self::TokenEnded => 16,
         }
     }
 }

@@ -35,8 +35,6 @@ pub(crate) struct Exchange {
     pub(crate) sought_server: bool,
     /// Numbers of the servers that it was tried at.
     pub(crate) tried: Vec<usize>,
-    /// The token was verified, and may end before the exchange does.
-    pub(crate) bound_to_token: bool,
     pub(crate) _under_way: UnderWay,
 }
 

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HOST};
 use machineauth_core::Agent;
 use pingora_http::RequestHeader;
 
+use super::issuers;
 use super::route::Route;
 use super::server::Assembled;
 use super::target::Target;
@@ -29,6 +30,9 @@ pub(crate) async fn explain(
     assembled.around.home.settle();
     let request = request(method, url, token)?;
     let mut text = String::new();
+    if token.is_some() {
+        follow_issuers(assembled, &mut text).await;
+    }
     let target = match Target::of(&request) {
         Ok(target) => target,
         Err(problem) => {
@@ -57,6 +61,21 @@ pub(crate) async fn explain(
         route.path
     );
     judge(route, &request, text).await
+}
+
+/// A token that was revoked is none, so that is asked first.
+async fn follow_issuers(assembled: &Assembled, text: &mut String) {
+    let (issuers, clock) = (&assembled.snapshot.issuers, &assembled.around.clock);
+    issuers::start(issuers, assembled.fixed.server.patience.0).await;
+    for issuer in issuers {
+        if issuer.revocations.is_some() && issuer.staleness(&**clock).is_none() {
+            let url = issuer.url();
+            let _ = writeln!(
+                text,
+                "unknown   what {url} has revoked: it cannot be reached"
+            );
+        }
+    }
 }
 
 async fn judge(

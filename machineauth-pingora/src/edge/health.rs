@@ -21,6 +21,10 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 /// Watches the server of this number, for as long as it is polled.
 pub(crate) async fn watch(pool: Arc<Pool>, number: usize, metrics: Metrics) {
     let server = Arc::clone(&pool.servers()[number]);
+    if pool.health().is_none() {
+        // It may have been down when it was last looked at, and nobody looks any more.
+        server.set_up(true);
+    }
     metrics.server_is_up(&pool, &server);
     match pool.health() {
         Some(health) => check(&pool, number, health, &metrics).await,

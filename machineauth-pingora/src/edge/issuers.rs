@@ -16,7 +16,7 @@ use super::config::{
     ConfigError, IntrospectionToml, IssuerToml, ProfileToml, RevocationsToml, Source, StaleToml,
     TokenTypesToml,
 };
-use crate::background::Home;
+use crate::background::{Home, wait_for};
 
 /// One issuer in force.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ impl Workshop<'_> {
         if let Some(known) = before.iter().find(|issuer| issuer.said == said) {
             return Ok(Arc::clone(known));
         }
-        let made = self.make(said);
+        let known = before.iter().find(|issuer| issuer.url() == toml.url);
+        let made = self.make(said, known.map(|issuer| &**issuer));
         made.map(Arc::new)
             .map_err(|error| self.source.fault(Some(span), error.to_string()))
     }
@@ -121,9 +122,13 @@ impl Workshop<'_> {
         Ok(secrets)
     }
 
-    fn make(&self, said: Said) -> Result<Issuer, Error> {
+    /// What is known of the issuer is kept: until a changed one has been reached, what was revoked stays so.
+    fn make(&self, said: Said, known: Option<&Issuer>) -> Result<Issuer, Error> {
         let Said { toml, secrets } = &said;
-        let jwks = self.jwks(toml)?;
+        let jwks = match known.filter(|known| known.said.toml.has_keys_of(toml)) {
+            Some(known) => known.jwks.clone(),
+            None => self.jwks(toml)?,
+        };
         let mut audiences = toml.audience.iter();
         let first = audiences.next().cloned().unwrap_or_default();
         let mut builder = Verifier::builder(&toml.url, first)
@@ -140,7 +145,8 @@ impl Workshop<'_> {
         let mut feed = None;
         let mut revocations = None;
         if let Some(toml_revocations) = &toml.revocations {
-            let set = RevocationSet::new();
+            let known = known.and_then(|known| known.revocations.clone());
+            let set = known.unwrap_or_default();
             feed = Some(self.feed(toml, toml_revocations, secrets, set.clone()));
             builder = builder
                 .revocations(set.clone())
@@ -214,6 +220,17 @@ impl Workshop<'_> {
         }
         builder.build()
     }
+}
+
+/// Starts following the issuers on the present runtime, and waits for the keys and revocations of those that are new, but no
+/// longer than `patience`.
+pub(crate) async fn start(issuers: &[Arc<Issuer>], patience: Duration) {
+    issuers.iter().for_each(|issuer| issuer.start());
+    let is_fresh = |issuer: &&Arc<Issuer>| !issuer.jwks.health().usable;
+    let fresh = issuers.iter().filter(is_fresh);
+    let keys: Vec<_> = fresh.map(|issuer| &issuer.jwks).collect();
+    let feeds: Vec<_> = issuers.iter().filter_map(|issuer| issuer.feed()).collect();
+    wait_for(keys, feeds, patience).await;
 }
 
 impl Issuer {

@@ -91,11 +91,7 @@ fn network(address: IpAddr) -> u128 {
 
 /// Who sent a request, where proxies in front are believed (I7).
 pub(crate) fn client_address(peer: IpAddr, trusted: &[IpNet], request: &RequestHeader) -> IpAddr {
-    let is_trusted = |address: &IpAddr| {
-        let address = address.to_canonical();
-        trusted.iter().any(|network| network.contains(&address))
-    };
-    if !is_trusted(&peer) {
+    if !is_trusted(peer, trusted) {
         return peer;
     }
     let mut client = peer;
@@ -109,11 +105,17 @@ pub(crate) fn client_address(peer: IpAddr, trusted: &[IpNet], request: &RequestH
             break;
         };
         client = hop;
-        if !is_trusted(&hop) {
+        if !is_trusted(hop, trusted) {
             break;
         }
     }
     client
+}
+
+/// Whether an address is that of a proxy in front which is believed.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]

@@ -64,7 +64,6 @@ impl ProxyHttp for EdgeProxy {
             body_bytes: 0,
             sought_server: false,
             tried: Vec::new(),
-            bound_to_token: false,
             _under_way: self.metrics.under_way(),
         }
     }
@@ -115,7 +114,6 @@ impl ProxyHttp for EdgeProxy {
             self.metrics.refused(route, reason, false);
         }
         if let Some(agent) = auth.and_then(MachineAuth::agent) {
-            exchange.bound_to_token = true;
             self.count_agent(exchange, agent)
                 .map_err(|problem| refuse(exchange, problem))?;
         }
@@ -145,7 +143,7 @@ impl ProxyHttp for EdgeProxy {
         if exchange.body_bytes > most {
             return Err(refuse(exchange, Problem::TooLarge));
         }
-        require_token(session, exchange)
+        require_token(session)
     }
 
     async fn upstream_peer(
@@ -211,11 +209,11 @@ impl ProxyHttp for EdgeProxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        exchange: &mut Exchange,
+        _exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // The first part has been allowed a moment ago, and most answers have no other.
         if body.is_some() && !end_of_stream {
-            require_token(session, exchange)?;
+            require_token(session)?;
         }
         Ok(None)
     }
@@ -393,13 +391,11 @@ fn may_try_again(exchange: &Exchange) -> bool {
 }
 
 /// Nothing passes once the token is no longer good, however long the exchange takes.
-fn require_token(session: &Session, exchange: &mut Exchange) -> Result<()> {
-    if !exchange.bound_to_token {
-        return Ok(());
-    }
-    match MachineAuth::of(session).map(MachineAuth::recheck) {
-        Some(Err(_)) => Err(refuse(exchange, Problem::TokenEnded)),
-        _ => Ok(()),
+fn require_token(session: &mut Session) -> Result<()> {
+    let protocol = Protocol::of(&session.req_header().headers);
+    match MachineAuth::of_mut(session) {
+        Some(auth) => auth.refuse_if_ended(protocol),
+        None => Ok(()),
     }
 }
 

@@ -18,10 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::access_log::AccessLog;
 use super::config::{AdminToml, ConfigError, Contents, EdgeToml, ListenerToml, ServerToml, Source};
 use super::health;
-use super::issuers::Issuer;
+use super::issuers;
 use super::snapshot::{Snapshot, Surroundings};
 use super::tls::ListenerTls;
-use crate::background::wait_for;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -108,7 +107,8 @@ impl BackgroundService for Keeper {
         // From the first moment on: until somebody listens to it, the signal ends the process.
         let hang_ups = signal(SignalKind::hangup());
         let snapshot = self.current.load_full();
-        self.start_issuers(&snapshot).await;
+        let patience = self.fixed.server.patience.0;
+        issuers::start(&snapshot.issuers, patience).await;
         let mut watchers = self.watch_servers(&snapshot).await;
         drop(snapshot);
         ready.notify_ready();
@@ -177,7 +177,7 @@ impl Keeper {
             }
         }
         let snapshot = Arc::new(prepared.snapshot);
-        self.start_issuers(&snapshot).await;
+        issuers::start(&snapshot.issuers, self.fixed.server.patience.0).await;
         self.around.metrics.forget_servers();
         *watchers = self.watch_servers(&snapshot).await;
         let routes = snapshot.routes.iter().count();
@@ -198,16 +198,6 @@ impl Keeper {
         });
         *seen = source.contents();
         prepared
-    }
-
-    async fn start_issuers(&self, snapshot: &Snapshot) {
-        let issuers = &snapshot.issuers;
-        issuers.iter().for_each(|issuer| issuer.start());
-        let is_fresh = |issuer: &&Arc<Issuer>| !issuer.jwks.health().usable;
-        let fresh = issuers.iter().filter(is_fresh);
-        let keys: Vec<_> = fresh.map(|issuer| &issuer.jwks).collect();
-        let feeds: Vec<_> = issuers.iter().filter_map(|issuer| issuer.feed()).collect();
-        wait_for(keys, feeds, self.fixed.server.patience.0).await;
     }
 
     /// Watches the servers until the set is dropped.

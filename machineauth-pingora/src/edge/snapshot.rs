@@ -1,5 +1,6 @@
 //! A configuration in force: everything that a request needs, made at once and exchanged as a whole.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,21 @@ pub(crate) struct Snapshot {
     pub(crate) open: MachineAuthModule,
     /// Who verifies tokens, where there are issuers.
     pub(crate) authenticator: Option<Authenticator>,
+    proofs: Option<Proofs>,
+}
+
+/// Who judges proofs of possession, and what the configuration says of that. As long as it says the same, proofs that were
+/// used stay used.
+#[derive(Clone)]
+struct Proofs {
+    said: (DpopToml, Option<String>),
+    dpop: Dpop,
+}
+
+impl fmt::Debug for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.said.0.fmt(f)
+    }
 }
 
 impl Snapshot {
@@ -63,7 +79,8 @@ impl Snapshot {
     ) -> Result<Self, ConfigError> {
         let identity = Arc::new(identity(source, &toml.identity)?);
         let issuers = issuers(source, &toml, around, before)?;
-        let authenticator = authenticator(source, &toml, &issuers, &around.clock)?;
+        let proofs = proofs(source, &toml, around, before)?;
+        let authenticator = authenticator(source, &toml, &issuers, proofs.as_ref())?;
         let pools = pools(source, toml.upstreams, before)?;
         let open = MachineAuthModule::open().identity(Arc::clone(&identity));
         let builder = RouteBuilder {
@@ -85,6 +102,7 @@ impl Snapshot {
             pools,
             open,
             authenticator,
+            proofs,
         })
     }
 }
@@ -142,7 +160,7 @@ fn authenticator(
     source: &Source,
     toml: &EdgeToml,
     issuers: &[Arc<Issuer>],
-    clock: &Arc<dyn Clock>,
+    proofs: Option<&Proofs>,
 ) -> Result<Option<Authenticator>, ConfigError> {
     let Some(first) = toml.issuers.first() else {
         return Ok(None);
@@ -151,8 +169,8 @@ fn authenticator(
     let verifier = Verifier::any_of(verifiers);
     let verifier = verifier.map_err(|error| source.fault_in(first, error.to_string()))?;
     let mut authenticator = Authenticator::new(verifier);
-    if let Some(dpop) = &toml.dpop {
-        authenticator = authenticator.dpop(proofs(source, dpop, clock)?);
+    if let Some(proofs) = proofs {
+        authenticator = authenticator.dpop(proofs.dpop.clone());
     }
     if let Some(resource) = &toml.resource {
         let toml = resource.get_ref();
@@ -187,7 +205,28 @@ fn metadata(toml: &ResourceToml) -> Result<Option<ResourceMetadata>, machineauth
 
 fn proofs(
     source: &Source,
+    toml: &EdgeToml,
+    around: &Surroundings,
+    before: Option<&Snapshot>,
+) -> Result<Option<Proofs>, ConfigError> {
+    let Some(dpop) = &toml.dpop else {
+        return Ok(None);
+    };
+    let file = dpop.get_ref().nonce_secret_file.as_ref();
+    let secret = file.map(|file| source.secret(file, dpop.span()));
+    let said = (dpop.get_ref().clone(), secret.transpose()?);
+    let known = before.and_then(|before| before.proofs.as_ref());
+    if let Some(known) = known.filter(|known| known.said == said) {
+        return Ok(Some(known.clone()));
+    }
+    let made = judge_of_proofs(source, dpop, said.1.as_deref(), &around.clock)?;
+    Ok(Some(Proofs { said, dpop: made }))
+}
+
+fn judge_of_proofs(
+    source: &Source,
     dpop: &Spanned<DpopToml>,
+    secret: Option<&str>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Dpop, ConfigError> {
     let toml = dpop.get_ref();
@@ -200,9 +239,8 @@ fn proofs(
     if let Some(max_age) = toml.max_age {
         builder = builder.max_age(max_age.0);
     }
-    if let Some(file) = &toml.nonce_secret_file {
-        let text = source.secret(file, dpop.span())?;
-        let secret = hexadecimal(&text)
+    if let Some(text) = secret {
+        let secret = hexadecimal(text)
             .ok_or_else(|| source.fault_in(dpop, "a secret for nonces is 64 hexadecimal digits"))?;
         builder = builder.require_nonces(secret);
     }

@@ -209,6 +209,11 @@ async fn a_decision_is_explained_with_its_route_its_rule_and_its_reason() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("nothing is served here"), "{text}");
 
+    stage.issuer.revoke(&token).await;
+    let (code, text) = explain("GET /v1/artifacts/7", &token).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("revoked"), "{text}");
+
     let line = format!("explain --config {} GET /public/x", file.display());
     let ran = Commands::here(EDGE).run(&line).await;
     assert_eq!(ran.code, 0, "{}", ran.stdout);

@@ -223,6 +223,56 @@ async fn a_feed_that_is_stale_refuses_when_it_is_told_to_and_heals() {
     edge.comes_to("/a", Some(&token), 200).await;
 }
 
+/// V24: bodies pass as well, whose parts are looked at while they come.
+#[tokio::test]
+async fn while_a_feed_is_stale_the_issuer_is_asked_when_that_is_the_policy() {
+    let address = ([127, 0, 0, 1], free_port()).into();
+    let between = FaultProxy::start(address).await;
+    let name = format!("http://{}", between.address());
+    let issuer = Issuer::builder()
+        .with("JWT_ISSUER", &name)
+        .listen(address)
+        .start()
+        .await;
+    let upstream = Upstream::echo("api").await;
+    let asker = issuer.agent(&["tokens:introspect"]).await;
+    let policy = format!(
+        "revocations = {{ stale = \"introspect\", after = \"1s\" }}\n\
+         introspection = {{ client_id = \"{}\", client_secret_file = \"secret\", \
+         endpoint = \"{}/oauth/introspect\", max_age = \"1s\" }}",
+        asker.client_id, issuer.base
+    );
+    let routes = "[[route]]\nupstream = \"api\"\nauthenticated = true\n";
+    let configuration = format!("{}{}{routes}", trusting(&name), api(&upstream));
+    let configuration = configuration.replace("revocations = {}", &policy);
+    let files = [("secret", asker.client_secret.as_str())];
+    let edge = Edge::start_with(EDGE, &configuration, &files).await;
+    let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
+    assert_eq!(edge.get("/a", Some(&token)).await.status, 200);
+
+    between.set_silent(true);
+    between.cut();
+    let stale = async {
+        while edge.metric("machineauth_edge_revocations_live").await != Some(0.0)
+            || edge
+                .metric("machineauth_edge_revocations_age_seconds")
+                .await
+                < Some(2.0)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stale)
+        .await
+        .expect("the feed gets stale");
+    let body = "x".repeat(100_000);
+    let request = edge.request(Method::POST, "/a").bearer_auth(&token);
+    let answer = Answer::to(request.body(body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    issuer.revoke(&token).await;
+    edge.comes_to("/a", Some(&token), 401).await;
+}
+
 /// V24
 #[tokio::test]
 async fn a_feed_that_is_stale_is_reported_and_serves_by_default() {

@@ -3,6 +3,7 @@
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use machineauth_tests::http::Answer;
 use machineauth_tests::upstream::Arrived;
 use reqwest::Method;
 
@@ -85,16 +86,57 @@ async fn methods_and_headers_change_nothing() {
         "405"
     );
     let token = stage.token(&["admin"]).await;
-    let request = stage
-        .edge
-        .request(Method::GET, "/admin/x")
-        .header("x-http-method-override", "DELETE")
-        .header("x-original-url", "/other")
-        .header("x-rewrite-url", "/other");
-    let answer = machineauth_tests::http::Answer::to(request.bearer_auth(&token)).await;
-    let arrived = Arrived::of(&answer);
-    for name in ["x-http-method-override", "x-original-url", "x-rewrite-url"] {
-        assert_eq!(arrived.header(name), None);
+    let names = [
+        "x-http-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x_http_method_override",
+        "x_original_url",
+        "x.rewrite.url",
+    ];
+    // Frameworks that believe them would serve `/admin` to those who may only see the public part.
+    for (path, token) in [("/admin/x", Some(&token)), ("/open", None)] {
+        let mut request = stage.edge.request(Method::GET, path);
+        for name in names {
+            request = request.header(name, "/admin");
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let arrived = Arrived::of(&Answer::to(request).await);
+        for name in names {
+            assert_eq!(arrived.header(name), None, "{path}");
+        }
+    }
+}
+
+/// I7, V20
+#[tokio::test]
+async fn where_a_request_came_from_is_said_in_one_spelling_and_by_the_edge() {
+    let stage = Stage::with(ROUTES).await;
+    let mut request = stage.edge.request(Method::GET, "/open");
+    let forged = [
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-forwarded-proto",
+        "x_forwarded_proto",
+        "x-forwarded-host",
+        "x_forwarded_host",
+        "x-request-id",
+        "x_request_id",
+        "forwarded",
+    ];
+    for name in forged {
+        request = request.header(name, "forged");
+    }
+    let arrived = Arrived::of(&Answer::to(request).await);
+    assert_eq!(
+        arrived.header("x-forwarded-for").as_deref(),
+        Some("127.0.0.1")
+    );
+    assert_eq!(arrived.header("x-forwarded-proto").as_deref(), Some("http"));
+    for name in forged {
+        assert!(!arrived.all(name).contains(&"forged".to_owned()), "{name}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use machineauth_core::dpop::ProofBuilder;
+use machineauth_core::{Algorithm, SigningKey};
 use machineauth_tests::edge::Edge;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
@@ -121,6 +123,58 @@ async fn an_issuer_that_did_not_change_keeps_what_it_knows() {
     edge.get("/a", Some(&token))
         .await
         .expect_error(401, "invalid_token");
+}
+
+/// V22
+#[tokio::test]
+async fn a_proof_that_was_used_stays_used() {
+    const ORIGIN: &str = "https://api.example.com";
+    let dpop = format!("[dpop]\norigins = [\"{ORIGIN}\"]\n");
+    let stage = Stage::with(&format!("{OPEN}{dpop}")).await;
+    let key = SigningKey::generate(Algorithm::ES256).unwrap();
+    let agent = stage.issuer.agent(&["read"]).await;
+    let url = format!("{}/oauth/token", stage.issuer.base);
+    let proof = ProofBuilder::new("POST", &url).sign(&key).unwrap();
+    let form = agent.form(&[("grant_type", "client_credentials")]);
+    let asked = stage.issuer.request(Method::POST, "/oauth/token");
+    let token = Answer::to(asked.form(&form).header("dpop", proof)).await;
+    let token = token.str("access_token");
+    let proof = ProofBuilder::new("GET", format!("{ORIGIN}/a"));
+    let proof = proof.token(&token).sign(&key).unwrap();
+    let send = async || {
+        let request = stage.edge.request(Method::GET, "/a");
+        let request = request.header("authorization", format!("DPoP {token}"));
+        Answer::to(request.header("dpop", &proof)).await
+    };
+    assert_eq!(send().await.status, 200);
+    let changed = format!("{OPEN}timeout = \"9s\"\n{dpop}");
+    stage.edge.write(&stage.configuration(&changed));
+    stage
+        .edge
+        .process
+        .logged_until("the new configuration is in force")
+        .await;
+    send().await.expect_error(401, "invalid_dpop_proof");
+}
+
+/// V24
+#[tokio::test]
+async fn an_issuer_of_which_something_else_is_said_keeps_its_keys_and_what_it_revoked() {
+    let stage = Stage::with(OPEN).await;
+    let (agent, token) = stage.agent_and_token(&["read"]).await;
+    let (other, _) = stage.issuer.tokens(&agent).await;
+    stage.issuer.revoke(&token).await;
+    stage.edge.comes_to("/a", Some(&token), 401).await;
+    let configuration = stage.configuration(OPEN);
+    let changed = configuration.replace("audience =", "leeway = \"20s\"\naudience =");
+    let Stage { issuer, edge, .. } = stage;
+    issuer.stop().await;
+    edge.write(&changed);
+    edge.process
+        .logged_until("the new configuration is in force")
+        .await;
+    assert_eq!(edge.get("/a", Some(&token)).await.status, 401);
+    assert_eq!(edge.get("/a", Some(&other)).await.status, 200);
 }
 
 #[tokio::test]

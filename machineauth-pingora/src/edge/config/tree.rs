@@ -157,6 +157,20 @@ pub(crate) struct IssuerToml {
     pub(crate) danger_allow_plain_http: bool,
 }
 
+impl IssuerToml {
+    /// Whether both get their keys in the same way.
+    pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
+        let way = |toml: &Self| {
+            (
+                toml.jwks.clone(),
+                toml.keys_file.clone(),
+                toml.danger_allow_plain_http,
+            )
+        };
+        self.url == other.url && way(self) == way(other)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ProfileToml {
@@ -254,7 +268,7 @@ pub(crate) struct ResourceToml {
 }
 
 /// Proofs of possession (RFC 9449).
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DpopToml {
     /// As clients call the edge: `https://api.example.com`.
