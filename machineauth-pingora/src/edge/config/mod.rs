@@ -1,5 +1,6 @@
 //! The configuration: what the file says, and where it says it.
 
+mod issuer;
 mod tree;
 mod values;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use machineauth_core::crypto::sha256;
 use toml::Spanned;
 
+pub(crate) use issuer::*;
 pub(crate) use tree::*;
 pub(crate) use values::{Endpoint, FileName, HostPattern, PathPrefix, Rate};
 
