@@ -97,17 +97,16 @@ pub async fn list(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let mut form = asked.form();
     let mut shown = ListPage {
         shell: administrator.shell(&app, Section::Audit),
-        form: Form::default(),
+        form: asked.form(),
         entries: Vec::new(),
         query: asked.query(),
         next: None,
         is_filtered: !asked.query().is_empty(),
         is_continued: !asked.cursor.is_empty(),
     };
-    match filter(&form) {
+    match filter(&shown.form) {
         Ok(filter) => {
             // A list that cannot be continued begins anew.
             let cursor: Option<Cursor> = asked.cursor.parse().ok();
@@ -115,11 +114,11 @@ pub async fn list(
             let found = app.trail.page(&filter, cursor.as_ref(), limit).await?;
             shown.entries = found.entries;
             shown.next = found.next;
-            Ok(page(&ListPage { form, ..shown }))
+            Ok(page(&shown))
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(&ListPage { form, ..shown }))
+            shown.form.refuse(error)?;
+            Ok(refused(&shown))
         }
     }
 }

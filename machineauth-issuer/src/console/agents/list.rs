@@ -65,8 +65,7 @@ pub async fn list(
         .shell(&app, Section::Agents)
         .after(asked.done.as_deref());
     let organizations = names::some_organizations(&app).await?;
-    let mut form = asked.form();
-    let mut page_of = ListPage {
+    let mut shown = ListPage {
         shell,
         rows: Vec::new(),
         organizations,
@@ -76,34 +75,34 @@ pub async fn list(
         next: None,
         is_filtered: asked.is_filtered(),
         is_continued: !asked.after.is_empty(),
-        form: Form::default(),
+        form: asked.form(),
     };
-    let (query, after) = match asked.read(&form) {
+    let (query, after) = match asked.read(&shown.form) {
         Ok(read) => read,
         Err(error) => {
-            form.refuse(error)?;
-            return Ok(refused(&ListPage { form, ..page_of }));
+            shown.form.refuse(error)?;
+            return Ok(refused(&shown));
         }
     };
     let mut found = app.agents.list(&query, after.as_ref(), 0, PAGE + 1).await?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
-    page_of.next = found
+    shown.next = found
         .last()
         .filter(|_| more)
         .map(|(place, _)| place.to_string());
     let agents: Vec<_> = found.into_iter().map(|(_, agent)| agent).collect();
     let organizations = agents.iter().filter_map(|agent| agent.organization_id);
-    page_of.names = Names::of(&app, organizations).await?;
-    page_of.total = match (&query.name_prefix, &page_of.next, &after) {
+    shown.names = Names::of(&app, organizations).await?;
+    shown.total = match (&query.name_prefix, &shown.next, &after) {
         (None, ..) => Some(app.agents.count(&query).await?),
         (Some(_), None, None) => i64::try_from(agents.len()).ok(),
         (Some(_), ..) => None,
     };
     let usages = Usage::read_all(&*app.store, &agents).await?;
     let rows = agents.into_iter().zip(usages);
-    page_of.rows = rows.map(|(agent, usage)| Row { agent, usage }).collect();
-    Ok(page(&ListPage { form, ..page_of }))
+    shown.rows = rows.map(|(agent, usage)| Row { agent, usage }).collect();
+    Ok(page(&shown))
 }
 
 impl Asked {

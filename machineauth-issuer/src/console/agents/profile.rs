@@ -267,10 +267,8 @@ fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiErr
         None => Ok(Map::new()),
         Some(text) => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            wrong(
-                field,
-                &format!("a JSON object; what is at line {line}, column {column} is none"),
-            )
+            let place = format!("line {line}, column {column}");
+            wrong(field, &format!("this is no JSON object: see {place}"))
         }),
     }
 }
