@@ -70,3 +70,6 @@ wrk_on() { # seconds, connections, script, path → prints requests per second a
     awk -v rate="$(awk '/Requests\/sec/ { print $2 }' <<<"$out")" -v ticks=$((after - before)) -v requests="$requests" \
         -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.0f %.1f\n", rate, ticks / hz / requests * 1e6 }'
 }
+result() { # "P1 what was measured", figure, unit, "≥ 0.85" → a line that bench/run finds
+    printf '%-62s %8s %s   target %s\n' "$1" "$2" "$3" "$4"
+}

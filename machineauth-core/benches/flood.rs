@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("p99 of valid traffic, without the flood   {quiet:7.1} ns");
     println!("p99 of valid traffic, with the flood      {flooded:7.1} ns");
     println!(
-        "  P13  with / without        {:.3}x    target <= 1.1x",
+        "  P13  p99 of valid traffic, with the flood / without   {:.3}×   target ≤ 1.1",
         flooded / quiet
     );
     Ok(())

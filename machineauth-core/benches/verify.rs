@@ -77,9 +77,9 @@ fn main() {
         many_revoked.all
     );
     println!();
-    println!("  P3  cold path / bare signature     {ratio:>6.3}×    target ≤ 1.15×");
+    println!("  P3  cold path / bare signature     {ratio:>6.3}×   target ≤ 1.15");
     println!(
-        "  P5  100,000 revocations, more than none  {:>+5.0} ns    target ≤ 100 ns",
+        "  P5  100,000 revocations, more than none  {:>+5.0} ns   target ≤ 100",
         many_revoked.all - none_revoked.all
     );
 }

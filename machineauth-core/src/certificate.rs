@@ -22,6 +22,11 @@ impl ClientCertificate {
         }
     }
 
+    /// From the SHA-256 digest of its DER encoding, where the TLS library has made that already.
+    pub fn from_thumbprint(thumbprint: [u8; 32]) -> Self {
+        Self { thumbprint }
+    }
+
     /// The SHA-256 digest of its DER encoding.
     pub fn thumbprint(&self) -> &[u8; 32] {
         &self.thumbprint

@@ -54,6 +54,7 @@
 //! With the feature `toml`, policies are read from files. Without the feature `http` (on by default) nothing here opens a
 //! connection: bring your own [`jwks::FetchKeys`].
 
+pub mod authenticate;
 mod backoff;
 pub mod base64url;
 pub mod claims;
@@ -94,6 +95,7 @@ mod sse;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 
+pub use authenticate::Authenticator;
 pub use claims::{Audience, Claims};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use crypto::{Algorithm, SigningKey, VerifyingKey};

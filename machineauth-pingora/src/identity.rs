@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
 use machineauth_core::Agent;
+use machineauth_core::dpop::DPOP;
+use machineauth_core::policy::OVERRIDES;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_error::{ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::assertion::AssertionSigner;
 use crate::module::MachineAuth;
 
 /// The verified agent's [id](Agent::id).
@@ -19,75 +22,168 @@ pub const X_AGENT_SCOPES: HeaderName = HeaderName::from_static("x-agent-scopes")
 /// The organization that the agent belongs to; absent when there is none.
 pub const X_ORG_ID: HeaderName = HeaderName::from_static("x-org-id");
 
-const IDENTITY: [HeaderName; 3] = [X_AGENT_ID, X_AGENT_SCOPES, X_ORG_ID];
-
 /// All but visible ASCII, and the escape itself: two ids never look the same, and none can lose a space on its way.
 /// (Bytes above ASCII are always escaped.)
 const NOT_IN_IDS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// Says in `X-Agent-Id`, `X-Agent-Scopes` and `X-Org-Id` whom the module verified; for a proxy's
-/// `upstream_request_filter`, and for no earlier phase: between the two Pingora removes every header that the client
-/// named in `Connection`.
+/// In which headers the upstream is told who calls. By default [`X_AGENT_ID`], [`X_AGENT_SCOPES`] and [`X_ORG_ID`].
+///
+/// The default names are never let through from a client, even where others are chosen.
+#[derive(Debug)]
+pub struct IdentityHeaders {
+    agent_id: HeaderName,
+    scopes: HeaderName,
+    organization_id: HeaderName,
+    client_id: Option<HeaderName>,
+    team_id: Option<HeaderName>,
+    signed: Option<(HeaderName, AssertionSigner)>,
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        Self {
+            agent_id: X_AGENT_ID,
+            scopes: X_AGENT_SCOPES,
+            organization_id: X_ORG_ID,
+            client_id: None,
+            team_id: None,
+            signed: None,
+        }
+    }
+}
+
+impl IdentityHeaders {
+    /// Where the [agent's id](Agent::id) stands.
+    #[must_use]
+    pub fn agent_id(mut self, name: HeaderName) -> Self {
+        self.agent_id = name;
+        self
+    }
+
+    /// Where the scopes stand, separated by spaces.
+    #[must_use]
+    pub fn scopes(mut self, name: HeaderName) -> Self {
+        self.scopes = name;
+        self
+    }
+
+    /// Where the organization stands, of an agent that has one.
+    #[must_use]
+    pub fn organization_id(mut self, name: HeaderName) -> Self {
+        self.organization_id = name;
+        self
+    }
+
+    /// Also says the [client's id](Agent::client_id).
+    #[must_use]
+    pub fn client_id(mut self, name: HeaderName) -> Self {
+        self.client_id = Some(name);
+        self
+    }
+
+    /// Also says the team, of an agent that is in one.
+    #[must_use]
+    pub fn team_id(mut self, name: HeaderName) -> Self {
+        self.team_id = Some(name);
+        self
+    }
+
+    /// Also says all of it in a signed assertion, for an upstream that others than the proxy can reach.
+    #[must_use]
+    pub fn signed(mut self, name: HeaderName, signer: AssertionSigner) -> Self {
+        self.signed = Some((name, signer));
+        self
+    }
+
+    /// Whether an upstream could take a header of this name for one of ours.
+    fn is_ours(&self, name: &HeaderName) -> bool {
+        let defaults = [X_AGENT_ID, X_AGENT_SCOPES, X_ORG_ID];
+        let chosen = [&self.agent_id, &self.scopes, &self.organization_id];
+        let signed = self.signed.as_ref().map(|(name, _)| name);
+        let optional = [self.client_id.as_ref(), self.team_id.as_ref(), signed];
+        defaults
+            .iter()
+            .chain(chosen)
+            .chain(optional.into_iter().flatten())
+            .any(|ours| is_taken_for(ours, name))
+    }
+
+    /// Removes whatever an upstream could take for one of our headers.
+    fn strip(&self, upstream: &mut RequestHeader) {
+        let names = upstream.headers.keys();
+        let forged: Vec<HeaderName> = names.filter(|name| self.is_ours(name)).cloned().collect();
+        for name in &forged {
+            upstream.remove_header(name);
+        }
+    }
+
+    fn set(&self, agent: &Agent, upstream: &mut RequestHeader) -> Result<()> {
+        upstream.insert_header(&self.agent_id, id(agent.id())?)?;
+        upstream.insert_header(&self.scopes, value(&agent.scopes().to_string())?)?;
+        let optional = [
+            (Some(&self.organization_id), agent.organization_id()),
+            (self.client_id.as_ref(), Some(agent.client_id())),
+            (self.team_id.as_ref(), agent.team_id()),
+        ];
+        for (name, text) in optional {
+            if let (Some(name), Some(text)) = (name, text) {
+                upstream.insert_header(name, id(text)?)?;
+            }
+        }
+        if let Some((name, signer)) = &self.signed {
+            upstream.insert_header(name, value(&signer.sign(agent))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Says in the [identity headers](IdentityHeaders) whom the module verified; for a proxy's `upstream_request_filter`, and
+/// for no earlier phase: between the two Pingora removes every header that the client named in `Connection`.
 ///
 /// What the client says in these headers, or in any spelling that an upstream may take for them, is removed in any
 /// case: `X_Agent_Id` is the same variable as `X-Agent-Id` to CGI and whatever was made after it. So is the access
-/// token once it is verified, unless the module is to [forward](crate::MachineAuthModule::forward_token) it.
+/// token once it is verified, with the proof that came with it, unless the module is to
+/// [forward](crate::MachineAuthModule::forward_token) it. Where a policy judged the request, headers are removed that ask
+/// for another method or path ([`OVERRIDES`]).
 ///
 /// Bytes other than visible ASCII, and `%`, are percent-encoded in ids.
 ///
 /// # Errors
 /// None that a request could cause: only if Pingora did not take a well-formed header.
 pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
-    let auth = MachineAuth::of(session);
-    let agent = auth.and_then(MachineAuth::agent);
-    if agent.is_some() && !auth.is_some_and(MachineAuth::forwards_token) {
+    let Some(auth) = MachineAuth::of(session) else {
+        IdentityHeaders::default().strip(upstream);
+        return Ok(());
+    };
+    auth.identity().strip(upstream);
+    if auth.has_policy() {
+        for name in &OVERRIDES {
+            upstream.remove_header(name);
+        }
+    }
+    let Some(agent) = auth.agent() else {
+        return Ok(());
+    };
+    if !auth.forwards_token() {
         upstream.remove_header(&AUTHORIZATION);
+        upstream.remove_header(&DPOP);
     }
-    strip_identity(upstream);
-    match agent {
-        Some(agent) => set_identity(agent, upstream),
-        None => Ok(()),
-    }
+    auth.identity().set(agent, upstream)
 }
 
-/// Removes whatever an upstream could take for one of our headers.
-fn strip_identity(upstream: &mut RequestHeader) {
-    let forged: Vec<HeaderName> = upstream
-        .headers
-        .keys()
-        .filter(|name| is_identity(name))
-        .cloned()
-        .collect();
-    for name in &forged {
-        upstream.remove_header(name);
-    }
-}
-
-/// Whether `name` is one of ours to somebody who does not tell punctuation apart. CGI folds `-` to `_`; some of its
+/// Whether `name` is `ours` to somebody who does not tell punctuation apart. CGI folds `-` to `_`; some of its
 /// descendants fold everything that cannot stand in a variable's name (`.` in PHP).
-fn is_identity(name: &HeaderName) -> bool {
+fn is_taken_for(ours: &HeaderName, name: &HeaderName) -> bool {
     let folded = |byte: u8| match byte.is_ascii_alphanumeric() {
         true => byte,
         false => b'-',
     };
-    let name = name.as_str().as_bytes();
-    IDENTITY.iter().any(|ours| {
-        let ours = ours.as_str().as_bytes();
-        ours.len() == name.len()
-            && ours
-                .iter()
-                .zip(name)
-                .all(|(&our, &byte)| our == folded(byte))
-    })
-}
-
-fn set_identity(agent: &Agent, upstream: &mut RequestHeader) -> Result<()> {
-    upstream.insert_header(X_AGENT_ID, id(agent.id())?)?;
-    upstream.insert_header(X_AGENT_SCOPES, value(&agent.scopes().to_string())?)?;
-    if let Some(organization) = agent.organization_id() {
-        upstream.insert_header(X_ORG_ID, id(organization)?)?;
-    }
-    Ok(())
+    let (ours, name) = (ours.as_str().as_bytes(), name.as_str().as_bytes());
+    ours.len() == name.len()
+        && ours
+            .iter()
+            .zip(name)
+            .all(|(&our, &byte)| folded(our) == folded(byte))
 }
 
 fn id(text: &str) -> Result<HeaderValue> {

@@ -1,17 +1,24 @@
 //! Machine authentication for [Pingora](pingora_proxy): a proxy that lets only verified agents through to its upstreams.
 //!
-//! * [`MachineAuthModule`] is an HTTP module. It verifies the access token of every request before any other phase of
-//!   the proxy but `early_request_filter`.
+//! * [`MachineAuthModule`] is an HTTP module. It verifies the access token of every request, and judges it by a
+//!   [`Policy`](machineauth_core::Policy) where there is one, before any other phase of the proxy but
+//!   `early_request_filter`.
 //! * [`MachineAuth`] is what it found out about one request: the verified [`Agent`](machineauth_core::Agent), or the
-//!   [`Challenge`](machineauth_core::Challenge) to answer with.
+//!   [`Challenge`](machineauth_core::Challenge) to answer with. A proxy with several routes says there by which module a
+//!   request is [judged](MachineAuth::judge_by).
 //! * [`fail_to_proxy`] gives that answer in full (RFC 6750 §3). A module can only name a status: a proxy that does not
 //!   call this still refuses the request, with an empty 401.
-//! * [`forward_identity`] tells the upstream who calls, in headers that no client can forge.
+//! * [`forward_identity`] tells the upstream who calls, in [headers](IdentityHeaders) that no client can forge, and if
+//!   wanted [signed](AssertionSigner).
+//! * [`Background`] fetches keys and follows revocations, in a background service of Pingora.
+//!
+//! Whoever has no proxy yet takes the finished one, `machineauth-edge`: the feature `edge`, one file, no code.
 //!
 //! ```no_run
 //! use async_trait::async_trait;
 //! use machineauth_core::{HttpKeys, JwksCache, Verifier};
-//! use machineauth_pingora::{MachineAuthModule, fail_to_proxy, forward_identity, was_refused};
+//! use machineauth_pingora::{Background, MachineAuthModule, fail_to_proxy, forward_identity, was_refused};
+//! use pingora_core::services::background::background_service;
 //! use pingora_core::{modules::http::HttpModules, server::Server, upstreams::peer::HttpPeer};
 //! use pingora_error::{Error, Result};
 //! use pingora_http::RequestHeader;
@@ -54,16 +61,18 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let verifier = Verifier::builder("https://issuer.example", "artifacts")
-//!     .jwks(JwksCache::new(HttpKeys::discover("https://issuer.example")?))
-//!     .build()?;
+//! let background = Background::default();
+//! let keys = background.home().keys(HttpKeys::discover("https://issuer.example")?);
+//! let jwks = JwksCache::new(keys);
+//! let verifier = Verifier::builder("https://issuer.example", "artifacts").jwks(jwks.clone()).build()?;
 //! let auth = MachineAuthModule::new(verifier).require("artifacts:read")?;
 //!
 //! let mut server = Server::new(None)?;
 //! server.bootstrap();
 //! let mut edge = http_proxy_service(&server.configuration, Edge { auth });
 //! edge.add_tcp("127.0.0.1:8000");
-//! server.add_service(edge);
+//! let background = server.add_service(background_service("issuer", background.load(jwks)));
+//! server.add_service(edge).add_dependency(&background);
 //! server.run_forever();
 //! # }
 //! ```
@@ -79,11 +88,22 @@
 //!
 //! # Features
 //! * `http` (default): the parts of `machineauth-core` that talk to an issuer.
+//! * `edge`: the proxy `machineauth-edge`.
 
+pub mod assertion;
+#[cfg(feature = "http")]
+pub mod background;
+#[cfg(feature = "edge")]
+pub mod edge;
+mod guard;
 pub mod identity;
 pub mod module;
+mod path;
 pub mod respond;
 
-pub use identity::forward_identity;
+pub use assertion::AssertionSigner;
+#[cfg(feature = "http")]
+pub use background::{Background, Home};
+pub use identity::{IdentityHeaders, forward_identity};
 pub use module::{MachineAuth, MachineAuthModule};
-pub use respond::{answer_refusal, fail_to_proxy, was_refused};
+pub use respond::{answer, answer_refusal, fail_to_proxy, was_refused};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Response};
+use pingora_core::protocols::http::HttpTask;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
@@ -39,7 +40,7 @@ pub async fn fail_to_proxy(session: &mut Session, error: &Error) -> FailToProxy 
 }
 
 /// Gives the full answer to a request that the module refused: status, `WWW-Authenticate`, `Retry-After` and a JSON
-/// body (RFC 6750 §3). `None`, and nothing done, when it was not the module that refused.
+/// body (RFC 6750 §3), or the same in gRPC. `None`, and nothing done, when it was not the module that refused.
 ///
 /// The connection stays open, unless a request body is on its way that is longer than 64 KiB or takes longer than a
 /// second.
@@ -47,16 +48,22 @@ pub async fn answer_refusal(session: &mut Session) -> Option<FailToProxy> {
     let response = MachineAuth::of(session)?
         .challenge()?
         .to_response::<Bytes>();
+    Some(answer(session, response).await)
+}
+
+/// Answers a request in the place of an upstream, and keeps the connection open as [`answer_refusal`] does: for
+/// `request_filter` and `fail_to_proxy`.
+pub async fn answer(session: &mut Session, response: Response<Bytes>) -> FailToProxy {
     let error_code = response.status().as_u16();
     let can_go_on = discard_body(session).await;
     if !can_go_on {
         session.set_keepalive(None);
     }
     let written = write(session, response).await;
-    Some(FailToProxy {
+    FailToProxy {
         error_code,
         can_reuse_downstream: can_go_on && written.is_ok(),
-    })
+    }
 }
 
 /// Whether the module refused the request. For a proxy's `suppress_error_log`: otherwise each refused request leaves a
@@ -101,11 +108,17 @@ async fn write(session: &mut Session, response: Response<Bytes>) -> Result<()> {
     let (head, body) = response.into_parts();
     let mut header = ResponseHeader::build(head.status, Some(head.headers.len() + 1))?;
     for (name, value) in &head.headers {
-        header.insert_header(name, value)?;
+        header.append_header(name, value)?;
+    }
+    let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
+    let is_http2 = session.is_http2();
+    let downstream = session.as_downstream_mut();
+    if is_http2 && !has_body {
+        // Clients of gRPC take an answer for one of trailers only when its first frame is the last.
+        let alone = HttpTask::Header(Box::new(header), true);
+        return downstream.response_duplex_vec(vec![alone]).await.map(drop);
     }
     header.insert_header(CONTENT_LENGTH, body.len())?;
-    let has_body = session.req_header().method != Method::HEAD;
-    let downstream = session.as_downstream_mut();
     downstream.write_response_header(Box::new(header)).await?;
     let body = if has_body { body } else { Bytes::new() };
     downstream.write_response_body(body, true).await

@@ -5,7 +5,7 @@
 //! not see it. Tokens in the query string or in a cookie, and more than one token, are refused with 400.
 //!
 //! A token that is bound to a key is good only with a proof of that key: by [`MachineAuthLayer::dpop`], or with the
-//! [`ClientCertificate`] that whoever ends TLS puts into the request's extensions (RFC 8705 §3).
+//! [`ClientCertificate`](machineauth_core::ClientCertificate) that whoever ends TLS puts into the request's extensions (RFC 8705 §3).
 //!
 //! # Example
 //!
@@ -57,56 +57,33 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
-use machineauth_core::bearer::{Credentials, Scheme, credentials};
-use machineauth_core::dpop::{Dpop, Proof};
-use machineauth_core::{
-    Agent, Challenge, ClientCertificate, Error, ErrorKind, Possession, Protocol, ResourceMetadata,
-    Verifier,
-};
+use http::{Request, Response};
+use machineauth_core::authenticate::{Authenticator, Judgement, Undecided};
+use machineauth_core::{Agent, Challenge, Dpop, Error, Protocol, ResourceMetadata, Verifier};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
 use crate::body::{AnswerBody, answer};
-use crate::resource::ProtectedResource;
 
 /// Layer that applies [`MachineAuth`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
 pub struct MachineAuthLayer {
-    settings: Arc<Settings>,
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
-    verifier: Verifier,
-    optional: bool,
-    dpop: Option<Dpop>,
-    resource: ProtectedResource,
-    metadata: Option<ResourceMetadata>,
+    authenticator: Arc<Authenticator>,
 }
 
 impl MachineAuthLayer {
     /// Lets requests through whose access token `verifier` accepts.
     pub fn new(verifier: Verifier) -> Self {
-        Self {
-            settings: Arc::new(Settings {
-                verifier,
-                optional: false,
-                dpop: None,
-                resource: ProtectedResource::default(),
-                metadata: None,
-            }),
-        }
+        Authenticator::new(verifier).into()
     }
 
     /// Lets requests without any token through as well, without a [`VerifiedAgent`]. A token that is there must still
     /// be good.
     #[must_use]
-    pub fn optional(mut self) -> Self {
-        self.settings_mut().optional = true;
-        self
+    pub fn optional(self) -> Self {
+        self.with(Authenticator::optional)
     }
 
     /// Takes tokens that are bound to a key, in the scheme `DPoP` and with a proof (RFC 9449 §7). Tokens that are bound to
@@ -115,23 +92,20 @@ impl MachineAuthLayer {
     /// The layer must see the whole path that the client called: put it outside of what strips a prefix from it, such as
     /// axum's `nest`.
     #[must_use]
-    pub fn dpop(mut self, dpop: Dpop) -> Self {
-        self.settings_mut().dpop = Some(dpop);
-        self
+    pub fn dpop(self, dpop: Dpop) -> Self {
+        self.with(|authenticator| authenticator.dpop(dpop))
     }
 
     /// Names the protection space in challenges (RFC 9110 §11.5).
     #[must_use]
-    pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        self.settings_mut().resource.realm = Some(realm.into());
-        self
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        self.with(|authenticator| authenticator.realm(realm))
     }
 
     /// Says in challenges where the protected resource's metadata is (RFC 9728 §5.1).
     #[must_use]
-    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
-        self.settings_mut().resource.metadata = Some(url.into());
-        self
+    pub fn resource_metadata(self, url: impl Into<String>) -> Self {
+        self.with(|authenticator| authenticator.resource_metadata(url))
     }
 
     /// Serves the protected resource's metadata (RFC 9728 §3) at its well-known path, to everybody, and names it in
@@ -140,18 +114,20 @@ impl MachineAuthLayer {
     /// That is all that an MCP server needs for its clients to find the way to a token. The layer must see the path as
     /// clients send it, so put it around the whole application.
     #[must_use]
-    pub fn protects(mut self, metadata: ResourceMetadata) -> Self {
-        let settings = self.settings_mut();
-        settings.resource.metadata = Some(metadata.url().to_owned());
-        let named = metadata.names_authorization_servers();
-        let issuers = settings.verifier.issuers().filter(|_| !named);
-        let metadata = issuers.fold(metadata, ResourceMetadata::authorization_server);
-        settings.metadata = Some(metadata);
-        self
+    pub fn protects(self, metadata: ResourceMetadata) -> Self {
+        self.with(|authenticator| authenticator.protects(metadata))
     }
 
-    fn settings_mut(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.settings)
+    fn with(self, change: impl FnOnce(Authenticator) -> Authenticator) -> Self {
+        change(Arc::unwrap_or_clone(self.authenticator)).into()
+    }
+}
+
+impl From<Authenticator> for MachineAuthLayer {
+    fn from(authenticator: Authenticator) -> Self {
+        Self {
+            authenticator: Arc::new(authenticator),
+        }
     }
 }
 
@@ -161,7 +137,7 @@ impl<S> Layer<S> for MachineAuthLayer {
     fn layer(&self, inner: S) -> Self::Service {
         MachineAuth {
             inner,
-            settings: Arc::clone(&self.settings),
+            authenticator: Arc::clone(&self.authenticator),
         }
     }
 }
@@ -170,7 +146,7 @@ impl<S> Layer<S> for MachineAuthLayer {
 #[derive(Clone, Debug)]
 pub struct MachineAuth<S> {
     inner: S,
-    settings: Arc<Settings>,
+    authenticator: Arc<Authenticator>,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for MachineAuth<S>
@@ -187,12 +163,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if let Some(document) = self.settings.document_for(&request) {
+        let authenticator = &self.authenticator;
+        if let Some(document) = authenticator.document_for(request.method(), request.uri().path()) {
+            let document = Box::new(document);
             return ResponseFuture {
                 state: State::Document { document },
             };
         }
-        let state = match self.settings.judge(&request) {
+        let (method, headers, uri) = (request.method(), request.headers(), request.uri());
+        let certificate = request.extensions().get().copied();
+        let state = match authenticator.judge(method, headers, uri, certificate) {
             Judgement::Verified(agent) => {
                 request.extensions_mut().insert(VerifiedAgent(agent));
                 State::Accepted {
@@ -203,16 +183,14 @@ where
                 future: self.inner.call(request),
             },
             Judgement::Refused(error) => State::Refused {
-                challenge: self
-                    .settings
-                    .challenge(error, Protocol::of(request.headers())),
+                challenge: refusal(authenticator, error, Protocol::of(headers)),
             },
-            Judgement::Undecided(sent) => {
+            Judgement::Undecided(undecided) => {
                 // The service that was polled ready goes with the request; a fresh clone stays here.
                 let fresh = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, fresh);
                 State::Verifying {
-                    pending: Pending::new(&self.settings, sent, inner, request),
+                    pending: Pending::new(&self.authenticator, undecided, inner, request),
                 }
             }
         };
@@ -220,102 +198,8 @@ where
     }
 }
 
-/// What can be said about a request without waiting.
-enum Judgement {
-    Verified(Arc<Agent>),
-    Anonymous,
-    Refused(Error),
-    /// The key of this token is not at hand, or only the issuer can read it.
-    Undecided(Sent<String>),
-}
-
-/// A token, and what its sender has beside it.
-struct Sent<T> {
-    token: T,
-    proof: Option<Proof>,
-    certificate: Option<ClientCertificate>,
-}
-
-impl<T> Sent<T> {
-    fn possession(&self) -> Possession<'_> {
-        let mut possession = Possession::NOTHING;
-        if let Some(proof) = &self.proof {
-            possession = possession.key(proof.thumbprint());
-        }
-        if let Some(certificate) = &self.certificate {
-            possession = possession.certificate(certificate);
-        }
-        possession
-    }
-}
-
-impl Settings {
-    fn judge<B>(&self, request: &Request<B>) -> Judgement {
-        let sent = match self.sent_with(request) {
-            Ok(sent) => sent,
-            Err(error) if self.optional && error.kind() == ErrorKind::MissingToken => {
-                return Judgement::Anonymous;
-            }
-            Err(error) => return Judgement::Refused(error),
-        };
-        match self.verifier.check_as(sent.token, &sent.possession()) {
-            Err(error) if self.verifier.can_recover(&error) => Judgement::Undecided(Sent {
-                token: sent.token.to_owned(),
-                proof: sent.proof,
-                certificate: sent.certificate,
-            }),
-            checked => match self.admit(checked, &sent) {
-                Ok(agent) => Judgement::Verified(agent),
-                Err(error) => Judgement::Refused(error),
-            },
-        }
-    }
-
-    fn document_for<B>(&self, request: &Request<B>) -> Option<Box<Response<Bytes>>> {
-        let metadata = self.metadata.as_ref()?;
-        let asked = matches!(*request.method(), Method::GET | Method::HEAD)
-            && request.uri().path() == metadata.path();
-        asked.then(|| Box::new(metadata.to_response()))
-    }
-
-    fn sent_with<'r, B>(&self, request: &'r Request<B>) -> Result<Sent<&'r str>, Error> {
-        let Credentials { scheme, token } = credentials(request.headers(), request.uri())?;
-        let proof = match (scheme, &self.dpop) {
-            (Scheme::Bearer, _) => None,
-            (Scheme::Dpop, None) => return Err(ErrorKind::MissingToken.into()),
-            (Scheme::Dpop, Some(dpop)) => {
-                let proof = Dpop::proof_of(request.headers())?.ok_or(ErrorKind::InvalidProof)?;
-                let (method, path) = (request.method().as_str(), request.uri().path());
-                Some(dpop.verify(proof, method, path, Some(token))?)
-            }
-        };
-        Ok(Sent {
-            token,
-            proof,
-            certificate: request.extensions().get().copied(),
-        })
-    }
-
-    /// The last word: a proof is used up only when everything else is good.
-    fn admit<T>(
-        &self,
-        checked: Result<Arc<Agent>, Error>,
-        sent: &Sent<T>,
-    ) -> Result<Arc<Agent>, Error> {
-        let agent = checked?;
-        if let (Some(dpop), Some(proof)) = (&self.dpop, &sent.proof) {
-            dpop.redeem(proof)?;
-        }
-        Ok(agent)
-    }
-
-    fn challenge(&self, error: Error, protocol: Protocol) -> Box<Challenge> {
-        let challenge = self.resource.challenge(error).protocol(protocol);
-        Box::new(match &self.dpop {
-            Some(dpop) => challenge.dpop(dpop),
-            None => challenge,
-        })
-    }
+fn refusal(authenticator: &Authenticator, error: Error, protocol: Protocol) -> Box<Challenge> {
+    Box::new(authenticator.challenge(error).protocol(protocol))
 }
 
 pin_project! {
@@ -391,7 +275,7 @@ where
 /// A request whose token waits for its key.
 struct Pending<S, ReqBody> {
     verifying: Pin<Box<dyn Future<Output = Result<Arc<Agent>, Error>> + Send>>,
-    settings: Arc<Settings>,
+    authenticator: Arc<Authenticator>,
     inner: S,
     /// Taken when the verification is over.
     request: Option<Request<ReqBody>>,
@@ -402,20 +286,16 @@ where
     S: Service<Request<ReqBody>>,
 {
     fn new(
-        settings: &Arc<Settings>,
-        sent: Sent<String>,
+        authenticator: &Arc<Authenticator>,
+        undecided: Undecided,
         inner: S,
         request: Request<ReqBody>,
     ) -> Box<Self> {
-        let asking = Arc::clone(settings);
-        let verifying = async move {
-            let possession = sent.possession();
-            let verified = asking.verifier.verify_as(&sent.token, &possession).await;
-            asking.admit(verified, &sent)
-        };
+        let asking = Arc::clone(authenticator);
+        let verifying = async move { undecided.decide(&asking).await };
         Box::new(Self {
             verifying: Box::pin(verifying),
-            settings: Arc::clone(settings),
+            authenticator: Arc::clone(authenticator),
             inner,
             request: Some(request),
         })
@@ -438,7 +318,7 @@ where
                 let headers = self.request.as_ref().map(Request::headers);
                 let protocol = headers.map(Protocol::of).unwrap_or_default();
                 State::Refused {
-                    challenge: self.settings.challenge(error, protocol),
+                    challenge: refusal(&self.authenticator, error, protocol),
                 }
             }
         };

@@ -86,7 +86,6 @@ pub mod extract;
 pub mod policy;
 pub mod rate_limit;
 pub mod require;
-mod resource;
 mod response;
 pub mod streams;
 

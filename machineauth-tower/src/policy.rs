@@ -61,25 +61,16 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::HeaderName;
 use http::{HeaderMap, Request, Response};
+use machineauth_core::challenge::ProtectedResource;
+use machineauth_core::policy::OVERRIDES;
 use machineauth_core::{Challenge, Policy, Protocol};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
 use crate::body::AnswerBody;
-use crate::resource::ProtectedResource;
 pub use crate::response::ResponseFuture;
-
-/// With these, some frameworks let a client replace the method or the path that was judged.
-const OVERRIDES: [HeaderName; 5] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
 
 /// Layer that applies [`EnforcePolicy`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
@@ -110,7 +101,7 @@ impl PolicyLayer {
     /// Names the protection space in challenges (RFC 9110 §11.5).
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.settings).resource.realm = Some(realm.into());
+        self.resource_mut(|resource| resource.realm(realm));
         self
     }
 
@@ -118,8 +109,13 @@ impl PolicyLayer {
     /// one above it was told.
     #[must_use]
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.settings).resource.metadata = Some(url.into());
+        self.resource_mut(|resource| resource.metadata(url));
         self
+    }
+
+    fn resource_mut(&mut self, change: impl FnOnce(ProtectedResource) -> ProtectedResource) {
+        let settings = Arc::make_mut(&mut self.settings);
+        settings.resource = change(std::mem::take(&mut settings.resource));
     }
 }
 

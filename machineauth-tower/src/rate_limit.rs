@@ -45,9 +45,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response};
 use machineauth_core::quota::{Buckets, Exhausted, Quota, Remaining};
 use machineauth_core::{Clock, Protocol, SystemClock};
 use pin_project_lite::pin_project;
@@ -59,7 +57,6 @@ use crate::body::AnswerBody;
 
 /// What the headers call the quota.
 const NAME: &str = "agent";
-const TOO_MANY: &str = "too many requests; Retry-After says when to try again";
 
 /// Layer that applies [`RateLimit`]. See the [module](self) for an example.
 #[derive(Clone, Debug)]
@@ -178,7 +175,10 @@ where
             StateProjection::Refused {
                 exhausted,
                 protocol,
-            } => (refusal(*exhausted, protocol), Remaining::from(*exhausted)),
+            } => {
+                let refusal = exhausted.to_response(protocol).map(ResBody::answer);
+                (refusal, Remaining::from(*exhausted))
+            }
         };
         let headers = response.headers_mut();
         this.quota.announce(headers, NAME, remaining);
@@ -190,39 +190,4 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
-}
-
-fn refusal<B: AnswerBody>(exhausted: Exhausted, protocol: &Protocol) -> Response<B> {
-    let mut response = match protocol {
-        Protocol::Http => too_many_requests(),
-        Protocol::Grpc(content_type) => resource_exhausted(content_type),
-    };
-    let seconds = exhausted.retry_after_header();
-    response.headers_mut().insert(RETRY_AFTER, seconds);
-    response
-}
-
-/// RFC 6585 §4
-fn too_many_requests<B: AnswerBody>() -> Response<B> {
-    let body = serde_json::json!({
-        "error": "too_many_requests",
-        "error_description": TOO_MANY,
-        "message": TOO_MANY,
-    });
-    let mut response = Response::new(B::answer(body.to_string().into()));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// An answer of trailers only, which in gRPC is a header: status 8.
-fn resource_exhausted<B: AnswerBody>(content_type: &HeaderValue) -> Response<B> {
-    let mut response = Response::new(B::answer(Bytes::new()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type.clone());
-    headers.insert("grpc-status", HeaderValue::from_static("8"));
-    headers.insert("grpc-message", HeaderValue::from_static(TOO_MANY));
-    response
 }

@@ -4,6 +4,10 @@
 //! `route_layer`, or around any service. A request whose agent lacks a scope is answered with 403 and a challenge
 //! that names the scopes (RFC 6750 §3.1); one without a verified agent with 401.
 //!
+//! Where a whole router demands the same scopes, both layers go into one call of `layer`, as a pair
+//! (`.layer((MachineAuthLayer::new(verifier), RequireScopesLayer::new("read")?))`): axum boxes what each call gives it, and
+//! that costs as much as the check.
+//!
 //! # Example
 //!
 //! ```
@@ -29,6 +33,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Extensions, Request, Response};
+use machineauth_core::challenge::ProtectedResource;
 use machineauth_core::policy::Refusal;
 use machineauth_core::{Error, ErrorKind, Protocol, ScopeSet};
 use tower_layer::Layer;
@@ -36,7 +41,6 @@ use tower_service::Service;
 
 use crate::agent::VerifiedAgent;
 use crate::body::AnswerBody;
-use crate::resource::ProtectedResource;
 pub use crate::response::ResponseFuture;
 
 /// Layer that applies [`RequireScopes`]. See the [module](self) for an example.
@@ -66,7 +70,7 @@ impl RequireScopesLayer {
     /// Names the protection space in challenges (RFC 9110 §11.5).
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.rule).resource.realm = Some(realm.into());
+        self.resource_mut(|resource| resource.realm(realm));
         self
     }
 
@@ -74,8 +78,13 @@ impl RequireScopesLayer {
     /// one above it was told.
     #[must_use]
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.rule).resource.metadata = Some(url.into());
+        self.resource_mut(|resource| resource.metadata(url));
         self
+    }
+
+    fn resource_mut(&mut self, change: impl FnOnce(ProtectedResource) -> ProtectedResource) {
+        let rule = Arc::make_mut(&mut self.rule);
+        rule.resource = change(std::mem::take(&mut rule.resource));
     }
 
     fn demanding(quantity: Quantity, scopes: &str) -> Result<Self, Error> {

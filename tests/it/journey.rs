@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use machineauth_tests::agent::Agent;
 use machineauth_tests::http::{self, Answer};
-use machineauth_tests::process::{Process, free_port};
+use machineauth_tests::process::{self, Process, free_port};
 use machineauth_tests::redis_server::RedisServer;
 use serde_json::json;
 use tempfile::TempDir;
@@ -53,17 +54,21 @@ impl Stage {
         }
     }
 
-    async fn token(&self) -> String {
+    async fn agent(&self, scopes: &[&str]) -> Agent {
         let created = self
             .client
             .post(format!("{}/api/agents", self.issuer.base))
             .basic_auth("admin@example.com", Some("changeme"))
-            .json(&json!({ "name": "my-agent", "scopes": ["read"] }));
-        let created = Answer::to(created).await;
+            .json(&json!({ "name": "my-agent", "scopes": scopes }));
+        Agent::read(&Answer::to(created).await)
+    }
+
+    async fn token(&self) -> String {
+        let agent = self.agent(&["read"]).await;
         let request = self
             .client
             .post(format!("{}/oauth/token", self.issuer.base))
-            .basic_auth(created.str("client_id"), Some(created.str("client_secret")))
+            .basic_auth(agent.client_id, Some(agent.client_secret))
             .form(&[("grant_type", "client_credentials")]);
         Answer::to(request).await.str("access_token")
     }
@@ -187,6 +192,39 @@ async fn a_stranger_gets_a_verified_token_on_the_embedded_store() {
 async fn a_stranger_gets_a_verified_token_on_redis() {
     let redis = RedisServer::start().await;
     journey(&redis.url()).await;
+}
+
+#[tokio::test]
+async fn an_agent_with_its_secret_in_a_file_sends_artifacts() {
+    let stage = Stage::set("embedded:machineauth.redb").await;
+    let token = stage.token().await;
+    stage.feed_has_arrived(&token).await;
+    let agent = stage.agent(&["write"]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("{}\n", agent.client_secret)).unwrap();
+
+    let (issuer, api) = (&stage.issuer.base, &stage.api.base);
+    let secret = secret.to_str().unwrap();
+    let finished = process::run(
+        Path::new(env!("CARGO_BIN_EXE_agent-client")),
+        directory.path(),
+        &[
+            ("CLIENT_ID", &agent.client_id),
+            ("CLIENT_SECRET_FILE", secret),
+        ],
+        &[
+            "--issuer", issuer, "--api", api, "--count", "2", "--every", "0",
+        ],
+        "",
+    );
+    assert!(finished.is_success, "{}", finished.stderr);
+    let sent: Vec<_> = finished.stdout.lines().collect();
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(|line| line.starts_with("201 Created")));
+    let kept = stage.call(&token).await.json();
+    assert_eq!(kept[1]["filename"], "report-2.txt");
+    assert_eq!(kept[1]["created_by"], agent.id);
 }
 
 /// V16

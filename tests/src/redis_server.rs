@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -74,6 +75,86 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub async fn start_with_password(password: &str) -> RedisServer {
         Self::launch(Persistence::None, None, &["--requirepass", password]).await
+    }
+
+    /// Starts a server with more arguments, as a part of something larger.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub async fn start_as(arguments: &[&str]) -> RedisServer {
+        Self::launch(Persistence::EverySecond, None, arguments).await
+    }
+
+    /// Starts a replica of `master`, and waits until it is in step.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`]; when it does not get in step.
+    pub async fn start_replica_of(master: &RedisServer) -> RedisServer {
+        Self::start_replica_by(master.address(), master).await
+    }
+
+    /// Starts a replica of `master` that reaches it at another address.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start_replica_of`].
+    pub async fn start_replica_by(address: SocketAddr, master: &RedisServer) -> RedisServer {
+        master.ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        let port = address.port().to_string();
+        let replica = Self::start_as(&["--replicaof", "127.0.0.1", &port]).await;
+        master.has_replica().await;
+        replica
+    }
+
+    /// Waits until a replica is in step.
+    ///
+    /// # Panics
+    /// When none gets in step.
+    pub async fn has_replica(&self) {
+        let in_step = async {
+            while !self.ask(&["INFO", "replication"]).contains("state=online") {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(READY, in_step)
+            .await
+            .expect("a replica gets in step");
+    }
+
+    /// Sends the server a command of words, and gives back its answer as text.
+    ///
+    /// # Panics
+    /// When the server does not answer, or refuses.
+    pub fn ask(&self, command: &[&str]) -> String {
+        match self.query(command) {
+            redis::Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+            redis::Value::VerbatimString { text, .. } | redis::Value::SimpleString(text) => text,
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// As [`RedisServer::ask`], with an answer of another type.
+    ///
+    /// # Panics
+    /// As [`RedisServer::ask`], and when the answer is of no such type.
+    pub fn query<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).expect("the URL is one");
+        let mut connection = client.get_connection().expect("the server answers");
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        redis::cmd(name)
+            .arg(arguments)
+            .query(&mut connection)
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// Stops the server from doing anything, or lets it go on.
+    ///
+    /// # Panics
+    /// When it is dead.
+    pub fn set_frozen(&self, frozen: bool) {
+        let process = self.process.as_ref().expect("the server lives");
+        let process = Pid::from_child(process);
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(process, signal).expect("the process is ours");
     }
 
     /// Starts a server that also speaks TLS.

@@ -53,6 +53,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
+use http::header::HeaderName;
 
 pub use builder::PolicyBuilder;
 pub use decision::{Decision, Refusal};
@@ -65,6 +66,24 @@ use crate::verifier::Agent;
 use path::RequestPath;
 use rule::Demands;
 use trie::Trie;
+
+/// With these, some frameworks let a client replace the method or the path that was judged. Whoever enforces a policy
+/// removes them.
+pub const OVERRIDES: [HeaderName; 5] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Whether every server reads `path` alike, as [`Policy::decide`] demands: for whoever chooses by a path without a policy.
+///
+/// # Errors
+/// [`PathFault`], but for [`PathFault::DisguisedLiteral`], which only the rules of a policy can tell.
+pub fn check_path(path: &str) -> Result<(), PathFault> {
+    RequestPath::parse(path).map(drop)
+}
 
 /// Rules that were checked and compiled. Clones share them.
 #[derive(Clone)]

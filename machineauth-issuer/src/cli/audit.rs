@@ -47,7 +47,7 @@ impl AuditCommand {
         }
         let config = Config::from_environment()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = store::open(&config.store, Arc::clone(&clock)).await?;
+        let store = store::open(&config, Arc::clone(&clock)).await?;
         if !Vault::exists_in(&*store).await? {
             return Err(format!("there is no audit trail in the store {}", config.store).into());
         }

@@ -33,7 +33,7 @@ pub(super) struct How {
 pub(super) async fn backup(file: &Path) -> Result<(), Box<dyn Error>> {
     let config = Config::from_environment()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = offline::open_store(&config.store, Arc::clone(&clock), WhenMissing::Refuse).await?;
+    let store = offline::open_store(&config, Arc::clone(&clock), WhenMissing::Refuse).await?;
     if !Vault::exists_in(&*store).await? {
         return Err(format!(
             "the store {} was never used: there is nothing to copy",
@@ -81,7 +81,7 @@ pub(super) async fn restore(file: &Path, how: How) -> Result<(), Box<dyn Error>>
     let keys = [Some(&server_key), config.previous_server_key.as_ref()];
     let header =
         backup::check(open()?, &keys.into_iter().flatten()).map_err(|error| in_file(&error))?;
-    let store = offline::open_store(&config.store, Arc::clone(&clock), WhenMissing::Create).await?;
+    let store = offline::open_store(&config, Arc::clone(&clock), WhenMissing::Create).await?;
     if store.is_shared().await? {
         return Err(format!(
             "others use the store {}: stop all servers on it, run this again, then start them",

@@ -31,7 +31,7 @@ pub(super) enum WhenMissing {
 pub(super) async fn open_app(when_missing: WhenMissing) -> Result<App, Box<dyn Error>> {
     let config = Config::from_environment()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = open_store(&config.store, Arc::clone(&clock), when_missing).await?;
+    let store = open_store(&config, Arc::clone(&clock), when_missing).await?;
     // A store without a data key was never used.
     let (store, server_key) =
         if when_missing == WhenMissing::Pretend && !Vault::exists_in(&*store).await? {
@@ -53,15 +53,16 @@ fn memory(clock: &Arc<dyn Clock>) -> DynStore {
     Arc::new(MemoryStore::new(Arc::clone(clock)))
 }
 
-/// The store at `url`.
+/// The configured store.
 ///
 /// # Errors
 /// As [`open_app`].
 pub(super) async fn open_store(
-    url: &StoreUrl,
+    config: &Config,
     clock: Arc<dyn Clock>,
     when_missing: WhenMissing,
 ) -> Result<DynStore, Box<dyn Error>> {
+    let url = &config.store;
     let is_missing = matches!(url, StoreUrl::Embedded(path) if !path.exists());
     match when_missing {
         WhenMissing::Refuse if is_missing => {
@@ -73,7 +74,7 @@ pub(super) async fn open_store(
         WhenMissing::Pretend if is_missing => return Ok(memory(&clock)),
         WhenMissing::Create | WhenMissing::Pretend | WhenMissing::Refuse => {}
     }
-    store::connect(url, clock).await.map_err(|error| match error {
+    store::connect(config, clock).await.map_err(|error| match error {
         StoreError::Busy { .. } => format!(
             "a server holds the store {url}, and this command opens the store itself: stop the server, run the command \
              again, then start the server"

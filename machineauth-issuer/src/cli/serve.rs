@@ -29,7 +29,7 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     // Before anything can be asked to stop, somebody listens for the request.
     let stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = store::open(&config.store, Arc::clone(&clock)).await?;
+    let store = store::open(&config, Arc::clone(&clock)).await?;
     let server_key = store::server_key(&config.server_key, &*store).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!(

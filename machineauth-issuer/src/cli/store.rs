@@ -9,20 +9,21 @@ use std::sync::Arc;
 
 use machineauth_core::clock::Clock;
 
-use crate::config::{ServerKeySource, StoreUrl};
+use crate::config::{Config, ServerKeySource, StoreUrl};
 use crate::domain::vault::{ServerKey, Vault};
 use crate::store::{DynStore, EmbeddedStore, RedisStore, Store, StoreError};
 use crate::telemetry::Chain;
 
-/// Opens the store at `url`.
+/// Opens the configured store.
 ///
 /// # Errors
 /// Says which store cannot be opened, and why.
 pub(super) async fn open(
-    url: &StoreUrl,
+    config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<DynStore, Box<dyn Error>> {
-    connect(url, clock)
+    let url = &config.store;
+    connect(config, clock)
         .await
         .map_err(|error| format!("cannot open the store {url}: {}", Chain(&error)).into())
 }
@@ -31,10 +32,15 @@ pub(super) async fn open(
 ///
 /// # Errors
 /// Why the store cannot be opened.
-pub(super) async fn connect(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<DynStore, StoreError> {
-    Ok(match url {
+pub(super) async fn connect(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<DynStore, StoreError> {
+    Ok(match &config.store {
         StoreUrl::Embedded(path) => Arc::new(EmbeddedStore::open(path, clock).await?),
-        StoreUrl::Redis(url) => Arc::new(RedisStore::connect(url, clock).await?),
+        StoreUrl::Redis(url) => {
+            Arc::new(RedisStore::connect_with(url, &config.redis, clock).await?)
+        }
     })
 }
 

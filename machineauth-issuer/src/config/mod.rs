@@ -34,6 +34,7 @@ use crate::domain::tokens::access::TokenSettings;
 use crate::domain::vault::ServerKey;
 use crate::events::webhooks::WebhookSettings;
 use crate::protection::ProtectionSettings;
+use crate::store::RedisOptions;
 use crate::tls::TlsFiles;
 
 /// The shortest password that an administrator can have in production, in characters.
@@ -54,6 +55,8 @@ pub struct Config {
     pub environment: Environment,
     /// Where state is kept.
     pub store: StoreUrl,
+    /// How Redis is used, where state is kept there.
+    pub redis: RedisOptions,
     /// Who administers.
     pub admin: Admin,
     /// The key that everything secret in the store depends on.
@@ -193,7 +196,7 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("embedded", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
-            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => {
+            Some((scheme, rest)) if is_redis(scheme) && rest.starts_with("//") => {
                 Ok(Self::Redis(text.to_owned()))
             }
             Some(("postgres" | "postgresql", _)) => Err(
@@ -202,9 +205,17 @@ impl FromStr for StoreUrl {
             Some(("json", _)) => Err(
                 "the JSON file store loses data at a crash and is not supported: use embedded:PATH or redis://HOST",
             ),
-            _ => Err("expected embedded:PATH, redis://HOST or rediss://HOST"),
+            _ => Err(
+                "expected embedded:PATH, redis://HOST, redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST; \
+                 with rediss for TLS",
+            ),
         }
     }
+}
+
+fn is_redis(scheme: &str) -> bool {
+    let (scheme, layout) = scheme.split_once('+').unwrap_or((scheme, "cluster"));
+    matches!(scheme, "redis" | "rediss") && matches!(layout, "sentinel" | "cluster")
 }
 
 impl Config {

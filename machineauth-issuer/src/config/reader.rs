@@ -29,7 +29,7 @@ use crate::domain::webhooks::{self, MAX_RETRIES, WebhookPolicy};
 use crate::events::webhooks::WebhookSettings;
 use crate::protection::ProtectionSettings;
 use crate::server::DEFAULT_CONNECTIONS;
-use crate::store::KeyName;
+use crate::store::{KeyName, RedisOptions};
 
 /// The administrator's address where none is configured.
 pub const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
@@ -109,6 +109,7 @@ impl Reader {
             environment,
             server_key: server_key?,
             store,
+            redis: self.redis(),
             admin,
             keys: self.keys(production)?,
             previous_server_key: self.previous_server_key(),
@@ -185,6 +186,15 @@ impl Reader {
             self.problem("DATABASE_URL", allowed);
             StoreUrl::Embedded(DEFAULT_STORE.into())
         })
+    }
+
+    fn redis(&mut self) -> RedisOptions {
+        let options =
+            RedisOptions::default().with_replicas(self.within("REDIS_REPLICAS", 0..=16, 0));
+        match self.take("REDIS_CA_FILE") {
+            Some(path) => options.with_ca_file(path),
+            None => options,
+        }
     }
 
     fn server_key(&mut self, production: bool, store: &StoreUrl) -> Option<ServerKeySource> {

@@ -71,7 +71,19 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         "DATABASE_URL",
         "embedded:machineauth.redb",
-        "where state is kept: embedded:PATH, redis://HOST or rediss://HOST",
+        "where state is kept: embedded:PATH, redis://HOST, redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST; \
+         with rediss for TLS",
+    ),
+    plain(
+        "REDIS_CA_FILE",
+        "the public certificate authorities",
+        "a PEM file with those to trust for rediss",
+    ),
+    plain(
+        "REDIS_REPLICAS",
+        "0",
+        "how many replicas of Redis must have a revocation, a rotation or the redemption of a refresh token before it is \
+         answered; with fewer it is refused with 503, and may have happened; 0 to 16",
     ),
     secret(
         "SERVER_KEY",

@@ -526,7 +526,8 @@ impl ApiKeys {
         let batch = Batch::new(home)
             .at_version(&record, stored.version)
             .delete(&record)
-            .delete(&last_used_key(key.organization_id, key.id));
+            .delete(&last_used_key(key.organization_id, key.id))
+            .on_replicas();
         let fact = Fact::api_key(Action::ApiKeyRevoked, key);
         let batch = event::record(batch, fact, by, self.clock.now());
         // Only the row of a key that was brought along lies elsewhere. Left behind by a crash it finds nothing.

@@ -22,7 +22,7 @@ use crate::store::{
     Batch, DynStore, Key, Outcome, Partition, Store, StoreError, Table, Version, Versioned,
 };
 
-const ORGANIZATIONS: Table<Organization> = Table::new("organization", 1);
+pub(super) const ORGANIZATIONS: Table<Organization> = Table::new("organization", 1);
 /// Organizations that are gone, with things of theirs that may still be there.
 const DELETED: Table<Remains> = Table::new("deleted_organization", 1);
 

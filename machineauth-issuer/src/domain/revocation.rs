@@ -66,7 +66,9 @@ fn forgotten_after(end: Timestamp) -> Timestamp {
 
 fn append(batch: Batch, revocation: &OwnedRevocation) -> Batch {
     let entry = serde_json::to_vec(revocation).expect("a revocation is plain data");
-    batch.append(Log::Revocations, Bytes::from(entry))
+    batch
+        .append(Log::Revocations, Bytes::from(entry))
+        .on_replicas()
 }
 
 fn record(

@@ -57,6 +57,7 @@ pub struct Batch {
     version: Version,
     checks: Vec<Check>,
     writes: Vec<Write>,
+    on_replicas: bool,
 }
 
 /// A condition on a row. Dead rows count as absent.
@@ -83,7 +84,16 @@ impl Batch {
             version: Version::mint(),
             checks: Vec::new(),
             writes: Vec::new(),
+            on_replicas: false,
         }
+    }
+
+    /// Counts as committed only when as many replicas have it as the store was told to wait for. When they do not
+    /// acknowledge it in time, the commit fails as [unavailable](super::StoreError::is_unavailable), and it is unknown
+    /// whether it happened. A store without replicas ignores it.
+    pub fn on_replicas(mut self) -> Batch {
+        self.on_replicas = true;
+        self
     }
 
     /// Demands that there is no live row at `key`.
@@ -144,6 +154,10 @@ impl Batch {
 
     pub(super) fn writes(&self) -> &[Write] {
         &self.writes
+    }
+
+    pub(super) fn insists_on_replicas(&self) -> bool {
+        self.on_replicas
     }
 
     /// Whether a second commit of this batch would see that the first one happened: it leaves its version in a

@@ -92,6 +92,9 @@ pub enum Incompatibility {
         /// The newest layout that this program knows.
         known: u64,
     },
+    /// The server that keeps the store lacks what this program needs.
+    #[error("Redis is older than 6.2: this program needs a newer one, or Valkey")]
+    Server,
     /// A record is newer.
     #[error(
         "a record of kind `{kind}` has schema {found} and this program reads up to {known}; \
@@ -130,7 +133,7 @@ pub enum InvalidAddress {
     /// It is not a Redis URL.
     #[error(
         "the store's address is not a Redis URL; write redis://[user:password@]host[:port][/database], \
-         or rediss:// for TLS"
+         redis+sentinel://host,host/master-name or redis+cluster://host,host, or the same with rediss for TLS"
     )]
     Url,
     /// The file with certificate authorities cannot be read, or holds none.

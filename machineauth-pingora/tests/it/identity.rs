@@ -1,5 +1,7 @@
 //! What the upstream is told about the caller.
 
+use http::HeaderName;
+use machineauth_pingora::IdentityHeaders;
 use serde_json::json;
 
 use crate::edge::{Answer, Edge};
@@ -119,4 +121,37 @@ fn a_client_cannot_have_our_headers_removed_as_hop_by_hop() {
     assert_eq!(upstream.field("x-agent-id"), Some("agent-7"));
     assert_eq!(upstream.field("x-agent-scopes"), Some("read write"));
     assert_eq!(upstream.field("x-org-id"), Some("org-1"));
+}
+
+#[test]
+fn the_upstream_is_told_in_the_headers_that_were_chosen() {
+    let issuer = Issuer::new();
+    let name = |text: &'static str| HeaderName::from_static(text);
+    let headers = IdentityHeaders::default()
+        .agent_id(name("x-caller"))
+        .client_id(name("x-client"))
+        .team_id(name("x-team"));
+    let edge = Edge::with(issuer.module().identity(headers));
+    let forged = [
+        ("Authorization", bearer(&issuer)),
+        ("X-Agent-Id", "root".to_owned()),
+        ("X_Caller", "root".to_owned()),
+        ("X-Team", "root".to_owned()),
+    ];
+    let forged: Vec<_> = forged
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let answer = edge.get(&forged);
+    let upstream = answer.at_upstream();
+    assert_eq!(upstream.field("x-caller"), Some("agent-7"));
+    assert_eq!(upstream.field("x-client"), Some("agent-7"));
+    assert_eq!(upstream.field("x-agent-scopes"), Some("read write"));
+    assert!(
+        !upstream
+            .names()
+            .any(|name| name == "x-team" || name == "x_caller")
+    );
+    // The default names are nobody else's either.
+    assert_eq!(upstream.field("x-agent-id"), None);
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
-use machineauth_core::{Agent, ErrorKind};
+use machineauth_core::{Agent, ClientCertificate, ErrorKind, Policy, Rule, base64url};
 use machineauth_pingora::{MachineAuth, MachineAuthModule};
 use pingora_core::modules::http::{HttpModuleCtx, HttpModules};
 use pingora_error::ErrorType::HTTPStatus;
@@ -202,6 +202,129 @@ fn a_subrequest_without_a_token_does_not_inherit_its_parents_agent() {
     let mut context = modules.0.build_ctx();
     at_once(context.request_header_filter(&mut request)).unwrap();
     assert!(request.extensions.get::<Arc<Agent>>().is_none());
+}
+
+fn policy() -> Policy {
+    Policy::builder()
+        .rule(Rule::get("/health").public())
+        .rule(
+            Rule::get("/docks/{dock_id}")
+                .scopes("read")
+                .bind("dock_id", "dockId"),
+        )
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_policy_says_who_may_do_what_and_where_nobody_needs_a_token() {
+    let issuer = Issuer::new();
+    let modules = Modules::with(issuer.module().policy(policy()));
+    let bearer = |claims| format!("Bearer {}", issuer.token_with(claims));
+    let status = |path, token: &str| {
+        let headers: &[(&'static str, &[u8])] = match token {
+            "" => &[],
+            token => &[("authorization", token.as_bytes())],
+        };
+        at_once(modules.judge(path, headers)).status()
+    };
+    let good = bearer(json!({"scope": "read", "dockId": "7"}));
+    assert_eq!(status("/health", ""), 200);
+    assert_eq!(status("/docks/7", ""), 401);
+    assert_eq!(status("/docks/7", &good), 200);
+    assert_eq!(status("/docks/8", &good), 403);
+    assert_eq!(
+        status(
+            "/docks/7",
+            &bearer(json!({"scope": "write", "dockId": "7"}))
+        ),
+        403
+    );
+    assert_eq!(status("/elsewhere", &good), 403);
+    // V19
+    assert_eq!(status("/x/../health", &good), 400);
+    assert_eq!(status("health", &good), 400);
+}
+
+#[test]
+fn a_policys_refusal_names_the_scopes_that_would_do() {
+    let issuer = Issuer::new();
+    let modules = Modules::with(issuer.module().policy(policy()));
+    let judged = at_once(modules.judge("/docks/7", &[]));
+    let challenge = judged.auth().challenge().unwrap().www_authenticate();
+    assert_eq!(challenge.unwrap(), "Bearer scope=\"read\"");
+}
+
+#[test]
+fn a_dry_run_lets_everything_through_and_says_what_it_would_have_refused() {
+    let issuer = Issuer::new();
+    let modules = Modules::with(issuer.module().policy(policy()).dry_run());
+    for (token, would_be) in [("garbage", 401), (&issuer.token("write"), 403)] {
+        let bearer = format!("Bearer {token}");
+        let judged = at_once(modules.judge("/docks/7", &[("authorization", bearer.as_bytes())]));
+        assert_eq!(judged.status(), 200);
+        let would = judged.auth().would_refuse().unwrap();
+        assert_eq!(would.status(), would_be);
+        assert_eq!(judged.auth().agent().is_some(), would_be == 403);
+    }
+}
+
+#[test]
+fn a_policys_own_dry_run_is_only_about_what_it_would_refuse() {
+    let issuer = Issuer::new();
+    let policy = Policy::builder()
+        .rule(Rule::get("/a").scopes("write"))
+        .dry_run()
+        .build()
+        .unwrap();
+    let modules = Modules::with(issuer.module().policy(policy));
+    let judged = at_once(modules.judge("/a", &[]));
+    assert_eq!(judged.status(), 200);
+    assert_eq!(judged.auth().would_refuse().unwrap().status(), 401);
+    let judged = at_once(modules.judge("/a", &[("authorization", b"Bearer garbage")]));
+    assert_eq!(judged.status(), 401);
+}
+
+#[test]
+fn a_request_for_which_nobody_chose_is_refused() {
+    let modules = Modules::with(MachineAuthModule::chosen_per_request());
+    assert_eq!(at_once(modules.judge("/", &[])).status(), 500);
+}
+
+#[test]
+fn a_request_is_judged_by_what_was_chosen_for_it() {
+    let issuer = Issuer::new();
+    let mut modules = HttpModules::new();
+    modules.add_module(Box::new(MachineAuthModule::chosen_per_request()));
+    for (module, passes) in [(issuer.module(), false), (MachineAuthModule::open(), true)] {
+        let mut context = modules.build_ctx();
+        context.get_mut::<MachineAuth>().unwrap().judge_by(&module);
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        let outcome = at_once(context.request_header_filter(&mut request));
+        assert_eq!(outcome.is_ok(), passes);
+    }
+}
+
+/// V17
+#[test]
+fn a_certificate_that_a_token_is_bound_to_must_have_been_shown() {
+    let issuer = Issuer::new();
+    let shown = ClientCertificate::from_der(b"a certificate");
+    let thumbprint = base64url::encode(shown.thumbprint());
+    let token = issuer.token_with(json!({"cnf": {"x5t#S256": thumbprint}}));
+    let mut modules = HttpModules::new();
+    modules.add_module(Box::new(issuer.module()));
+    let other = ClientCertificate::from_der(b"another one");
+    for (certificate, passes) in [(None, false), (Some(other), false), (Some(shown), true)] {
+        let mut context = modules.build_ctx();
+        let auth = context.get_mut::<MachineAuth>().unwrap();
+        auth.client_certificate(certificate);
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        let bearer = format!("Bearer {token}");
+        request.insert_header("authorization", bearer).unwrap();
+        let outcome = at_once(context.request_header_filter(&mut request));
+        assert_eq!(outcome.is_ok(), passes);
+    }
 }
 
 /// V18

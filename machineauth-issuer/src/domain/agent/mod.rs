@@ -152,9 +152,18 @@ impl Agent {
         Ok(Self::with_first_secret(new, vault, now))
     }
 
-    /// An agent that nobody can authenticate as and that is stored nowhere.
+    /// An agent that nobody can authenticate as, with as much in it as plain ones have.
     pub fn decoy(vault: &Vault, now: Timestamp) -> Self {
-        Self::with_first_secret(NewAgent::default(), vault, now).0
+        let profile = AgentChange {
+            name: Some("nobody".into()),
+            scopes: ScopeSet::parse("read write").ok(),
+            ..AgentChange::default()
+        };
+        let new = NewAgent {
+            profile,
+            ..NewAgent::default()
+        };
+        Self::with_first_secret(new, vault, now).0
     }
 
     fn with_first_secret(new: NewAgent, vault: &Vault, now: Timestamp) -> (Self, SecretText) {

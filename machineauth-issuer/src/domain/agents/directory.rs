@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use machineauth_core::clock::Timestamp;
+use serde::de::DeserializeOwned;
 
-use super::{AGENTS, Agents, CLIENTS, DirectoryEntry, directory_key, record_key};
+use super::{AGENTS, Agents, CLIENTS, decoy, directory_key, record_key};
 use crate::domain::agent::{self, Agent, Refusal};
 use crate::domain::assertion::{Assertion, Expected};
 use crate::domain::id::{AgentId, ClientId, OrganizationId, SecretId};
 use crate::domain::organization::IssuerUrl;
-use crate::domain::organizations::{self, StoredOrganization};
+use crate::domain::organizations::{self, ORGANIZATIONS, StoredOrganization};
 use crate::domain::secret::SecretText;
 use crate::domain::verifications::Overloaded;
-use crate::store::{Batch, Entry, Key, Outcome, StoreError, Version, Versioned};
+use crate::store::{Batch, Entry, Key, Outcome, StoreError, Table, Versioned};
 
 /// An agent's record with the version that a batch can insist on.
 pub type StoredAgent = Versioned<Agent>;
@@ -38,16 +39,6 @@ pub struct Found {
     pub organization: Option<Arc<StoredOrganization>>,
     /// Whether a refusal may rest on it.
     pub source: Source,
-}
-
-impl Found {
-    fn versions(&self) -> (Version, Option<Version>) {
-        let organization = self.organization.as_ref();
-        (
-            self.agent.version,
-            organization.map(|organization| organization.version),
-        )
-    }
 }
 
 /// What a client presents to authenticate (RFC 6749 §2.3.1).
@@ -161,8 +152,7 @@ impl Agents {
                 source: Source::Cache,
             }));
         }
-        let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
-        let Some((agent, organization)) = self.member(entry.map(|entry| entry.value)).await? else {
+        let Some((agent, organization)) = self.member(client_id).await? else {
             self.by_client.invalidate(&client_id);
             return Ok(None);
         };
@@ -184,33 +174,61 @@ impl Agents {
             return Ok(true);
         }
         let client_id = found.agent.value.client_id;
-        let stored = self.by_client(client_id, Source::Store).await?;
-        Ok(stored.is_some_and(|stored| stored.versions() == found.versions()))
+        let stored = self.member(client_id).await?;
+        Ok(stored.is_some_and(|(agent, organization)| {
+            let version = |stored: &Option<Arc<StoredOrganization>>| {
+                stored.as_ref().map(|organization| organization.version)
+            };
+            agent.version == found.agent.version
+                && version(&organization) == version(&found.organization)
+        }))
     }
 
-    /// The agent that `entry` leads to, with its organization. A deleted organization has no agents.
-    async fn member(&self, entry: Option<DirectoryEntry>) -> Result<Option<Member>, StoreError> {
-        // An unknown client costs the same two reads as a known one with a wrong secret (I3).
-        let entry = entry.unwrap_or_else(|| DirectoryEntry {
-            agent_id: AgentId::random(),
-            organization_id: None,
-        });
-        let home = agent::home(entry.agent_id, entry.organization_id);
-        let record = record_key(home, entry.agent_id);
-        let agent = AGENTS.get(&*self.store, &record);
-        let organization = async {
-            match entry.organization_id {
-                Some(id) => organizations::read(&*self.store, id).await.map(Some),
-                None => Ok(None),
+    /// The agent that the directory of the store has for a client, with its organization. A deleted organization has no
+    /// agents.
+    ///
+    /// Two records are read in any case, by one look: how long it takes does not tell who exists and who belongs to an
+    /// organization (I3).
+    async fn member(&self, client_id: ClientId) -> Result<Option<Member>, StoreError> {
+        let entry = CLIENTS.get(&*self.store, &directory_key(client_id)).await?;
+        let (home, record, organization) = match entry {
+            Some(Versioned { value: entry, .. }) => {
+                let home = agent::home(entry.agent_id, entry.organization_id);
+                let organization = entry.organization_id.map(organizations::record_key);
+                (home, Some(record_key(home, entry.agent_id)), organization)
+            }
+            None => {
+                CLIENTS.decode(&self.decoy.entry)?;
+                (client_id.partition(), None, None)
             }
         };
-        Ok(match futures_util::try_join!(agent, organization)? {
-            (None, _) | (_, Some(None)) => None,
-            (Some(agent), Some(Some(organization))) => {
-                Some((Arc::new(agent), Some(Arc::new(organization))))
-            }
-            (Some(agent), None) => Some((Arc::new(agent), None)),
-        })
+        let (is_known, is_member) = (record.is_some(), organization.is_some());
+        let decoy = decoy::key(home);
+        let record = record.unwrap_or_else(|| decoy.clone());
+        let organization = organization.unwrap_or_else(|| decoy.clone());
+        let rows = self.store.get_all(&[record, organization]).await?;
+        let agent = self.sought(&AGENTS, is_known, &decoy, &rows[0]).await?;
+        let organization = self
+            .sought(&ORGANIZATIONS, is_member, &decoy, &rows[1])
+            .await?;
+        let has_home = organization.is_some() == is_member;
+        let agent = agent.filter(|_| has_home);
+        Ok(agent.map(|agent| (Arc::new(agent), organization.map(Arc::new))))
+    }
+
+    /// The record in `row`, if it `is_sought`. Otherwise that is the decoy's, from the key `decoy`.
+    async fn sought<T: DeserializeOwned>(
+        &self,
+        table: &Table<T>,
+        is_sought: bool,
+        decoy: &Key,
+        row: &Option<Entry>,
+    ) -> Result<Option<Versioned<T>>, StoreError> {
+        if !is_sought {
+            self.decoy.read(&*self.store, decoy, row.as_ref()).await?;
+            return Ok(None);
+        }
+        row.as_ref().map(|row| table.versioned(row)).transpose()
     }
 
     /// The agent, if it and its organization exist, and the rows at `beside`, which are in the same partition: all by one
@@ -381,16 +399,15 @@ impl Agents {
 
     /// Refuses an unknown client in the time that it takes to refuse a known one with a wrong secret (I3).
     pub fn refuse_unknown(&self, credentials: &Credentials) -> AuthenticationError {
-        if let Ok(decoy) = AGENTS.decode(&self.decoy) {
-            // Whatever the outcome: nobody has this agent's secret, or its key.
-            let presented = &credentials.secret;
-            let _ = match credentials.method {
-                Method::Secret => decoy
-                    .authenticate(presented, &self.vault, self.clock.now())
-                    .is_ok(),
-                Method::Assertion => self.prove_by_assertion(&decoy, None, presented).is_ok(),
-            };
-        }
+        let decoy = &self.decoy.agent;
+        let presented = &credentials.secret;
+        // Whatever the outcome: nobody has this agent's secret, or its key.
+        let _ = match credentials.method {
+            Method::Secret => decoy
+                .authenticate(presented, &self.vault, self.clock.now())
+                .is_ok(),
+            Method::Assertion => self.prove_by_assertion(decoy, None, presented).is_ok(),
+        };
         AuthenticationError::Refused
     }
 }

@@ -1,5 +1,6 @@
 //! The agents of this server: creating, finding, changing and deleting them.
 
+mod decoy;
 mod directory;
 mod ending;
 mod import;
@@ -11,7 +12,6 @@ mod suspension;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 pub use directory::{
     AuthenticationError, Credentials, Found, Method, Presented, Proven, Source, StoredAgent,
 };
@@ -119,8 +119,7 @@ pub struct Agents {
     secret_uses: LastUses<SecretId>,
     verifications: Verifications,
     seats: seats::Seats,
-    /// The record of an agent that does not exist.
-    decoy: Bytes,
+    decoy: decoy::Decoy,
     /// The names of this server, for one of which an assertion must be made.
     names: Vec<String>,
     /// What refuses the assertions of agents without a key.
@@ -138,7 +137,7 @@ impl Agents {
         plans: PlanSettings,
     ) -> Self {
         let nobodys_key = SigningKey::generate(Algorithm::EdDSA).expect("keys can be made");
-        let decoy = AGENTS.encode(&Agent::decoy(&vault, clock.now()));
+        let decoy = decoy::Decoy::new(&vault, clock.now());
         Self {
             store,
             clock,

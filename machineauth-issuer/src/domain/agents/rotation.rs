@@ -48,7 +48,7 @@ impl Agents {
             let fact = Fact::agent(Action::AgentCredentialsRotated, agent)
                 .with("grace", rotation.grace.as_secs())
                 .with("revoke_tokens", rotation.revoke_tokens);
-            Ok((event::record(batch, fact, by, now), secret))
+            Ok((event::record(batch, fact, by, now).on_replicas(), secret))
         })
         .await
         .map(|(_, secret)| secret)
@@ -104,7 +104,7 @@ impl Agents {
             })?;
             let fact = Fact::agent(Action::AgentSecretRevoked, agent)
                 .with("secret_id", secret.to_string());
-            Ok((event::record(batch, fact, by, now), ()))
+            Ok((event::record(batch, fact, by, now).on_replicas(), ()))
         })
         .await
         .map(|_| ())

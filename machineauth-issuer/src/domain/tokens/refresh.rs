@@ -173,6 +173,7 @@ impl RefreshToken {
         batch
             .absent(&key)
             .put_until(&key, REDEEMED.encode(issuance), self.expires_at)
+            .on_replicas()
     }
 
     /// The check that a batch makes so that an answer is repeated only while nobody has gone on from it.

@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use redis::{Client, ErrorKind, RedisResult};
+use redis::{ErrorKind, RedisResult};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::link::{Link, Resend};
 use super::script::CHANGES;
+use super::servers::Servers;
 use crate::store::changes::Changes;
-use crate::store::{Batch, Log};
+use crate::store::{Batch, Log, Partition};
 
 /// Revocations are announced with the commit that appends them. Audit events come with every token, so one process
 /// announces them at most this often: a reader of the audit log is not in that hurry, and Redis has better to do.
@@ -33,7 +33,7 @@ pub(super) struct Announcer(Arc<Announcements>);
 
 #[derive(Debug)]
 struct Announcements {
-    link: Arc<Link>,
+    servers: Arc<Servers>,
     /// When audit events were last announced.
     last: Mutex<Option<Instant>>,
     /// Whether somebody will announce the audit events that were kept quiet.
@@ -41,9 +41,9 @@ struct Announcements {
 }
 
 impl Announcer {
-    pub(super) fn new(link: Arc<Link>) -> Announcer {
+    pub(super) fn new(servers: Arc<Servers>) -> Announcer {
         Announcer(Arc::new(Announcements {
-            link,
+            servers,
             last: Mutex::default(),
             pending: AtomicBool::new(false),
         }))
@@ -88,7 +88,8 @@ impl Announcements {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(CHANGES).arg(AUDIT);
-        if let Err(error) = self.link.call(&publish, Resend::Once).await {
+        let published = self.servers.call::<i64>(Partition::SYSTEM, &publish).await;
+        if let Err(error) = published {
             tracing::debug!(%error, "readers of the audit log will notice by polling");
         }
     }
@@ -101,9 +102,9 @@ pub(super) struct Subscriber(AbortHandle);
 impl Subscriber {
     /// Subscribes, and returns when that has worked or failed; a failure is tried again in the background, since
     /// readers poll as well.
-    pub(super) async fn start(client: Client, changes: Arc<Changes>) -> Subscriber {
+    pub(super) async fn start(servers: Arc<Servers>, changes: Arc<Changes>) -> Subscriber {
         let (tried, first_try) = oneshot::channel();
-        let listening = spawn(listen_for_ever(client, changes, tried));
+        let listening = spawn(listen_for_ever(servers, changes, tried));
         let subscriber = Subscriber(listening.abort_handle());
         // An error means that the first try has failed, and with it the sender is gone.
         let _ = first_try.await;
@@ -121,10 +122,10 @@ impl Drop for Subscriber {
     }
 }
 
-async fn listen_for_ever(client: Client, changes: Arc<Changes>, tried: oneshot::Sender<()>) {
+async fn listen_for_ever(servers: Arc<Servers>, changes: Arc<Changes>, tried: oneshot::Sender<()>) {
     let mut tried = Some(tried);
     loop {
-        if let Err(error) = listen(&client, &changes, tried.take()).await {
+        if let Err(error) = listen(&servers, &changes, tried.take()).await {
             tracing::debug!(%error, "the subscription to changes of the store broke; subscribing again");
         }
         sleep(RETRY).await;
@@ -132,10 +133,11 @@ async fn listen_for_ever(client: Client, changes: Arc<Changes>, tried: oneshot::
 }
 
 async fn listen(
-    client: &Client,
+    servers: &Servers,
     changes: &Changes,
     subscribed: Option<oneshot::Sender<()>>,
 ) -> RedisResult<()> {
+    let client = within_patience(servers.listener()).await?;
     let (mut sink, mut messages) = within_patience(client.get_async_pubsub()).await?.split();
     within_patience(sink.subscribe(CHANGES)).await?;
     // Something may have been said while nobody listened.

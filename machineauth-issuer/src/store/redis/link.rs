@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind,
-    Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::script::{Names, Scripts};
-use crate::store::{FORMAT, Incompatibility, PARTITIONS, StoreError};
+use super::failure::Failure;
+use super::script::Scripts;
+use super::whereabouts::Whereabouts;
 
-/// How long a call may take in all, however often it is tried.
-const DEADLINE: Duration = Duration::from_secs(2);
-/// How long a call that may be sent twice waits for the first answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call that may be sent twice waits for the first answer, before the time is over that it has in all.
+const RESERVE: Duration = Duration::from_secs(1);
+/// How long a commit waits for replicas.
+const REPLICATION: Duration = Duration::from_secs(1);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a failure to connect answers other calls, so that an outage is not a storm of attempts.
@@ -36,10 +37,80 @@ pub(super) enum Resend {
     Once,
 }
 
+/// A command, and what is said around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    command: &'a Cmd,
+    /// How many replicas must have what it wrote before it is answered.
+    replicas: u32,
+    /// Whether another server of a cluster has sent us, which is about to hand the slot over.
+    is_asking: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(command: &'a Cmd) -> Request<'a> {
+        Request {
+            command,
+            replicas: 0,
+            is_asking: false,
+        }
+    }
+
+    pub(super) fn on_replicas(self, replicas: u32) -> Request<'a> {
+        Request { replicas, ..self }
+    }
+
+    pub(super) fn asking(self) -> Request<'a> {
+        Request {
+            is_asking: true,
+            ..self
+        }
+    }
+
+    /// Whether it is answered later than it is done.
+    pub(super) fn waits(&self) -> bool {
+        self.replicas > 0
+    }
+
+    async fn query(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+        if !self.is_asking && !self.waits() {
+            return self.command.query_async(connection).await;
+        }
+        let mut all = redis::pipe();
+        if self.is_asking {
+            all.cmd("ASKING");
+        }
+        let at = all.len();
+        all.add_command(self.command.clone());
+        if self.waits() {
+            let milliseconds = u64::try_from(REPLICATION.as_millis()).unwrap_or(u64::MAX);
+            all.cmd("WAIT").arg(self.replicas).arg(milliseconds);
+        }
+        let all = all.ignore_errors();
+        let mut answers: Vec<RedisResult<Value>> = all.query_async(connection).await?;
+        let after = answers.split_off(at + 1);
+        let answer = answers.pop().unwrap_or(Ok(Value::Nil))?;
+        for acknowledged in after {
+            self.check_replicas(redis::from_redis_value(acknowledged?)?)?;
+        }
+        Ok(answer)
+    }
+
+    /// `WAIT` is about everything that the server had written when it ran the command, so also about a batch that it
+    /// recognised as one that happened before.
+    fn check_replicas(&self, acknowledged: u32) -> RedisResult<()> {
+        if acknowledged >= self.replicas {
+            return Ok(());
+        }
+        let what = "it was written, and too few replicas acknowledged that in time";
+        Err((ErrorKind::Io, what).into())
+    }
+}
+
 /// The shared connection, made when it is first needed.
 pub(super) struct Link {
-    client: Client,
-    scripts: Scripts,
+    whereabouts: Whereabouts,
+    scripts: Arc<Scripts>,
     live: RwLock<Option<Live>>,
     /// Held while connecting; remembers the last failure.
     attempt: Mutex<Option<(Instant, Failure)>>,
@@ -53,49 +124,31 @@ struct Live {
     connected: Arc<AtomicBool>,
 }
 
-#[derive(Debug, Clone)]
-enum Failure {
-    /// There was no connection, so nothing was sent.
-    Unreached(RedisError),
-    /// The connection broke, or stayed silent; what was sent may or may not have happened.
-    Lost(RedisError),
-    /// Redis said no.
-    Refused(RedisError),
-    /// Redis holds a store that is not for this program.
-    Incompatible(Incompatibility),
-}
-
 impl Link {
-    pub(super) fn new(client: Client) -> Link {
+    pub(super) fn new(whereabouts: Whereabouts, scripts: Arc<Scripts>) -> Link {
         Link {
-            client,
-            scripts: Scripts::new(),
+            whereabouts,
+            scripts,
             live: RwLock::default(),
             attempt: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn scripts(&self) -> &Scripts {
-        &self.scripts
-    }
-
-    /// Connects, unless there is a connection.
-    pub(super) async fn connect(&self) -> Result<(), StoreError> {
-        self.live().await.map(drop).map_err(StoreError::from)
-    }
-
-    /// Sends a command and waits for its answer: at most 2 seconds.
-    pub(super) async fn call(&self, command: &Cmd, resend: Resend) -> Result<Value, StoreError> {
-        let deadline = Instant::now() + DEADLINE;
-        let answer = match resend {
-            Resend::Never => self.send(command, deadline).await,
-            Resend::Once => match self.send(command, deadline - (DEADLINE - PATIENCE)).await {
-                Err(Failure::Lost(_)) => self.send(command, deadline).await,
+    /// Sends a request and waits for its answer until `deadline`.
+    pub(super) async fn call(
+        &self,
+        request: Request<'_>,
+        resend: Resend,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
+        match resend {
+            Resend::Never => self.send(request, deadline).await,
+            Resend::Once => match self.send(request, deadline - RESERVE).await {
+                Err(Failure::Lost(_)) => self.send(request, deadline).await,
                 answer => answer,
             },
-        };
-        answer.map_err(StoreError::from)
+        }
     }
 
     /// Ends the connection for good.
@@ -104,15 +157,15 @@ impl Link {
         self.forget();
     }
 
-    async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+    async fn send(&self, request: Request<'_>, deadline: Instant) -> Result<Value, Failure> {
         let mut live = timeout_at(deadline, self.live())
             .await
             .map_err(|_| Failure::Unreached(silent()))??;
-        let answer = live.query(command, deadline).await;
+        let answer = live.query(request, deadline).await;
         if matches!(&answer, Err(Failure::Refused(error)) if is_no_script(error)) {
             // Somebody flushed the scripts. Nothing was run, so the command may follow again.
             live.load(&self.scripts, deadline).await?;
-            return live.query(command, deadline).await;
+            return live.query(request, deadline).await;
         }
         if answer.as_ref().is_err_and(Failure::is_of_the_connection) {
             self.forget_this(&live);
@@ -137,7 +190,8 @@ impl Link {
         {
             return Err(failure.clone());
         }
-        let connected = timeout(CONNECT, Live::connect(&self.client, &self.scripts)).await;
+        let connecting = Box::pin(Live::connect(&self.whereabouts, &self.scripts));
+        let connected = timeout(CONNECT, connecting).await;
         match connected.unwrap_or_else(|_| Err(Failure::Unreached(silent()))) {
             Ok(live) => {
                 *last = None;
@@ -171,8 +225,8 @@ impl Link {
 }
 
 impl Live {
-    /// Connects, makes sure that the store is one for this program, and loads the scripts.
-    async fn connect(client: &Client, scripts: &Scripts) -> Result<Live, Failure> {
+    /// Connects, makes sure that the server takes writes, and loads the scripts.
+    async fn connect(whereabouts: &Whereabouts, scripts: &Scripts) -> Result<Live, Failure> {
         let connected = Arc::new(AtomicBool::new(true));
         let ended = Arc::clone(&connected);
         let config = AsyncConnectionConfig::new()
@@ -185,7 +239,10 @@ impl Live {
                 }
                 Ok::<(), std::convert::Infallible>(())
             });
+        // RESP3 only because the library then tells of a disconnection at once.
+        let client = whereabouts.client(ProtocolVersion::RESP3).await;
         let connection = client
+            .map_err(Failure::Unreached)?
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(Failure::Unreached)?;
@@ -194,23 +251,25 @@ impl Live {
             connected,
         };
         let deadline = Instant::now() + CONNECT;
-        live.check_format(deadline).await?;
+        live.check_role(deadline).await?;
         live.load(scripts, deadline).await?;
         Ok(live)
     }
 
-    async fn check_format(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let mut open = redis::cmd("EVAL");
-        open.arg(include_str!("lua/open.lua"))
-            .arg(1)
-            .arg(Names::format())
-            .arg(FORMAT)
-            .arg(PARTITIONS);
-        let answer = self.query(&open, deadline).await?;
-        let (format, partitions): (Option<u64>, Option<u64>) =
-            redis::from_redis_value(answer).map_err(|error| Failure::Refused(error.into()))?;
-        Incompatibility::check(format.unwrap_or_default(), partitions.unwrap_or_default())
-            .map_err(Failure::Incompatible)
+    /// A replica may be behind, and takes no writes: after a fail-over, somebody else is the master.
+    async fn check_role(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let role = redis::cmd("ROLE");
+        let answer = self.query(Request::new(&role), deadline).await?;
+        let is_replica = match &answer {
+            Value::Array(parts) => {
+                matches!(parts.first(), Some(Value::BulkString(role)) if role == b"slave")
+            }
+            _ => false,
+        };
+        if is_replica {
+            return Err(Failure::Replica);
+        }
+        Ok(())
     }
 
     async fn load(&mut self, scripts: &Scripts, deadline: Instant) -> Result<(), Failure> {
@@ -224,8 +283,8 @@ impl Live {
         Ok(())
     }
 
-    async fn query(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
-        timeout_at(deadline, command.query_async(&mut self.connection))
+    async fn query(&mut self, request: Request<'_>, deadline: Instant) -> Result<Value, Failure> {
+        timeout_at(deadline, request.query(&mut self.connection))
             .await
             .map_err(|_| Failure::Lost(silent()))?
             .map_err(Failure::of_an_answer)
@@ -236,43 +295,9 @@ impl Live {
     }
 }
 
-impl Failure {
-    fn of_an_answer(error: RedisError) -> Failure {
-        if error.is_io_error() || error.is_unrecoverable_error() {
-            Failure::Lost(error)
-        } else {
-            Failure::Refused(error)
-        }
-    }
-
-    /// Whether another connection may fare better: this one broke, or leads to a server that was demoted.
-    fn is_of_the_connection(&self) -> bool {
-        match self {
-            Failure::Lost(_) => true,
-            Failure::Refused(error) => matches!(
-                error.kind(),
-                ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-            ),
-            Failure::Unreached(_) | Failure::Incompatible(_) => false,
-        }
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> StoreError {
-        match failure {
-            Failure::Unreached(error) | Failure::Lost(error) | Failure::Refused(error) => {
-                StoreError::unavailable(error)
-            }
-            Failure::Incompatible(why) => StoreError::Incompatible { why },
-        }
-    }
-}
-
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.client.get_connection_info().addr();
-        write!(f, "Link({address})")
+        write!(f, "Link({:?})", self.whereabouts)
     }
 }
 

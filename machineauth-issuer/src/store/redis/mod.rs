@@ -5,24 +5,30 @@
 
 mod address;
 mod announce;
+mod checks;
+mod cluster;
 mod commit;
 mod copy;
+mod failure;
 mod link;
 mod script;
+mod servers;
+mod whereabouts;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
-use redis::{Cmd, FromRedisValue, ProtocolVersion, Value};
+use redis::{FromRedisValue, Value};
 use tokio::sync::watch;
 
+use self::address::Address;
 pub use self::address::RedisOptions;
-use self::address::client;
 use self::announce::{Announcer, Subscriber};
-use self::link::{Link, Resend};
+use self::link::{Request, Resend};
 use self::script::{CHANGES, Names, evalsha};
+use self::servers::Servers;
 use super::changes::Changes;
 use super::key::{Direction, one_partition, scan_bounds};
 use super::piece::{Piece, Pieces, Place, Section};
@@ -42,7 +48,9 @@ const LONGEST: u64 = 1 << 53;
 #[derive(Debug)]
 pub struct RedisStore {
     clock: Arc<dyn Clock>,
-    link: Arc<Link>,
+    servers: Arc<Servers>,
+    /// How many replicas must have what a batch wrote that insists on it.
+    replicas: u32,
     announcer: Announcer,
     subscriber: Subscriber,
     changes: Arc<Changes>,
@@ -70,16 +78,16 @@ impl RedisStore {
         options: &RedisOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<RedisStore, StoreError> {
-        // RESP3 on the connection for calls only because the library then tells of a disconnection at once.
-        let link = Arc::new(Link::new(client(url, options, ProtocolVersion::RESP3)?));
-        link.connect().await?;
+        let servers = Arc::new(Servers::of(&Address::parse(url, options)?));
+        checks::format(&servers).await?;
+        checks::fitness(&servers, options.replicas).await?;
         let changes = Arc::new(Changes::new());
-        let listener = client(url, options, ProtocolVersion::RESP2)?;
         Ok(RedisStore {
             clock,
-            announcer: Announcer::new(Arc::clone(&link)),
-            subscriber: Subscriber::start(listener, Arc::clone(&changes)).await,
-            link,
+            announcer: Announcer::new(Arc::clone(&servers)),
+            subscriber: Subscriber::start(Arc::clone(&servers), Arc::clone(&changes)).await,
+            servers,
+            replicas: options.replicas,
             changes,
             names: Partition::data()
                 .chain([Partition::SYSTEM])
@@ -92,11 +100,6 @@ impl RedisStore {
         &self.names[usize::from(partition.index().min(PARTITIONS))]
     }
 
-    async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = self.link.call(command, Resend::Once).await?;
-        read(answer)
-    }
-
     /// The positions before the oldest entry and of the newest.
     async fn ends(
         &self,
@@ -104,10 +107,13 @@ impl RedisStore {
         log: Log,
     ) -> Result<(Position, Position), StoreError> {
         let names = self.names(partition);
-        let mut command = evalsha(&self.link.scripts().ends, &[names.log(log), &names.tails]);
+        let mut command = evalsha(
+            &self.servers.scripts().ends,
+            &[names.log(log), &names.tails],
+        );
         command.arg(log.as_str());
         let (tail, tail_version, head, head_version): (u64, Vec<u8>, u64, Vec<u8>) =
-            self.call(&command).await?;
+            self.servers.call(partition, &command).await?;
         Ok((
             Position::new(tail, version(&tail_version)?),
             Position::new(head, version(&head_version)?),
@@ -131,7 +137,7 @@ impl RedisStore {
         let mut found = Vec::new();
         while found.len() < limit {
             let now = self.clock.now();
-            let mut command = evalsha(&self.link.scripts().scan, &[&names.rows, &names.index]);
+            let mut command = evalsha(&self.servers.scripts().scan, &[&names.rows, &names.index]);
             command
                 .arg(&lower)
                 .arg(&upper)
@@ -141,7 +147,7 @@ impl RedisStore {
                     Direction::Forward => "forward",
                     Direction::Back => "back",
                 });
-            let answer: Vec<Bytes> = self.call(&command).await?;
+            let answer: Vec<Bytes> = self.servers.call(partition, &command).await?;
             let mut answer = answer.into_iter();
             let last = text(&answer.next().unwrap_or_default())?.to_owned();
             while let (Some(path), Some(row)) = (answer.next(), answer.next()) {
@@ -168,7 +174,7 @@ impl Store for RedisStore {
         command
             .arg(&self.names(key.partition()).rows)
             .arg(key.path());
-        let row: Option<Bytes> = self.call(&command).await?;
+        let row: Option<Bytes> = self.servers.call(key.partition(), &command).await?;
         row.map_or(Ok(None), |row| live_entry(&row, self.clock.now()))
     }
 
@@ -181,7 +187,7 @@ impl Store for RedisStore {
         for key in keys {
             command.arg(key.path());
         }
-        let rows: Vec<Option<Bytes>> = self.call(&command).await?;
+        let rows: Vec<Option<Bytes>> = self.servers.call(partition, &command).await?;
         live_entries(rows, self.clock.now())
     }
 
@@ -212,21 +218,31 @@ impl Store for RedisStore {
         for key in keys {
             command.arg(key.path());
         }
-        let counts: Vec<Option<i64>> = self.call(&command).await?;
+        let counts: Vec<Option<i64>> = self.servers.call(partition, &command).await?;
         Ok(counts.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Outcome, StoreError> {
         let announcement = self.announcer.with_commit(batch);
         let names = self.names(batch.partition());
-        let scripts = self.link.scripts();
+        let scripts = self.servers.scripts();
         let command = commit::command(scripts, names, batch, self.clock.now(), announcement);
         let resend = if batch.is_recognisable() {
             Resend::Once
         } else {
             Resend::Never
         };
-        match read(self.link.call(&command, resend).await?)? {
+        let replicas = if batch.insists_on_replicas() {
+            self.replicas
+        } else {
+            0
+        };
+        let request = Request::new(&command).on_replicas(replicas);
+        let answer: i64 = self
+            .servers
+            .send(batch.partition(), request, resend)
+            .await?;
+        match answer {
             1 => Ok(Outcome::Committed),
             0 => Ok(Outcome::Conflict),
             _ => Err(UNEXPECTED),
@@ -249,13 +265,17 @@ impl Store for RedisStore {
         // Once at least: whether the position is lost is an answer even when no entry is wanted.
         loop {
             let step = (limit - entries.len()).min(STEP);
-            let mut command = evalsha(&self.link.scripts().log, &[names.log(log), &names.tails]);
+            let mut command = evalsha(&self.servers.scripts().log, &[names.log(log), &names.tails]);
             command
                 .arg(log.as_str())
                 .arg(position.sequence())
                 .arg(&position.version().to_bytes()[..])
                 .arg(step);
-            let Some(read) = self.call::<Option<Vec<Bytes>>>(&command).await? else {
+            let Some(read) = self
+                .servers
+                .call::<Option<Vec<Bytes>>>(partition, &command)
+                .await?
+            else {
                 // What was read so far was there when it was read; the next read says that the rest is lost.
                 let lost = entries.is_empty();
                 return Ok(if lost {
@@ -289,12 +309,12 @@ impl Store for RedisStore {
         while entries.len() < limit && through > 0 {
             let step = (limit - entries.len()).min(STEP);
             let keys = [names.log(log), &names.tails];
-            let mut command = evalsha(&self.link.scripts().log_back, &keys);
+            let mut command = evalsha(&self.servers.scripts().log_back, &keys);
             command
                 .arg(log.as_str())
                 .arg(through.min(LONGEST))
                 .arg(step);
-            let (newest, read): (u64, Vec<Bytes>) = self.call(&command).await?;
+            let (newest, read): (u64, Vec<Bytes>) = self.servers.call(partition, &command).await?;
             let complete = read.len() < step;
             for (age, stored) in (0..).zip(read.iter().rev()) {
                 let (version, entry) = decode_log_entry(stored)?;
@@ -332,9 +352,9 @@ impl Store for RedisStore {
         let mut swept = 0;
         while swept < limit && now.duration_since(Timestamp::default()) >= SWEEP_MARGIN {
             let step = (limit - swept).min(STEP);
-            let mut command = evalsha(&self.link.scripts().sweep, &keys);
+            let mut command = evalsha(&self.servers.scripts().sweep, &keys);
             command.arg(cutoff.as_millis()).arg(step);
-            let removed: usize = self.call(&command).await?;
+            let removed: usize = self.servers.call(partition, &command).await?;
             swept += removed;
             if removed < step {
                 break;
@@ -350,9 +370,12 @@ impl Store for RedisStore {
         through: u64,
     ) -> Result<usize, StoreError> {
         let names = self.names(partition);
-        let mut command = evalsha(&self.link.scripts().trim, &[names.log(log), &names.tails]);
+        let mut command = evalsha(
+            &self.servers.scripts().trim,
+            &[names.log(log), &names.tails],
+        );
         command.arg(log.as_str()).arg(through.min(LONGEST));
-        self.call(&command).await
+        self.servers.call(partition, &command).await
     }
 
     async fn dump(
@@ -364,15 +387,17 @@ impl Store for RedisStore {
         let (names, limit) = (self.names(partition), limit.min(STEP));
         match &from.0 {
             Section::Rows(after) => {
-                let scripts = self.link.scripts();
+                let scripts = self.servers.scripts();
                 let command = copy::rows(scripts, names, after.as_deref(), limit);
-                let answer: Vec<Option<Bytes>> = self.call(&command).await?;
+                let answer: Vec<Option<Bytes>> = self.servers.call(partition, &command).await?;
                 copy::read_rows(from, &answer, limit)
             }
             Section::Counters(cursor) => {
                 let command = copy::counters(names, cursor.as_deref(), limit);
-                let (cursor, counters) =
-                    self.call::<(String, Vec<(String, i64)>)>(&command).await?;
+                let (cursor, counters) = self
+                    .servers
+                    .call::<(String, Vec<(String, i64)>)>(partition, &command)
+                    .await?;
                 Ok(copy::read_counters(&cursor, counters))
             }
         }
@@ -380,8 +405,8 @@ impl Store for RedisStore {
 
     async fn load(&self, partition: Partition, pieces: &[Piece]) -> Result<(), StoreError> {
         for pieces in pieces.chunks(STEP) {
-            let command = copy::load(self.link.scripts(), self.names(partition), pieces);
-            if self.call::<u8>(&command).await? != 1 {
+            let command = copy::load(self.servers.scripts(), self.names(partition), pieces);
+            if self.servers.call::<u8>(partition, &command).await? != 1 {
                 return Err(StoreError::Corrupt {
                     what: "a gap in a log",
                 });
@@ -393,19 +418,23 @@ impl Store for RedisStore {
     async fn erase(&self, partition: Partition) -> Result<(), StoreError> {
         let mut command = redis::cmd("UNLINK");
         command.arg(&self.names(partition).of_copy());
-        self.call::<u64>(&command).await.map(drop)
+        self.servers
+            .call::<u64>(partition, &command)
+            .await
+            .map(drop)
     }
 
     /// Every process that has the store open listens to changes.
     async fn is_shared(&self) -> Result<bool, StoreError> {
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(CHANGES);
-        let (_, listeners): (String, u64) = self.call(&command).await?;
-        Ok(listeners > 1)
+        let listeners: Vec<(String, u64)> = self.servers.each(&command).await?;
+        Ok(listeners.iter().map(|(_, here)| here).sum::<u64>() > 1)
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        let (secs, micros): (u64, u64) = self.call(&redis::cmd("TIME")).await?;
+        let time = redis::cmd("TIME");
+        let (secs, micros): (u64, u64) = self.servers.call(Partition::SYSTEM, &time).await?;
         Ok(Timestamp::from_millis(
             secs.saturating_mul(1000).saturating_add(micros / 1000),
         ))
@@ -413,7 +442,7 @@ impl Store for RedisStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.subscriber.stop();
-        self.link.close();
+        self.servers.close();
         Ok(())
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn evalsha(script: &Source, keys: &[impl ToRedisArgs]) -> Cmd {
     command
 }
 
+/// What decides in which server of a cluster a partition is.
+pub(super) fn tag(partition: Partition) -> String {
+    format!("ma:{partition}")
+}
+
 /// The names of a partition's Redis keys. The partition is the hash tag, so all of them are in one slot.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
@@ -80,7 +85,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(partition: Partition) -> Names {
-        let name = |what: &str| format!("{{ma:{partition}}}:{what}");
+        let name = |what: &str| format!("{{{}}}:{what}", tag(partition));
         Names {
             rows: name("rows"),
             index: name("index"),
@@ -94,7 +99,7 @@ impl Names {
 
     /// Hash: what the store says about itself.
     pub(super) fn format() -> String {
-        format!("{{ma:{}}}:format", Partition::SYSTEM)
+        format!("{{{}}}:format", tag(Partition::SYSTEM))
     }
 
     /// List: the entries of a log, each with its version.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machineauth_issuer::store::{
-    Incompatibility, InvalidAddress, Outcome, PARTITIONS, RedisOptions, RedisStore, Store as _,
-    StoreError,
+    Incompatibility, InvalidAddress, Log, LogRead, Outcome, PARTITIONS, Place, Position,
+    RedisOptions, RedisStore, Store as _, StoreError,
 };
 use machineauth_tests::redis_server::{RedisServer, TlsFiles};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::{PROMPT, woken};
-use crate::store::fixture::{append, clock, connect};
+use crate::store::fixture::{append, bytes, clock, connect, key, partition};
 
 #[tokio::test]
 async fn a_store_with_another_number_of_partitions_is_refused() {
@@ -129,6 +129,57 @@ async fn credentials_in_the_url_are_used_and_never_shown() {
         .unwrap_err();
     assert!(error.is_unavailable());
     assert!(!format!("{error} {error:?}").contains("battery-staple"));
+}
+
+/// As docs/operations.md says.
+#[tokio::test]
+async fn a_user_may_do_what_the_documentation_grants_and_that_is_enough() {
+    let documented = include_str!("../../../../docs/operations.md");
+    let granted = documented
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER machineauth on >PASSWORD "))
+        .expect("the documentation says what a user may do");
+    let server = RedisServer::start().await;
+    let mut grant = vec!["ACL", "SETUSER", "machineauth", "on", ">correct-horse"];
+    grant.extend(granted.split_whitespace());
+    server.ask(&grant);
+    let url = format!("redis://machineauth:correct-horse@{}", server.address());
+    let options = RedisOptions::default();
+    let store = RedisStore::connect_with(&url, &options, Arc::new(clock())).await;
+    let store = store.unwrap();
+    let mut changes = store.changes();
+    let written = append("event").put(&key("row"), bytes("value"));
+    assert_eq!(store.commit(&written).await.unwrap(), Outcome::Committed);
+    woken(&mut changes).await;
+    assert_eq!(
+        store
+            .scan(&partition().key("test"), None, 9)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let read = store
+        .log(partition(), Log::Audit, &Position::START, 9)
+        .await;
+    assert!(matches!(read.unwrap(), LogRead::Entries(entries) if entries.len() == 1));
+    store.dump(partition(), &Place::START, 9).await.unwrap();
+    store.trim(partition(), Log::Audit, 1).await.unwrap();
+    store.sweep(partition(), 9).await.unwrap();
+    store.now().await.unwrap();
+    assert!(!store.is_shared().await.unwrap());
+    store.erase(partition()).await.unwrap();
+
+    let client = redis::Client::open(url).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    for forbidden in ["FLUSHALL", "KEYS *", "CONFIG GET *", "GET other"] {
+        let mut words = forbidden.split(' ');
+        let command = words.next().unwrap();
+        let mut command = redis::cmd(command);
+        command.arg(words.collect::<Vec<_>>());
+        let answer: Result<redis::Value, _> = command.query(&mut connection);
+        assert!(answer.unwrap_err().to_string().contains("permission"));
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! The suite on Redis, and what only a server over a network can suffer.
 
 mod changes;
+mod cluster;
 mod connecting;
 mod faults;
+mod replicas;
+mod sentinel;
 
 use std::time::Duration;
 

@@ -1,0 +1,127 @@
+//! What is decided about a request before a server is sought for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response};
+use machineauth_core::Agent;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::answers::Problem;
+use super::exchange::Exchange;
+use super::limits::{Counted, client_address};
+use super::proxy::EdgeProxy;
+use super::route::Route;
+use super::target::{Target, check_head};
+
+/// Answered by the edge itself, unless a route is for just this path.
+const HEALTH: &str = "/healthz";
+
+impl EdgeProxy {
+    /// Everything that is known before the token is looked at: what the request is for, whether its address has done too
+    /// much, and whether the edge answers by itself.
+    pub(super) fn admit(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Bytes>>, Problem> {
+        if session.as_http1().is_some() {
+            check_head(&session.to_h1_raw())?;
+        }
+        let request = session.req_header();
+        self.count_address(session, exchange)?;
+        let target = Target::of(request)?;
+        let snapshot = Arc::clone(&exchange.snapshot);
+        let asks = |path: &str| target.path == path && is_read(&request.method);
+        exchange.route = snapshot.routes.choose(target).cloned();
+        let named = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.path.as_str() == HEALTH);
+        if asks(HEALTH) && !named {
+            return Ok(Some(Response::new(Bytes::from_static(b"ok\n"))));
+        }
+        let authenticator = snapshot.authenticator.as_ref();
+        let document = authenticator.and_then(|by| by.document_for(&request.method, target.path));
+        if document.is_some() {
+            return Ok(document);
+        }
+        let route = exchange.route.clone().ok_or(Problem::NoRoute)?;
+        if let Some(client) = exchange.client {
+            let counted = route.limits.count_address(client, exchange.began);
+            self.keep_count(exchange, &route, counted)?;
+        }
+        if let Some(preflight) = route.cors.as_ref().and_then(|cors| cors.preflight(request)) {
+            return preflight.map(Some);
+        }
+        if declared_length(request).is_some_and(|length| length > route.max_body) {
+            return Err(Problem::TooLarge);
+        }
+        Ok(None)
+    }
+
+    fn count_address(&self, session: &Session, exchange: &mut Exchange) -> Result<(), Problem> {
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let Some(peer) = peer.map(SocketAddr::ip) else {
+            return Ok(());
+        };
+        let trusted = &exchange.snapshot.trusted_proxies;
+        let client = client_address(peer, trusted, session.req_header());
+        exchange.client = Some(client);
+        exchange.proxied = client != peer;
+        let counted = exchange
+            .snapshot
+            .limits
+            .count_address(client, exchange.began)?;
+        exchange.counted.extend(counted);
+        Ok(())
+    }
+
+    pub(super) fn count_agent(
+        &self,
+        exchange: &mut Exchange,
+        agent: &Agent,
+    ) -> Result<(), Problem> {
+        let Some(route) = exchange.route.clone() else {
+            return Ok(());
+        };
+        let snapshot = Arc::clone(&exchange.snapshot);
+        for limits in [&snapshot.limits, &route.limits] {
+            let counted = limits.count_agent(agent, exchange.began);
+            self.keep_count(exchange, &route, counted)?;
+        }
+        Ok(())
+    }
+
+    /// A dry run counts and refuses nobody.
+    fn keep_count(
+        &self,
+        exchange: &mut Exchange,
+        route: &Route,
+        counted: Result<Option<Counted>, Problem>,
+    ) -> Result<(), Problem> {
+        match counted {
+            Err(problem) if route.dry_run => {
+                self.metrics
+                    .refused(Some(&route.name), problem.code(), false);
+                Ok(())
+            }
+            counted => {
+                exchange.counted.extend(counted?);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn declared_length(request: &RequestHeader) -> Option<u64> {
+    let length = request.headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}

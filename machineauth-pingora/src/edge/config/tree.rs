@@ -1,0 +1,471 @@
+//! What stands in `edge.toml`, as a tree of types. Nothing unknown is let pass.
+
+use std::fmt;
+use std::num::NonZero;
+
+use ipnet::IpNet;
+use machineauth_core::policy::Rule;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use super::values::{
+    Address, Bytes, Endpoint, FileName, Header, HostPattern, HttpMethod, OneOrMore, PathPrefix,
+    Period, Rate, WebOrigin,
+};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EdgeToml {
+    #[serde(default)]
+    pub(crate) server: ServerToml,
+    #[serde(rename = "listener")]
+    pub(crate) listeners: Vec<Spanned<ListenerToml>>,
+    pub(crate) admin: Option<AdminToml>,
+    #[serde(default)]
+    pub(crate) limits: LimitsToml,
+    #[serde(default, rename = "issuer")]
+    pub(crate) issuers: Vec<Spanned<IssuerToml>>,
+    #[serde(default)]
+    pub(crate) identity: IdentityToml,
+    pub(crate) resource: Option<Spanned<ResourceToml>>,
+    pub(crate) dpop: Option<Spanned<DpopToml>>,
+    #[serde(default, rename = "upstream")]
+    pub(crate) upstreams: Vec<Spanned<UpstreamToml>>,
+    #[serde(rename = "route")]
+    pub(crate) routes: Vec<Spanned<RouteToml>>,
+}
+
+/// The process. Changes of this part and of `listener` and `admin` count from the next start.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerToml {
+    /// How many threads serve requests. Default: one for each processor.
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// How long requests in flight may take once the process is told to stop.
+    pub(crate) grace_period: Period,
+    /// The socket over which a new process takes over the listeners of the old one.
+    pub(crate) upgrade_socket: Option<String>,
+    /// Whether listeners without TLS take HTTP/2 from clients that know (RFC 9113 §3.3).
+    pub(crate) h2c: bool,
+    /// How many idle connections to upstreams are kept.
+    pub(crate) upstream_connections: NonZero<usize>,
+    /// How long the start waits for the issuers' keys and revocations.
+    pub(crate) patience: Period,
+    /// A level, or directives as `info,machineauth_core=debug`.
+    pub(crate) log: String,
+    /// Whether each request leaves a line of JSON on the standard output.
+    pub(crate) access_log: bool,
+}
+
+impl Default for ServerToml {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            grace_period: Period::seconds(30),
+            upgrade_socket: None,
+            h2c: false,
+            upstream_connections: NonZero::new(256).expect("it is not zero"),
+            patience: Period::seconds(3),
+            log: "info".to_owned(),
+            access_log: true,
+        }
+    }
+}
+
+/// One `[[listener]]`.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerToml {
+    pub(crate) address: Address,
+    pub(crate) tls: Option<ListenerTlsToml>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerTlsToml {
+    /// The certificate and those that vouch for it, in PEM.
+    pub(crate) certificate: FileName,
+    /// The private key, in PEM.
+    pub(crate) key: FileName,
+    /// Who vouches for clients' certificates, in PEM. Clients may show one, and need it for tokens that are bound to one.
+    pub(crate) client_ca: Option<FileName>,
+    /// Whether HTTP/2 is spoken besides HTTP/1.1.
+    #[serde(default = "yes")]
+    pub(crate) http2: bool,
+}
+
+/// Metrics and health.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdminToml {
+    pub(crate) address: Address,
+}
+
+/// What all routes allow, unless they say otherwise.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsToml {
+    /// How many requests of one address, over all routes.
+    pub(crate) per_address: Option<Rate>,
+    /// How many requests of one agent, over all routes.
+    pub(crate) per_agent: Option<Rate>,
+    /// The longest request body.
+    pub(crate) max_body: Bytes,
+    /// How long a client may be silent while it sends or receives.
+    pub(crate) client_timeout: Period,
+    /// Proxies in front, who are believed in `X-Forwarded-For` and `X-Forwarded-Proto`.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for LimitsToml {
+    fn default() -> Self {
+        Self {
+            per_address: None,
+            per_agent: None,
+            max_body: Bytes(10 << 20),
+            client_timeout: Period::seconds(30),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// One `[[issuer]]`: whose tokens are good, and how it is asked.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerToml {
+    /// Its identifier, the tokens' `iss`.
+    pub(crate) url: String,
+    /// For whom its tokens must be meant: one of these.
+    pub(crate) audience: OneOrMore,
+    #[serde(default)]
+    pub(crate) profile: ProfileToml,
+    #[serde(default)]
+    pub(crate) token_types: TokenTypesToml,
+    /// Where its keys are. Default: as its metadata says.
+    pub(crate) jwks: Option<String>,
+    /// How much its clock and ours may disagree.
+    pub(crate) leeway: Option<Period>,
+    /// Keeps the last good keys, for a start while the issuer is away.
+    pub(crate) keys_file: Option<FileName>,
+    pub(crate) revocations: Option<RevocationsToml>,
+    pub(crate) introspection: Option<IntrospectionToml>,
+    /// Asks it over plain http, from any host.
+    #[serde(default)]
+    pub(crate) danger_allow_plain_http: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProfileToml {
+    #[default]
+    Standard,
+    Auth0,
+    Keycloak,
+    EntraId,
+    Okta,
+    Cognito,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+pub(crate) enum TokenTypesToml {
+    #[default]
+    #[serde(rename = "any")]
+    Any,
+    #[serde(rename = "at+jwt")]
+    Rfc9068,
+}
+
+/// How the issuer's revocations are followed.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevocationsToml {
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_file: Option<FileName>,
+    pub(crate) api_key_file: Option<FileName>,
+    /// What becomes of requests when the revocations are older than `after`.
+    #[serde(default)]
+    pub(crate) stale: StaleToml,
+    #[serde(default = "a_minute")]
+    pub(crate) after: Period,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StaleToml {
+    /// They go on, and the log and the metrics say so.
+    #[default]
+    Serve,
+    /// The issuer is asked about each token.
+    Introspect,
+    /// They are refused with 503.
+    Refuse,
+}
+
+/// How the issuer is asked about tokens that are no JWTs.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IntrospectionToml {
+    pub(crate) client_id: String,
+    pub(crate) client_secret_file: FileName,
+    /// Default: as its metadata says.
+    pub(crate) endpoint: Option<String>,
+    /// How long an answer serves.
+    pub(crate) max_age: Option<Period>,
+}
+
+/// What the upstreams are told about who calls.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IdentityToml {
+    pub(crate) agent_id: Option<Header>,
+    pub(crate) scopes: Option<Header>,
+    pub(crate) organization_id: Option<Header>,
+    pub(crate) client_id: Option<Header>,
+    pub(crate) team_id: Option<Header>,
+    pub(crate) forward_token: bool,
+    pub(crate) signed: Option<Spanned<SignedToml>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedToml {
+    pub(crate) header: Header,
+    pub(crate) secret_file: FileName,
+    #[serde(default = "edge_name")]
+    pub(crate) issuer: String,
+    #[serde(default = "upstream_name")]
+    pub(crate) audience: String,
+    pub(crate) lifetime: Option<Period>,
+}
+
+/// What the edge protects, as clients know it (RFC 9728).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResourceToml {
+    /// The resource identifier: its URL. The metadata is served at its well-known path.
+    pub(crate) id: Option<String>,
+    pub(crate) realm: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) documentation: Option<String>,
+    pub(crate) scopes: Option<OneOrMore>,
+}
+
+/// Proofs of possession (RFC 9449).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DpopToml {
+    /// As clients call the edge: `https://api.example.com`.
+    pub(crate) origins: Vec<String>,
+    pub(crate) max_age: Option<Period>,
+    /// Demands nonces. The file has a secret of 32 bytes in hexadecimal, the same at all edges.
+    pub(crate) nonce_secret_file: Option<FileName>,
+}
+
+/// One `[[upstream]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamToml {
+    pub(crate) name: String,
+    pub(crate) servers: Vec<ServerEntry>,
+    #[serde(default)]
+    pub(crate) protocol: ProtocolToml,
+    pub(crate) tls: Option<UpstreamTlsToml>,
+    #[serde(default = "three_seconds")]
+    pub(crate) connect_timeout: Period,
+    /// How long a server may be silent.
+    #[serde(default = "a_minute")]
+    pub(crate) timeout: Period,
+    /// How long an idle connection is kept.
+    #[serde(default = "a_minute")]
+    pub(crate) idle_timeout: Period,
+    /// How many more servers a request is tried at, where that is safe.
+    #[serde(default = "one")]
+    pub(crate) retries: usize,
+    pub(crate) health: Option<HealthToml>,
+}
+
+/// An address, or `{ address = "…", weight = 2 }`.
+#[derive(Debug)]
+pub(crate) struct ServerEntry {
+    pub(crate) address: Endpoint,
+    pub(crate) weight: NonZero<u8>,
+}
+
+impl<'de> Deserialize<'de> for ServerEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Weighted {
+            address: Endpoint,
+            weight: NonZero<u8>,
+        }
+
+        struct Entry;
+
+        impl<'de> Visitor<'de> for Entry {
+            type Value = ServerEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"a server, `"127.0.0.1:3000"` or `{ address = "…", weight = 2 }`"#)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ServerEntry, E> {
+                let address = Endpoint::deserialize(text.into_deserializer())?;
+                let weight = NonZero::<u8>::MIN;
+                Ok(ServerEntry { address, weight })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ServerEntry, A::Error> {
+                let Weighted { address, weight } =
+                    Weighted::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ServerEntry { address, weight })
+            }
+        }
+
+        deserializer.deserialize_any(Entry)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum ProtocolToml {
+    #[default]
+    #[serde(rename = "http1")]
+    Http1,
+    /// Without TLS: with prior knowledge. For gRPC.
+    #[serde(rename = "http2")]
+    Http2,
+    /// What TLS negotiates.
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamTlsToml {
+    /// The name in the certificate. Default: the server's.
+    pub(crate) server_name: Option<String>,
+    /// Who vouches for it, in PEM. Default: whom the system trusts.
+    pub(crate) ca: Option<FileName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HealthToml {
+    /// Answered with 2xx by a server that works. Default: that it takes connections is enough.
+    pub(crate) path: Option<String>,
+    #[serde(default = "five_seconds")]
+    pub(crate) every: Period,
+    #[serde(default = "two_seconds")]
+    pub(crate) timeout: Period,
+    /// After how many failures a server gets no more requests.
+    #[serde(default = "two")]
+    pub(crate) fall: NonZero<u32>,
+    /// After how many successes it gets them again.
+    #[serde(default = "one_check")]
+    pub(crate) rise: NonZero<u32>,
+}
+
+/// One `[[route]]`. Exactly one of `public`, `authenticated`, `scopes` and `any_scope`, `policy`, and `rule` says who may.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouteToml {
+    /// In logs and metrics. Default: its hosts and its path.
+    pub(crate) name: Option<String>,
+    /// Default: every host.
+    #[serde(default)]
+    pub(crate) hosts: Vec<HostPattern>,
+    #[serde(default)]
+    pub(crate) path: PathPrefix,
+    pub(crate) upstream: Spanned<String>,
+    /// Looks at no token.
+    #[serde(default)]
+    pub(crate) public: bool,
+    /// Demands a good token and nothing else.
+    #[serde(default)]
+    pub(crate) authenticated: bool,
+    pub(crate) scopes: Option<OneOrMore>,
+    pub(crate) any_scope: Option<OneOrMore>,
+    /// A file with rules, over whole paths.
+    pub(crate) policy: Option<Spanned<FileName>>,
+    /// Rules, over whole paths.
+    #[serde(default, rename = "rule")]
+    pub(crate) rules: Vec<Spanned<Rule>>,
+    /// Takes `/Admin` for `/admin`, as the upstream does.
+    #[serde(default)]
+    pub(crate) ignore_case: bool,
+    /// Refuses nothing, and reports what it would.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    pub(crate) per_address: Option<Rate>,
+    pub(crate) per_agent: Option<Rate>,
+    pub(crate) max_body: Option<Bytes>,
+    /// How long the upstream may be silent. Default: the upstream's.
+    pub(crate) timeout: Option<Period>,
+    pub(crate) cors: Option<Spanned<CorsToml>>,
+    #[serde(default = "yes")]
+    pub(crate) websocket: bool,
+}
+
+/// Which web pages may call (Fetch standard, CORS protocol).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CorsToml {
+    pub(crate) origins: Vec<WebOrigin>,
+    #[serde(default)]
+    pub(crate) methods: Vec<HttpMethod>,
+    #[serde(default)]
+    pub(crate) headers: Vec<Header>,
+    #[serde(default)]
+    pub(crate) expose: Vec<Header>,
+    #[serde(default)]
+    pub(crate) credentials: bool,
+    #[serde(default = "ten_minutes")]
+    pub(crate) max_age: Period,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_check() -> NonZero<u32> {
+    NonZero::<u32>::MIN
+}
+
+fn two() -> NonZero<u32> {
+    NonZero::<u32>::MIN.saturating_add(1)
+}
+
+fn two_seconds() -> Period {
+    Period::seconds(2)
+}
+
+fn three_seconds() -> Period {
+    Period::seconds(3)
+}
+
+fn five_seconds() -> Period {
+    Period::seconds(5)
+}
+
+fn a_minute() -> Period {
+    Period::seconds(60)
+}
+
+fn ten_minutes() -> Period {
+    Period::seconds(600)
+}
+
+fn edge_name() -> String {
+    "machineauth-edge".to_owned()
+}
+
+fn upstream_name() -> String {
+    "upstream".to_owned()
+}

@@ -1,0 +1,411 @@
+//! The way of a request through the edge, phase by phase.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use machineauth_core::{ClientCertificate, Clock, Protocol};
+use pingora_core::connectors::http::Connector;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::access_log::{AccessLog, Entry};
+use super::answers::Problem;
+use super::cors::ANSWER_HEADERS;
+use super::exchange::Exchange;
+use super::forward;
+use super::metrics::{Metrics, RequestIds};
+use super::route::Route;
+use super::snapshot::Snapshot;
+use super::socket;
+use crate::identity::forward_identity;
+use crate::module::{MachineAuth, MachineAuthModule};
+use crate::respond::answer;
+
+/// Nobody is there to be answered, or it is too late.
+const NO_ANSWER: FailToProxy = FailToProxy {
+    error_code: 0,
+    can_reuse_downstream: false,
+};
+
+/// The proxy.
+pub(crate) struct EdgeProxy {
+    pub(crate) current: Arc<ArcSwap<Snapshot>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) ids: RequestIds,
+    /// For what does not take Pingora's own way.
+    pub(crate) connector: Connector,
+}
+
+#[async_trait]
+impl ProxyHttp for EdgeProxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange {
+            began: self.clock.now(),
+            started: Instant::now(),
+            id: self.ids.next(),
+            snapshot: self.current.load_full(),
+            client: None,
+            proxied: false,
+            route: None,
+            prepared: None,
+            problem: None,
+            counted: Vec::new(),
+            body_bytes: 0,
+            sought_server: false,
+            tried: Vec::new(),
+            bound_to_token: false,
+            _under_way: self.metrics.under_way(),
+        }
+    }
+
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(MachineAuthModule::chosen_per_request()));
+    }
+
+    /// Finds the route, and says by what the module judges the request.
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let patience = Some(exchange.snapshot.client_timeout);
+        session.set_read_timeout(patience);
+        session.set_write_timeout(patience);
+        let prepared = self.admit(session, exchange);
+        let certificate = client_certificate(session);
+        let auth = match (&exchange.route, &prepared) {
+            (Some(route), Ok(None)) => &route.auth,
+            _ => &exchange.snapshot.open,
+        };
+        if let Some(module) = MachineAuth::of_mut(session) {
+            module.judge_by(auth);
+            module.client_certificate(certificate);
+        }
+        match prepared {
+            Ok(prepared) => {
+                exchange.prepared = prepared;
+                Ok(())
+            }
+            Err(problem) => Err(refuse(exchange, problem)),
+        }
+    }
+
+    /// The module has judged the request by now.
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        if let Some(mut response) = exchange.prepared.take() {
+            exchange.decorate(session, response.headers_mut());
+            answer(session, response).await;
+            return Ok(true);
+        }
+        let auth = MachineAuth::of(session);
+        if let Some(challenge) = auth.and_then(MachineAuth::would_refuse) {
+            let reason = challenge.error_code();
+            let route = exchange.route.as_ref().map(|route| &*route.name);
+            self.metrics.refused(route, reason, false);
+        }
+        if let Some(agent) = auth.and_then(MachineAuth::agent) {
+            exchange.bound_to_token = true;
+            self.count_agent(exchange, agent)
+                .map_err(|problem| refuse(exchange, problem))?;
+        }
+        let takes_sockets = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.takes_sockets());
+        if takes_sockets && socket::is_wanted(session.req_header()) {
+            self.carry_socket(session, exchange).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(body) = body else {
+            return Ok(());
+        };
+        exchange.body_bytes = exchange.body_bytes.saturating_add(body.len() as u64);
+        let most = exchange.route.as_ref().map_or(0, |route| route.max_body);
+        if exchange.body_bytes > most {
+            return Err(refuse(exchange, Problem::TooLarge));
+        }
+        require_token(session, exchange)
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
+        exchange.sought_server = true;
+        let route = route_of(exchange)?;
+        let chosen = route.pool.choose(&exchange.tried);
+        let peer = chosen.and_then(|number| Some((number, route.pool.peer(number)?)));
+        let Some((number, mut peer)) = peer else {
+            self.metrics.upstream_failed(route.pool.name(), "no_server");
+            return Err(refuse(exchange, Problem::NoServer));
+        };
+        exchange.tried.push(number);
+        if let Some(timeout) = route.timeout {
+            peer.options.read_timeout = Some(timeout);
+        }
+        // Sockets go their own way.
+        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
+        Ok(Box::new(peer))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        forward_identity(session, upstream)?;
+        forward::origin(session, upstream, exchange)?;
+        forward::in_origin_form(upstream)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let has_cors = exchange
+            .route
+            .as_ref()
+            .is_some_and(|route| route.cors.is_some());
+        if has_cors {
+            for name in &ANSWER_HEADERS {
+                response.remove_header(name);
+            }
+        }
+        if has_cors || !exchange.counted.is_empty() {
+            let mut headers = HeaderMap::new();
+            exchange.decorate(session, &mut headers);
+            for (name, value) in &headers {
+                response.append_header(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        // The first part has been allowed a moment ago, and most answers have no other.
+        if body.is_some() && !end_of_stream {
+            require_token(session, exchange)?;
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent: another server may be asked, whatever the method.
+        self.attempt_failed(exchange, &error, "connect");
+        if let (Some(route), Some(number)) = (&exchange.route, exchange.tried.last()) {
+            route.pool.servers()[*number].failed();
+        }
+        error.set_retry(may_try_again(exchange));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        if *error.esource() != ErrorSource::Upstream {
+            error.set_retry(false);
+            return error;
+        }
+        let kind = match error.etype() {
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+            _ => "broken",
+        };
+        self.attempt_failed(exchange, &error, kind);
+        // The server may have done what it was asked: only what may be done twice is asked again (RFC 9110 §9.2.2), and
+        // nobody is kept waiting twice for a server that is slow.
+        let idempotent = session.req_header().method.is_idempotent();
+        let repeatable = idempotent
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && kind != "timeout";
+        // A connection that was idle may have been closed meanwhile: that says nothing about the server.
+        let another = may_try_again(exchange) || reused && exchange.tried.len() <= 2;
+        error.set_retry(repeatable && another);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        if session.response_written().is_some_and(|written| {
+            !written.status.is_informational() || written.status.as_u16() == 101
+        }) {
+            // It is too late for another answer: the connection ends, and whoever reads knows by that.
+            return NO_ANSWER;
+        }
+        if exchange.sought_server {
+            // Pingora closes the connection then; whoever reads should know.
+            session.set_keepalive(None);
+        }
+        let challenge = MachineAuth::of(session).and_then(MachineAuth::challenge);
+        let mut response: Response<Bytes> = match (challenge, exchange.problem.take()) {
+            (Some(challenge), _) => {
+                self.refused(exchange, challenge.error_code());
+                challenge.to_response()
+            }
+            (None, problem) => match problem.or_else(|| Problem::of(error)) {
+                Some(problem) => self.response_to(session, exchange, problem),
+                None => return NO_ANSWER,
+            },
+        };
+        exchange.decorate(session, response.headers_mut());
+        answer(session, response).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        let status = session
+            .response_written()
+            .map_or(0, |written| written.status.as_u16());
+        let duration = exchange.started.elapsed();
+        let metrics = exchange.route.as_ref().map(|route| &route.metrics);
+        metrics
+            .unwrap_or(self.metrics.no_route())
+            .answered(status, duration);
+        if let Some(log) = &self.access_log {
+            log.note(&Entry::of(session, status, error, exchange));
+        }
+    }
+
+    /// What there is to say stands in the access log and in our own warnings.
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _exchange: &Exchange,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    /// Without the query, in which somebody may have put a token.
+    fn request_summary(&self, session: &Session, _exchange: &Exchange) -> String {
+        let request = session.req_header();
+        format!("{} {}", request.method, request.uri.path())
+    }
+}
+
+impl EdgeProxy {
+    fn refused(&self, exchange: &Exchange, reason: &'static str) {
+        let route = exchange.route.as_ref().map(|route| &*route.name);
+        self.metrics.refused(route, reason, true);
+    }
+
+    fn response_to(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        problem: Problem,
+    ) -> Response<Bytes> {
+        if problem.status().is_client_error() {
+            self.refused(exchange, problem.code());
+        }
+        if problem.ends_connection() {
+            session.set_keepalive(None);
+        }
+        let protocol = Protocol::of(&session.req_header().headers);
+        let response = problem.to_response(&protocol);
+        exchange.problem = Some(problem);
+        response
+    }
+
+    pub(super) fn attempt_failed(&self, exchange: &Exchange, error: &Error, kind: &'static str) {
+        let Some(route) = &exchange.route else {
+            return;
+        };
+        let (upstream, server) = (route.pool.name(), exchange.server());
+        tracing::warn!(upstream, server, kind, error = %error.etype().as_str(), "an attempt at an upstream failed");
+        self.metrics.upstream_failed(upstream, kind);
+    }
+}
+
+/// Keeps `problem` for the answer, and says that there will be none from an upstream.
+pub(super) fn refuse(exchange: &mut Exchange, problem: Problem) -> Box<Error> {
+    let status = problem.status();
+    let mut error = Error::new(ErrorType::HTTPStatus(status.as_u16()));
+    if status.is_client_error() {
+        error.as_down();
+    } else {
+        error.as_in();
+    }
+    exchange.problem = Some(problem);
+    error
+}
+
+fn route_of(exchange: &mut Exchange) -> Result<Arc<Route>> {
+    match exchange.route.clone() {
+        Some(route) => Ok(route),
+        None => Err(refuse(exchange, Problem::Internal)),
+    }
+}
+
+fn may_try_again(exchange: &Exchange) -> bool {
+    let attempts = exchange.route.as_ref().map(|route| route.pool.attempts());
+    attempts.is_some_and(|attempts| exchange.tried.len() < attempts)
+}
+
+/// Nothing passes once the token is no longer good, however long the exchange takes.
+fn require_token(session: &Session, exchange: &mut Exchange) -> Result<()> {
+    if !exchange.bound_to_token {
+        return Ok(());
+    }
+    match MachineAuth::of(session).map(MachineAuth::recheck) {
+        Some(Err(_)) => Err(refuse(exchange, Problem::TokenEnded)),
+        _ => Ok(()),
+    }
+}
+
+/// The certificate that the client showed when it connected.
+fn client_certificate(session: &Session) -> Option<ClientCertificate> {
+    let tls = session.digest()?.ssl_digest.as_ref()?;
+    let digest = tls.cert_digest.as_slice().try_into().ok()?;
+    Some(ClientCertificate::from_thumbprint(digest))
+}

@@ -1,0 +1,189 @@
+//! What a request is for, as the upstream will see it, or not at all (V19).
+
+use http::Version;
+use http::header::HOST;
+use machineauth_core::policy::check_path;
+use pingora_http::RequestHeader;
+
+use super::answers::Problem;
+use crate::path::path_of;
+
+/// Host and path of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target<'r> {
+    /// Without a port; empty when an HTTP/1.0 client names none.
+    pub(crate) host: &'r str,
+    /// Without a query.
+    pub(crate) path: &'r str,
+}
+
+impl<'r> Target<'r> {
+    /// # Errors
+    /// 400 when two servers could take it for different things.
+    pub(crate) fn of(request: &'r RequestHeader) -> Result<Self, Problem> {
+        let path = path_of(request).map_err(Problem::AmbiguousPath)?;
+        check_path(path).map_err(Problem::AmbiguousPath)?;
+        Ok(Self {
+            host: host_of(request)?,
+            path,
+        })
+    }
+}
+
+/// Pingora has compared `Host` with the target's authority where both are there.
+fn host_of(request: &RequestHeader) -> Result<&str, Problem> {
+    let authority = match (request.uri.authority(), request.headers.get(HOST)) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => host
+            .to_str()
+            .map_err(|_| Problem::bad_request("the Host header is no text"))?,
+        (None, None) if request.version < Version::HTTP_11 => return Ok(""),
+        (None, None) => return Err(Problem::bad_request("the Host header is missing")),
+    };
+    host_in(authority).ok_or(Problem::bad_request("the Host header names no host"))
+}
+
+/// The host of an authority (RFC 9110 §7.2), which some servers would spell in other ways: those are refused.
+fn host_in(authority: &str) -> Option<&str> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(address) => {
+            let (address, port) = address.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (&authority[..address.len() + 2], port)
+        }
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            let (host, port) = authority.split_at(end);
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let named = !host.is_empty() && host.bytes().all(good);
+            (named && !host.ends_with('.')).then_some((host, port))?
+        }
+    };
+    let good_port = match port.strip_prefix(':') {
+        Some(digits) => digits.parse::<u16>().is_ok() && !digits.starts_with('+'),
+        None => port.is_empty(),
+    };
+    good_port.then_some(host)
+}
+
+/// Checks the bytes of an HTTP/1 head for what servers read differently, so that no request hides in another one
+/// (RFC 9112 §11.2). Pingora has parsed it already, and is more generous.
+///
+/// # Errors
+/// 400; the connection must be closed.
+pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
+    let wrong = |what| Err(Problem::Smuggling(what));
+    let (mut lengths, mut encodings) = (0, 0);
+    for (number, line) in raw.split(|&byte| byte == b'\n').enumerate() {
+        let Some(line) = line.strip_suffix(b"\r") else {
+            // Behind the last line feed.
+            match line {
+                [] => continue,
+                _ => return wrong("a line of the header does not end with CR LF"),
+            }
+        };
+        if line.contains(&b'\r') {
+            return wrong("there is a bare CR in the header");
+        }
+        if matches!(line, [b' ' | b'\t', ..]) {
+            return wrong("a line of the header is folded");
+        }
+        if number == 0 {
+            continue;
+        }
+        let colon = line.iter().position(|&byte| byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(0));
+        if folds_to(name, b"content-length") {
+            lengths += 1;
+        } else if folds_to(name, b"transfer-encoding") {
+            encodings += 1;
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return wrong("the body is encoded in another way than chunked");
+            }
+        }
+    }
+    match (lengths, encodings) {
+        (0 | 1, 0) | (0, 1) => Ok(()),
+        _ => wrong("the length of the body is said more than once"),
+    }
+}
+
+/// Whether `name` is `ours`, or becomes it where underscores are hyphens.
+fn folds_to(name: &[u8], ours: &[u8]) -> bool {
+    name.len() == ours.len()
+        && name.iter().zip(ours).all(|(&byte, &our)| match byte {
+            b'_' => our == b'-',
+            _ => byte.to_ascii_lowercase() == our,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// V19
+    #[test]
+    fn a_head_that_two_servers_read_differently_is_refused() {
+        let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        for good in [
+            "",
+            "Content-Length: 5\r\n",
+            "Transfer-Encoding: Chunked \r\n",
+            "X:\r\n",
+        ] {
+            assert!(check_head(head(good).as_bytes()).is_ok(), "{good}");
+        }
+        for wrong in [
+            "X: 1\n",
+            "X: 1\r2\r\n",
+            "X: 1\r\n folded\r\n",
+            "X: 1\r\n\tfolded\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent_Length: 6\r\n",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "transfer_encoding: chunked\r\ncontent-length: 3\r\n",
+        ] {
+            assert!(check_head(head(wrong).as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    /// V19
+    #[test]
+    fn a_host_has_one_spelling_but_for_case_and_port() {
+        for (authority, host) in [
+            ("a.example", Some("a.example")),
+            ("A.example:8080", Some("A.example")),
+            ("127.0.0.1:1", Some("127.0.0.1")),
+            ("[::1]:80", Some("[::1]")),
+            ("[::1]", Some("[::1]")),
+            ("a.example.", None),
+            ("a.example:", None),
+            ("a.example:+1", None),
+            ("a.example:99999", None),
+            ("a b", None),
+            ("a/b", None),
+            ("a@b", None),
+            ("[a]", None),
+            ("[::1]x", None),
+            ("", None),
+        ] {
+            assert_eq!(host_in(authority), host, "{authority}");
+        }
+    }
+
+    proptest! {
+        /// V23
+        #[test]
+        fn any_head_is_survived(raw in prop::collection::vec(any::<u8>(), 0..200), host in "\\PC*") {
+            let _ = check_head(&raw);
+            let _ = host_in(&host);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! V19: what the edge judges is what its upstream sees.
+
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use machineauth_tests::upstream::Arrived;
+use reqwest::Method;
+
+use super::Stage;
+
+/// Everything is public but what lies below `/admin`, and both are behind the same upstream.
+const ROUTES: &str = r#"
+    [[route]]
+    upstream = "api"
+    public = true
+
+    [[route]]
+    path = "/admin"
+    upstream = "api"
+    scopes = "admin"
+
+    [[route]]
+    path = "/Reports"
+    upstream = "api"
+    scopes = "admin"
+    ignore_case = true
+
+    [[route]]
+    hosts = ["internal.example"]
+    upstream = "api"
+    scopes = "admin"
+"#;
+
+async fn status_of(stage: &Stage, method: &str, target: &str, fields: &str) -> String {
+    let request = format!("{method} {target} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+    let answer = stage.edge.raw(request.as_bytes()).await;
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// V19
+#[tokio::test]
+async fn no_spelling_of_a_protected_path_is_public() {
+    let stage = Stage::with(ROUTES).await;
+    let get = async |target: &str| status_of(&stage, "GET", target, "Host: a\r\n").await;
+    assert_eq!(get("/open").await, "200");
+    assert_eq!(get("/admin").await, "401");
+    assert_eq!(get("/admin/x").await, "401");
+    assert_eq!(get("/administration").await, "200", "another path");
+    for target in [
+        "//admin",
+        "/x/../admin",
+        "/./admin",
+        "/%61dmin",
+        "/x/%2e%2e/admin",
+        "/x%2f..%2fadmin",
+        "/admin%2fx",
+        "/admin;x=1",
+        "/x;/../admin",
+        "/x\\..\\admin",
+        "/%5cadmin",
+        "/admin%00",
+        "/admin%252f",
+        "/%c0%afadmin",
+        "/admin%",
+        "*",
+        "admin",
+    ] {
+        assert_eq!(get(target).await, "400", "{target}");
+    }
+    for target in ["/Reports", "/reports/x", "/REPORTS"] {
+        assert_eq!(get(target).await, "401", "{target}");
+    }
+}
+
+/// V19
+#[tokio::test]
+async fn methods_and_headers_change_nothing() {
+    let stage = Stage::with(ROUTES).await;
+    for method in ["HEAD", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
+        let status = status_of(&stage, method, "/admin/x", "Host: a\r\n").await;
+        assert_eq!(status, "401", "{method}");
+    }
+    assert_eq!(
+        status_of(&stage, "CONNECT", "a:80", "Host: a:80\r\n").await,
+        "405"
+    );
+    let token = stage.token(&["admin"]).await;
+    let request = stage
+        .edge
+        .request(Method::GET, "/admin/x")
+        .header("x-http-method-override", "DELETE")
+        .header("x-original-url", "/other")
+        .header("x-rewrite-url", "/other");
+    let answer = machineauth_tests::http::Answer::to(request.bearer_auth(&token)).await;
+    let arrived = Arrived::of(&answer);
+    for name in ["x-http-method-override", "x-original-url", "x-rewrite-url"] {
+        assert_eq!(arrived.header(name), None);
+    }
+}
+
+/// V19
+#[tokio::test]
+async fn a_target_in_absolute_form_is_judged_and_forwarded_by_its_path() {
+    let stage = Stage::with(ROUTES).await;
+    let status = async |target: &str, host: &str| {
+        status_of(&stage, "GET", target, &format!("Host: {host}\r\n")).await
+    };
+    assert_eq!(status("http://a/admin", "a").await, "401");
+    assert_eq!(status("http://a/open", "b").await, "400", "two hosts");
+    assert_eq!(status("http://a@b/open", "b").await, "400");
+    assert_eq!(
+        status("http://internal.example/open", "internal.example").await,
+        "401"
+    );
+    let request = "GET http://a/open?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = stage.edge.raw(request.as_bytes()).await;
+    assert!(answer.contains(r#""target":"/open?x=1""#), "{answer}");
+}
+
+/// V19
+#[tokio::test]
+async fn a_host_has_its_own_routes_however_it_is_spelt() {
+    let stage = Stage::with(ROUTES).await;
+    let get = async |fields: &str| status_of(&stage, "GET", "/open", fields).await;
+    assert_eq!(get("Host: a\r\n").await, "200");
+    for host in [
+        "internal.example",
+        "INTERNAL.example",
+        "internal.example:8080",
+    ] {
+        assert_eq!(get(&format!("Host: {host}\r\n")).await, "401", "{host}");
+    }
+    for host in ["internal.example.", "internal.example:x", "a b", ""] {
+        assert_eq!(get(&format!("Host: {host}\r\n")).await, "400", "{host}");
+    }
+    assert_eq!(get("").await, "400", "none");
+    assert_eq!(
+        get("Host: a\r\nHost: internal.example\r\n").await,
+        "400",
+        "two"
+    );
+}
+
+/// V19
+#[tokio::test]
+async fn the_upstream_sees_the_target_that_was_judged_byte_for_byte() {
+    let stage = Stage::with(ROUTES).await;
+    for target in [
+        "/a%20b",
+        "/%C3%A4?q=%2F..%2F",
+        "/a/",
+        "/a+b@c:d",
+        "/a?b?c=/../",
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = stage.edge.raw(request.as_bytes()).await;
+        let arrived = format!(r#""target":"{target}""#);
+        assert!(answer.contains(&arrived), "{target}: {answer}");
+    }
+}
+
+/// V19
+#[tokio::test]
+async fn http2_is_judged_by_its_pseudo_headers() {
+    let stage = Stage::with(&format!("{ROUTES}[server]\nh2c = true\n")).await;
+    let stream = TokioIo::new(stage.edge.connect().await);
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut status = async |target: &str, fields: &[(&str, &str)]| -> StatusCode {
+        let mut request = Request::get(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        client.send_request(request).await.unwrap().status()
+    };
+    assert_eq!(status("http://a/open", &[]).await, 200);
+    assert_eq!(status("http://a/admin/x", &[]).await, 401);
+    assert_eq!(status("http://INTERNAL.example/open", &[]).await, 401);
+    for target in [
+        "//admin",
+        "/x/../admin",
+        "/%61dmin",
+        "/admin;x",
+        "/x%2f..%2fadmin",
+    ] {
+        assert_eq!(
+            status(&format!("http://a{target}"), &[]).await,
+            400,
+            "{target}"
+        );
+    }
+    let other_host = status("http://a/open", &[("host", "internal.example")]).await;
+    assert_eq!(other_host, 400);
+    assert_eq!(status("http://a/open", &[("host", "a")]).await, 200);
+}
