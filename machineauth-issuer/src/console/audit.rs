@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::{Moment, Number};
 use super::page::{Section, Shell, page, refused};
+use super::query::Query;
 use super::session::Administrator;
 use crate::app::App;
 use crate::date::moment;

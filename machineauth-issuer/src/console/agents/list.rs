@@ -1,7 +1,7 @@
 //! The list of agents.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -11,6 +11,7 @@ use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Number};
 use crate::console::names::{self, Names};
 use crate::console::page::{Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::agent::Agent;
 use crate::domain::agents::{AgentQuery, Order, Place, Shelf, is_name_prefix};
@@ -28,6 +29,8 @@ pub struct Asked {
     q: String,
     status: String,
     organization_id: String,
+    /// `machine` for the machine clients of the organization only.
+    kind: String,
     sort: String,
     after: String,
     done: Option<String>,
@@ -111,6 +114,7 @@ impl Asked {
             ("q", self.q.clone()),
             ("status", self.status.clone()),
             ("organization_id", self.organization_id.clone()),
+            ("kind", self.kind.clone()),
             ("sort", self.sort.clone()),
         ])
     }
@@ -125,6 +129,7 @@ impl Asked {
             ("q", &self.q),
             ("status", &self.status),
             ("organization_id", &self.organization_id),
+            ("kind", &self.kind),
             ("sort", &self.sort),
         ] {
             if !value.is_empty() {
@@ -143,7 +148,11 @@ impl Asked {
             return Err(wrong("q", "at most 60 bytes"));
         }
         let shelf = match form.id("organization_id")? {
+            Some(organization) if self.kind == "machine" => Shelf::Machines(organization),
             Some(organization) => Shelf::Organization(organization),
+            None if self.kind == "machine" => {
+                return Err(wrong("organization_id", "whose machine clients?"));
+            }
             None => Shelf::All,
         };
         let (order, is_descending) = match self.sort.as_str() {
