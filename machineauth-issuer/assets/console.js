@@ -39,7 +39,13 @@
   document.addEventListener("htmx:before:request", (event) => {
     if (document.hidden) event.preventDefault();
   });
-  document.addEventListener("htmx:after:swap", () => prepare(document));
+  const say = (isAway) => { document.getElementById("away")?.toggleAttribute("hidden", !isAway); };
+  document.addEventListener("htmx:response:error", (event) => { say(event.detail.ctx.response.status !== 422); });
+  document.addEventListener("htmx:error", () => say(true));
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (event.detail?.ctx?.response?.status < 400) say(false);
+    prepare(document);
+  });
 
   const wide = matchMedia("(min-width: 52.01rem)");
   const unfold = () => { document.querySelector(".menu")?.toggleAttribute("open", wide.matches); };

@@ -361,6 +361,11 @@ fn console() -> Router<App> {
             "/admin/administrators/invite",
             get(administrators::invitation).post(administrators::invite),
         )
+        .route("/admin/administrators/{id}", get(administrators::show))
+        .route(
+            "/admin/administrators/{id}/sessions/{session}/end",
+            post(administrators::end_session),
+        )
         .route(
             "/admin/administrators/{id}/role",
             post(administrators::set_role),

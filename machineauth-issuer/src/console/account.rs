@@ -1,13 +1,14 @@
 //! `/admin/account`: whoever is signed in, whatever its role.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::{Moment, Span};
 use super::page::{Done, Following, Section, Shell, page, refused};
+use super::query::Query;
 use super::session::{Administrator, Change, OwnChange};
 use super::sign_in;
 use crate::app::App;

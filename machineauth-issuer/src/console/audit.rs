@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::{Moment, Number};
 use super::page::{Section, Shell, page, refused};
+use super::query::Query;
 use super::session::Administrator;
 use crate::app::App;
 use crate::date::moment;
@@ -97,17 +98,16 @@ pub async fn list(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let mut form = asked.form();
     let mut shown = ListPage {
         shell: administrator.shell(&app, Section::Audit),
-        form: Form::default(),
+        form: asked.form(),
         entries: Vec::new(),
         query: asked.query(),
         next: None,
         is_filtered: !asked.query().is_empty(),
         is_continued: !asked.cursor.is_empty(),
     };
-    match filter(&form) {
+    match filter(&shown.form) {
         Ok(filter) => {
             // A list that cannot be continued begins anew.
             let cursor: Option<Cursor> = asked.cursor.parse().ok();
@@ -115,11 +115,11 @@ pub async fn list(
             let found = app.trail.page(&filter, cursor.as_ref(), limit).await?;
             shown.entries = found.entries;
             shown.next = found.next;
-            Ok(page(&ListPage { form, ..shown }))
+            Ok(page(&shown))
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(&ListPage { form, ..shown }))
+            shown.form.refuse(error)?;
+            Ok(refused(&shown))
         }
     }
 }

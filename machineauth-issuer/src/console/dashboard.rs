@@ -1,9 +1,10 @@
 //! `/admin`: what goes on, at a glance.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use super::chart::{Chart, Step, Tone};
 use super::failure::Failure;
 use super::moment::{Moment, Number, Span};
 use super::page::{Section, Shell, page};
+use super::query::Query;
 use super::session::Administrator;
 use crate::app::App;
 use crate::domain::activity::{self, HOURS, Hour};
@@ -25,6 +27,8 @@ use crate::store::StoreError;
 
 /// How many hours are shown unless more are asked for.
 const A_DAY: usize = 24;
+/// How many failing webhooks are shown, the worst first.
+const WORST: usize = 20;
 
 /// How far back.
 #[derive(Debug, Default, Deserialize)]
@@ -87,7 +91,7 @@ pub async fn show(
         order: Order::Created,
         is_descending: true,
     };
-    let (hours, stats, active_agents, failing, backlog, store) = futures_util::try_join!(
+    let (hours, stats, active_agents, mut failing, backlog, store) = futures_util::try_join!(
         activity::hours(&*app.store, now, hours),
         Stats::read(&*app.store),
         app.agents.count(&active),
@@ -95,6 +99,8 @@ pub async fn show(
         app.webhooks.backlog(),
         health(&app),
     )?;
+    failing.sort_by_key(|(_, fails)| Reverse(*fails));
+    failing.truncate(WORST);
     Ok(page(&DashboardPage {
         shell: administrator.shell(&app, Section::Dashboard),
         is_week,

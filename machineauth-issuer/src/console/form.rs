@@ -149,6 +149,13 @@ impl Form {
         problems.map(|(_, what)| what.as_str()).collect()
     }
 
+    /// All that is wrong, each with its field.
+    pub fn all_problems(&self) -> Vec<String> {
+        let problems = self.problems.iter();
+        let said = problems.map(|(field, what)| format!("{}: {what}", field.replace('_', " ")));
+        said.collect()
+    }
+
     /// Whether nothing is wrong.
     pub fn is_fine(&self) -> bool {
         self.problems.is_empty()

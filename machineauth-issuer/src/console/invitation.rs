@@ -69,6 +69,7 @@ pub async fn accept(
     match accepted(&app, &visitor, &token, &form).await {
         Ok(proof) => {
             tracing::info!(role = %invitation.role, "an invitation was accepted");
+            sign_in::replace(&app, &visitor).await?;
             sign_in::begun(&app, &visitor.origin, &proof, paths::ADMIN).await
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use machineauth_core::clock::Timestamp;
@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::Moment;
 use super::page::{Done, Section, Shell, page, refused};
+use super::query::Query;
 use super::session::{Administrator, Change};
 use crate::app::App;
 use crate::domain::id::OrganizationId;
@@ -33,6 +34,7 @@ pub struct Asked {
 /// What was typed into the forms of the page.
 #[derive(Debug, Default)]
 struct Forms {
+    rotation: Form,
     import: Form,
     revocation: Form,
 }
@@ -164,9 +166,29 @@ pub async fn rotate(
 ) -> Result<Response, Failure> {
     let keys = Keys::of(&app, form.value("organization_id")).await?;
     let immediately = form.is_ticked("immediately");
-    let kid = keys.ring.rotate(immediately, &administrator.by).await?;
-    tracing::info!(%kid, "made a signing key");
-    Ok(keys.then(Done::KEY_ROTATED))
+    match keys.ring.rotate(immediately, &administrator.by).await {
+        Ok(kid) => {
+            tracing::info!(%kid, "made a signing key");
+            Ok(keys.then(Done::KEY_ROTATED))
+        }
+        Err(error) => refused_with(&app, &administrator, keys, form, error),
+    }
+}
+
+/// The page again, which says why nothing was done.
+fn refused_with(
+    app: &App,
+    administrator: &Administrator,
+    keys: Keys,
+    mut form: Form,
+    error: KeyError,
+) -> Result<Response, Failure> {
+    form.refuse(error)?;
+    let forms = Forms {
+        rotation: form,
+        ..Forms::default()
+    };
+    Ok(refused(&KeysPage::new(app, administrator, keys, forms)))
 }
 
 /// Takes over a key that was made elsewhere.
@@ -178,7 +200,7 @@ pub async fn import(
     }: Change,
 ) -> Result<Response, Failure> {
     let keys = Keys::of(&app, form.value("organization_id")).await?;
-    match imported(&keys, &form, &administrator).await {
+    match imported(&app, &keys, &form, &administrator).await {
         Ok(kid) => {
             tracing::info!(%kid, "imported a signing key");
             Ok(keys.then(Done::KEY_IMPORTED))
@@ -195,6 +217,7 @@ pub async fn import(
 }
 
 async fn imported(
+    app: &App,
     keys: &Keys,
     form: &Form,
     administrator: &Administrator,
@@ -204,6 +227,8 @@ async fn imported(
     let kid = form.given("kid").map(KeyName::try_from).transpose();
     let kid = kid.map_err(|_| wrong("kid", "1 to 128 of A-Z a-z 0-9 _ . -"))?;
     let key = keys::import(form.value("pem"), algorithm)?;
+    // Whoever has made the key can sign what it likes with it.
+    administrator.prove(app, form).await?;
     let (immediately, by) = (form.is_ticked("immediately"), &administrator.by);
     Ok(keys.ring.import(kid, key, immediately, by).await?)
 }
@@ -218,9 +243,13 @@ pub async fn retire(
     }: Change,
 ) -> Result<Response, Failure> {
     let keys = Keys::of(&app, form.value("organization_id")).await?;
-    keys.ring.retire(&kid, &administrator.by).await?;
-    tracing::info!(%kid, "a signing key retires");
-    Ok(keys.then(Done::KEY_RETIRED))
+    match keys.ring.retire(&kid, &administrator.by).await {
+        Ok(()) => {
+            tracing::info!(%kid, "a signing key retires");
+            Ok(keys.then(Done::KEY_RETIRED))
+        }
+        Err(error) => refused_with(&app, &administrator, keys, form, error),
+    }
 }
 
 /// Revokes the key whose name was typed: no verifier takes its tokens any more.

@@ -24,6 +24,7 @@ pub mod moment;
 pub mod names;
 pub mod organizations;
 pub mod page;
+pub mod query;
 pub mod session;
 pub mod shown_once;
 pub mod sign_in;

@@ -19,6 +19,7 @@ use crate::body::{self, MediaType};
 use crate::context::Origin;
 use crate::domain::administrators::{Activity, Identity, Owner, Proof, Session, SessionKind};
 use crate::domain::event::{Action, Actor, By};
+use crate::domain::secret::SecretText;
 use crate::error::ApiError;
 use crate::sign_in::by_password;
 
@@ -145,7 +146,7 @@ impl FromRequestParts<App> for Administrator {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Ok(origin) = Origin::from_request_parts(parts, app).await;
+        let origin = origin_of(parts, app).await;
         let Some(cookie) = Cookie::Session.read(&parts.headers, &origin) else {
             return Err(asks_to_sign_in(parts));
         };
@@ -174,6 +175,14 @@ impl FromRequestParts<App> for Administrator {
             token,
         })
     }
+}
+
+/// Where a request comes from. It is as secure as the server says that it is reached: a proxy that ends TLS and is not known as
+/// one must not cost the cookies their safety (I19).
+async fn origin_of(parts: &mut Parts, app: &App) -> Origin {
+    let Ok(mut origin) = Origin::from_request_parts(parts, app).await;
+    origin.is_secure |= app.config.tokens.issuer.starts_with("https://");
+    origin
 }
 
 /// Whether a page asks by itself, for a part of it.
@@ -239,6 +248,8 @@ async fn read(request: Request) -> Result<Form, Failure> {
 /// Somebody who has not signed in yet: its forms are bound to a cookie of their own.
 pub struct Visitor {
     cookie: String,
+    /// The session that it comes with, which the next one replaces.
+    pub session: Option<SecretText>,
     /// Where it sits.
     pub origin: Origin,
 }
@@ -256,10 +267,16 @@ impl Visitor {
     }
 
     fn known(headers: &HeaderMap, origin: Origin) -> Option<Self> {
+        let session = Cookie::Session.read(headers, &origin);
+        let session = session.map(|session| session.to_owned().into());
         let cookie = Cookie::Visit.read(headers, &origin)?.to_owned();
         // What we did not make ends up in no header of ours.
         let is_ours = base64url::decode(&cookie).is_some_and(|bytes| bytes.len() == 32);
-        is_ours.then_some(Self { cookie, origin })
+        is_ours.then_some(Self {
+            cookie,
+            session,
+            origin,
+        })
     }
 }
 
@@ -267,10 +284,11 @@ impl FromRequestParts<App> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Ok(origin) = Origin::from_request_parts(parts, app).await;
+        let origin = origin_of(parts, app).await;
         Ok(
             Self::known(&parts.headers, origin.clone()).unwrap_or_else(|| Self {
                 cookie: base64url::encode(random::<32>()),
+                session: None,
                 origin,
             }),
         )
@@ -290,7 +308,7 @@ impl FromRequest<App> for VisitorForm {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let Ok(origin) = Origin::from_request_parts(&mut parts, app).await;
+        let origin = origin_of(&mut parts, app).await;
         let visitor = Visitor::known(&parts.headers, origin).ok_or(Failure::ForeignForm)?;
         let form = read(Request::from_parts(parts, body)).await?;
         match visitor.token().is_in(&form) {

@@ -1,7 +1,7 @@
 //! `/admin/sign-in` and `/admin/sign-out`
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 use http::header::SET_COOKIE;
@@ -11,10 +11,11 @@ use super::cookie::Cookie;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::page::{Assets, page, page_with};
+use super::query::Query;
 use super::session::{Administrator, FormToken, OwnChange, Visitor, VisitorForm};
 use crate::app::App;
 use crate::context::Origin;
-use crate::domain::administrators::{Proof, SessionKind};
+use crate::domain::administrators::{Activity, AdministratorError, Proof, SessionKind};
 use crate::domain::event::{Action, Actor};
 use crate::error::ApiError;
 use crate::paths;
@@ -60,7 +61,10 @@ pub async fn sign_in(
     let password = form.value("password").to_owned().into();
     let origin = &visitor.origin;
     match by_password(&app, origin, Action::LoginFailed, &user, &password).await {
-        Ok(proof) => begun(&app, origin, &proof, inside(form.value("next"))).await,
+        Ok(proof) => {
+            replace(&app, &visitor).await?;
+            begun(&app, origin, &proof, inside(form.value("next"))).await
+        }
         Err(error) => {
             let (status, said) = match error {
                 ApiError::Unauthorized => (
@@ -99,6 +103,32 @@ pub async fn begun(
     let (_, token) = begun.await?;
     let cookie = Cookie::Session.set(token.reveal(), origin);
     Ok(([(SET_COOKIE, cookie)], Redirect::to(path)).into_response())
+}
+
+/// Ends the session that a visitor comes with: nobody would find it again.
+///
+/// # Errors
+/// The store's failure.
+pub async fn replace(app: &App, visitor: &Visitor) -> Result<(), Failure> {
+    let Some(before) = &visitor.session else {
+        return Ok(());
+    };
+    let (administrators, console) = (&app.administrators, SessionKind::Console);
+    let found = administrators.recognize_session(before, console, Activity::Poll);
+    let Some((identity, session)) = found.await? else {
+        return Ok(());
+    };
+    let by = visitor.origin.by(Actor::Administrator {
+        email: identity.email.clone(),
+    });
+    match administrators
+        .end_session(identity.id, session.id, &by)
+        .await
+    {
+        // It has ended meanwhile.
+        Ok(()) | Err(AdministratorError::NoSuchSession) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Signs out.

@@ -1,7 +1,7 @@
 //! `/admin/tokens`: what a token says, what is true of it, and its end.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
@@ -12,10 +12,11 @@ use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::Moment;
 use super::page::{Section, Shell, page, refused};
+use super::query::Query;
 use super::session::{Administrator, Change, OwnChange};
 use crate::app::App;
 use crate::domain::agent::Agent;
-use crate::domain::agents::Source;
+use crate::domain::agents::{AgentError, Source};
 use crate::domain::grants::{GrantError, Granted, Requested};
 use crate::domain::id::{AgentId, ClientId};
 use crate::domain::tokens::said::Said;
@@ -199,10 +200,12 @@ async fn client(app: &App, named: &str) -> Result<Option<ClientId>, ApiError> {
     if let Some(client) = crate::domain::agent::parse_machine_client_id(named) {
         return Ok(Some(client));
     }
-    if let Ok(id) = named.parse::<AgentId>()
-        && let Ok(stored) = app.agents.find(id).await
-    {
-        return Ok(Some(stored.value.client_id));
+    if let Ok(id) = named.parse::<AgentId>() {
+        match app.agents.find(id).await {
+            Ok(stored) => return Ok(Some(stored.value.client_id)),
+            Err(AgentError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let Ok(client) = named.parse::<ClientId>() else {
         return Ok(None);

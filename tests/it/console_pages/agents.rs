@@ -1,5 +1,6 @@
 //! Agents in the console.
 
+use std::process::Command;
 use std::time::Duration;
 
 use machineauth_tests::agent::Agent;
@@ -58,6 +59,62 @@ async fn an_agent_is_created_and_its_secret_works() {
     assert!(page.says("Tokens: 1 in all"), "{}", page.text);
     let list = visitor.sees("/admin/agents").await;
     assert!(list.says("Night shift") && !list.says(&agent.client_secret));
+}
+
+/// I19: an organization chooses the scopes of its agents, and an administrator copies the line.
+#[tokio::test]
+async fn no_scope_is_a_command_in_the_line_for_a_shell() {
+    let issuer = Issuer::start().await;
+    let scopes = ["x';id", ";'", "$(id)", "`id`"];
+    let agent = issuer.agent(&scopes).await;
+    let mut visitor = Visitor::administrator(&issuer).await;
+    let path = format!("/admin/agents/{}", agent.id);
+    let page = visitor.sees(&path).await;
+    let page = visitor.submits(&page, &format!("{path}/rotate"), &[]).await;
+    let line = page.text_of("curl");
+    let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}\n{line}");
+    let said = Command::new("sh").arg("-c").arg(script).output().unwrap();
+    let secret = credentials(&page);
+    let expected = format!(
+        "-u\n{}:{}\n-d\ngrant_type=client_credentials\n-d\nscope={}\n{}/oauth/token\n",
+        secret.client_id,
+        secret.client_secret,
+        scopes.join(" "),
+        issuer.base,
+    );
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), expected, "{line}");
+}
+
+/// I19
+#[tokio::test]
+async fn a_key_of_somebody_is_put_on_an_agent_by_whoever_proves_its_password_only() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let mut visitor = Visitor::administrator(&issuer).await;
+    let page = create(&mut visitor, &[("name", "One")]).await;
+    let edit = format!("{}/edit", path_of(&page));
+    clock.advance(Duration::from_secs(11 * 60));
+    let page = visitor.sees(&edit).await;
+    let renamed = visitor.submits(&page, &edit, &[("name", "Two")]).await;
+    assert!(
+        renamed.says("The agent was changed."),
+        "a name is no credential"
+    );
+    let page = visitor.sees(&edit).await;
+    let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let fields = [("name", "Two"), ("public_key", key)];
+    let page = visitor.submits(&page, &edit, &fields).await;
+    assert_eq!(
+        page.text_of("password-wrong"),
+        "Your password is needed for this"
+    );
+    let mut fields = fields.to_vec();
+    fields.push(("password", ADMIN.1));
+    let page = visitor.submits(&page, &edit, &fields).await;
+    assert!(
+        page.says("The agent was changed.") && page.says("Ed25519"),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]
@@ -220,4 +277,14 @@ async fn agents_are_searched_filtered_sorted_and_paged() {
     let wrong = visitor.opens("/admin/agents?organization_id=acme").await;
     assert_eq!(wrong.status, 422);
     assert!(!wrong.text_of("organization_id-wrong").is_empty());
+    let (_, list) = wrong.text.split_once("id=\"list\"").unwrap();
+    assert!(
+        list.contains("role=\"alert\""),
+        "a script takes the list only: {list}"
+    );
+    let machines = format!("/admin/agents?organization_id={organization}&kind=machine");
+    assert_eq!(rows(&visitor.sees(&machines).await), 0);
+    let nonsense = visitor.opens("/admin/agents?q=a&q=b").await;
+    assert_eq!(nonsense.status, 400);
+    assert!(nonsense.says("That did not work"), "{}", nonsense.text);
 }

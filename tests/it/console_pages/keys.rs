@@ -1,11 +1,18 @@
 //! Signing keys in the console.
 
-use machineauth_tests::issuer::Issuer;
+use std::time::Duration;
+
+use machineauth_tests::issuer::{ADMIN, Issuer};
 use machineauth_tests::visitor::Visitor;
 use reqwest::Method;
 use serde_json::json;
 
 const KEYS: &str = "/admin/keys";
+/// Of RFC 8410 §10.3, and nobody's.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+";
 
 async fn kids(issuer: &Issuer) -> Vec<String> {
     let answer = issuer.admin(Method::GET, "/api/keys", None).await.json();
@@ -88,4 +95,25 @@ async fn an_organization_with_an_issuer_of_its_own_has_keys_of_its_own() {
         1,
         "the server's keys are what they were"
     );
+}
+
+/// I19
+#[tokio::test]
+async fn a_key_is_imported_by_whoever_proves_its_password_only() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let mut visitor = Visitor::administrator(&issuer).await;
+    clock.advance(Duration::from_secs(11 * 60));
+    let page = visitor.sees(KEYS).await;
+    let import = "/admin/keys/import";
+    let fields = [("pem", PRIVATE_KEY), ("kid", "mine")];
+    let page = visitor.submits(&page, import, &fields).await;
+    assert_eq!(
+        page.text_of("password-wrong"),
+        "Your password is needed for this"
+    );
+    assert!(!kids(&issuer).await.contains(&"mine".to_owned()));
+    let fields = [("pem", PRIVATE_KEY), ("kid", "mine"), ("password", ADMIN.1)];
+    let page = visitor.submits(&page, import, &fields).await;
+    assert!(page.says("The key was imported."), "{}", page.text);
+    assert!(kids(&issuer).await.contains(&"mine".to_owned()));
 }

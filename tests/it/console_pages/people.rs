@@ -1,5 +1,7 @@
 //! Administrators and their own accounts in the console.
 
+use std::time::Duration;
+
 use machineauth_tests::issuer::{ADMIN, Issuer};
 use machineauth_tests::visitor::{Page, Visitor};
 
@@ -14,6 +16,18 @@ async fn invited(issuer: &Issuer, email: &str, role: &str) -> String {
     let page = owner.submits(&page, INVITE, &fields).await;
     let link = page.text_of("secret");
     link.strip_prefix(&issuer.base).unwrap().to_owned()
+}
+
+/// The page of the administrator that says so.
+async fn page_of(owner: &mut Visitor<'_>, said: &str) -> Page {
+    let list = owner.sees("/admin/administrators").await;
+    for link in list.links() {
+        let page = owner.opens(&link).await;
+        if link.starts_with("/admin/administrators/") && page.says(said) {
+            return page;
+        }
+    }
+    panic!("no administrator {said}");
 }
 
 async fn accepts(visitor: &mut Visitor<'_>, path: &str) -> Page {
@@ -67,6 +81,7 @@ async fn an_owner_changes_roles_removes_and_withdraws() {
     assert!(page.says("The invitation was withdrawn."));
     assert_eq!(Visitor::new(&issuer).opens(&withdrawn).await.status, 404);
 
+    let page = page_of(&mut owner, "Came by an invitation").await;
     let role = action(&page, "/role");
     let page = owner.submits(&page, &role, &[("role", "viewer")]).await;
     assert!(page.says("has another role"));
@@ -74,7 +89,16 @@ async fn an_owner_changes_roles_removes_and_withdraws() {
     ada.signs_in("ada@example.com", PASSWORD).await;
     assert!(ada.sees("/admin").await.says("(viewer)"));
 
-    let page = owner.submits(&page, &action(&page, "/remove"), &[]).await;
+    let remove = action(&page, "/remove");
+    let refused = owner
+        .submits(&page, &remove, &[("confirmation", "ada")])
+        .await;
+    assert_eq!(
+        refused.text_of("confirmation-wrong"),
+        "This is not the address"
+    );
+    let typed = [("confirmation", "ada@example.com")];
+    let page = owner.submits(&refused, &remove, &typed).await;
     assert!(page.says("The administrator was removed") && !page.says("ada@example.com"));
     assert!(ada.opens("/admin").await.path.starts_with("/admin/sign-in"));
 }
@@ -150,4 +174,55 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_others() {
     }
     let page = here.submits(&page, &ends(&page)[0], &[]).await;
     assert_eq!(page.path, "/admin/sign-in");
+}
+
+/// I19
+#[tokio::test]
+async fn nobody_is_promoted_or_removed_in_a_session_that_was_left_open() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    let path = invited(&issuer, "ada@example.com", "viewer").await;
+    accepts(&mut Visitor::new(&issuer), &path).await;
+    let mut owner = Visitor::administrator(&issuer).await;
+    clock.advance(Duration::from_secs(11 * 60));
+    let page = page_of(&mut owner, "Came by an invitation").await;
+    for (end, id, typed) in [
+        ("/role", "role-password-wrong", ("role", "owner")),
+        (
+            "/remove",
+            "removal-password-wrong",
+            ("confirmation", "ada@example.com"),
+        ),
+    ] {
+        let forms = page.forms();
+        let form = forms
+            .iter()
+            .find(|form| form.action.ends_with(end))
+            .unwrap();
+        let refused = owner.submits(&page, &form.action, &[typed]).await;
+        assert_eq!(refused.text_of(id), "Your password is needed for this");
+        assert!(refused.says("viewer"), "{}", refused.text);
+    }
+    let forms = page.forms();
+    let role = forms.iter().find(|form| form.action.ends_with("/role"));
+    let typed = [("role", "admin"), ("password", ADMIN.1)];
+    let page = owner.submits(&page, &role.unwrap().action, &typed).await;
+    assert!(page.says("has another role"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn who_is_about_to_come_in_is_shown_to_owners_only() {
+    let issuer = Issuer::start().await;
+    let path = invited(&issuer, "ada@example.com", "viewer").await;
+    let mut ada = Visitor::new(&issuer);
+    accepts(&mut ada, &path).await;
+    invited(&issuer, "bob@example.com", "admin").await;
+    let mut owner = Visitor::administrator(&issuer).await;
+    assert!(
+        owner
+            .sees("/admin/administrators")
+            .await
+            .says("bob@example.com")
+    );
+    let page = ada.sees("/admin/administrators").await;
+    assert!(page.says("ada@example.com") && !page.says("bob@example.com"));
 }

@@ -115,6 +115,46 @@ async fn a_cookie_is_kept_from_scripts_other_sites_and_open_wires() {
     }
 }
 
+/// I19
+#[tokio::test]
+async fn cookies_are_as_safe_as_the_address_that_the_server_is_reached_at() {
+    let issuer = Issuer::builder()
+        .with("JWT_ISSUER", "https://auth.example.com")
+        .start()
+        .await;
+    let visitor = Visitor::administrator(&issuer).await;
+    let names: Vec<_> = visitor.cookies.keys().collect();
+    assert_eq!(
+        names,
+        ["__Host-machineauth_session", "__Host-machineauth_visit"]
+    );
+}
+
+#[tokio::test]
+async fn who_signs_in_again_leaves_no_session_behind() {
+    let issuer = Issuer::start().await;
+    let mut visitor = Visitor::administrator(&issuer).await;
+    let mut before = visitor.clone();
+    visitor.signs_in(ADMIN.0, ADMIN.1).await;
+    assert!(
+        before
+            .opens("/admin")
+            .await
+            .path
+            .starts_with("/admin/sign-in")
+    );
+    assert_eq!(visitor.sees("/admin").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_administrator_may_be_called_what_no_browser_takes_for_an_address() {
+    let issuer = Issuer::builder().with("ADMIN_EMAIL", "admin").start().await;
+    let mut visitor = Visitor::new(&issuer);
+    let page = visitor.sees("/admin/sign-in").await;
+    assert!(!page.text.contains("type=email"), "{}", page.text);
+    visitor.signs_in("admin", ADMIN.1).await;
+}
+
 #[tokio::test]
 async fn who_signs_out_is_out_and_its_cookie_is_worth_nothing() {
     let issuer = Issuer::start().await;

@@ -254,14 +254,10 @@ pub async fn deliveries(
     filter: DeliveryFilter,
 ) -> Result<Json<DeliveryList>, ApiError> {
     let window = page.page()?;
-    let (before, wanted) = (page.cursor()?, window.end() + 1);
-    let mut found = app
+    let (found, next_cursor) = app
         .webhooks
-        .deliveries_at(path.id(), filter.status, before, wanted)
+        .deliveries_at(path.id(), filter.status, page.cursor()?, window.end())
         .await?;
-    let more = found.len() > window.end();
-    found.truncate(window.end());
-    let next_cursor = found.last().filter(|_| more).map(|last| last.id);
     let deliveries = found.into_iter().skip(window.start());
     Ok(Json(DeliveryList {
         deliveries: deliveries.map(DeliveryView::from).collect(),

@@ -1,7 +1,7 @@
 //! The page of an agent.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 use serde_json::{Map, Value};
@@ -14,6 +14,7 @@ use crate::console::form::Form;
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::names::Names;
 use crate::console::page::{Following, Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::activity;
 use crate::domain::agent::Agent;

@@ -1,7 +1,7 @@
 //! The list of agents.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -11,6 +11,7 @@ use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Number};
 use crate::console::names::{self, Names};
 use crate::console::page::{Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::agent::Agent;
 use crate::domain::agents::{AgentQuery, Order, Place, Shelf, is_name_prefix};
@@ -28,6 +29,8 @@ pub struct Asked {
     q: String,
     status: String,
     organization_id: String,
+    /// `machine` for the machine clients of the organization only.
+    kind: String,
     sort: String,
     after: String,
     done: Option<String>,
@@ -65,8 +68,7 @@ pub async fn list(
         .shell(&app, Section::Agents)
         .after(asked.done.as_deref());
     let organizations = names::some_organizations(&app).await?;
-    let mut form = asked.form();
-    let mut page_of = ListPage {
+    let mut shown = ListPage {
         shell,
         rows: Vec::new(),
         organizations,
@@ -76,34 +78,34 @@ pub async fn list(
         next: None,
         is_filtered: asked.is_filtered(),
         is_continued: !asked.after.is_empty(),
-        form: Form::default(),
+        form: asked.form(),
     };
-    let (query, after) = match asked.read(&form) {
+    let (query, after) = match asked.read(&shown.form) {
         Ok(read) => read,
         Err(error) => {
-            form.refuse(error)?;
-            return Ok(refused(&ListPage { form, ..page_of }));
+            shown.form.refuse(error)?;
+            return Ok(refused(&shown));
         }
     };
     let mut found = app.agents.list(&query, after.as_ref(), 0, PAGE + 1).await?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
-    page_of.next = found
+    shown.next = found
         .last()
         .filter(|_| more)
         .map(|(place, _)| place.to_string());
     let agents: Vec<_> = found.into_iter().map(|(_, agent)| agent).collect();
     let organizations = agents.iter().filter_map(|agent| agent.organization_id);
-    page_of.names = Names::of(&app, organizations).await?;
-    page_of.total = match (&query.name_prefix, &page_of.next, &after) {
+    shown.names = Names::of(&app, organizations).await?;
+    shown.total = match (&query.name_prefix, &shown.next, &after) {
         (None, ..) => Some(app.agents.count(&query).await?),
         (Some(_), None, None) => i64::try_from(agents.len()).ok(),
         (Some(_), ..) => None,
     };
     let usages = Usage::read_all(&*app.store, &agents).await?;
     let rows = agents.into_iter().zip(usages);
-    page_of.rows = rows.map(|(agent, usage)| Row { agent, usage }).collect();
-    Ok(page(&ListPage { form, ..page_of }))
+    shown.rows = rows.map(|(agent, usage)| Row { agent, usage }).collect();
+    Ok(page(&shown))
 }
 
 impl Asked {
@@ -112,6 +114,7 @@ impl Asked {
             ("q", self.q.clone()),
             ("status", self.status.clone()),
             ("organization_id", self.organization_id.clone()),
+            ("kind", self.kind.clone()),
             ("sort", self.sort.clone()),
         ])
     }
@@ -126,6 +129,7 @@ impl Asked {
             ("q", &self.q),
             ("status", &self.status),
             ("organization_id", &self.organization_id),
+            ("kind", &self.kind),
             ("sort", &self.sort),
         ] {
             if !value.is_empty() {
@@ -144,7 +148,11 @@ impl Asked {
             return Err(wrong("q", "at most 60 bytes"));
         }
         let shelf = match form.id("organization_id")? {
+            Some(organization) if self.kind == "machine" => Shelf::Machines(organization),
             Some(organization) => Shelf::Organization(organization),
+            None if self.kind == "machine" => {
+                return Err(wrong("organization_id", "whose machine clients?"));
+            }
             None => Shelf::All,
         };
         let (order, is_descending) = match self.sort.as_str() {

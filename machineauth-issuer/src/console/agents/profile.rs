@@ -1,7 +1,7 @@
 //! The form of an agent: creating and changing it.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,6 +13,7 @@ use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::names;
 use crate::console::page::{Done, Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::date::{Date, moment};
 use crate::domain::agent::{
@@ -191,6 +192,11 @@ async fn changed(
             ..AgentChange::default()
         };
     }
+    // Whoever has the other half of a key gets tokens with it.
+    let is_other_key = |key: &Option<PublicKey>| *key != stored.value.public_key;
+    if change.public_key.as_ref().is_some_and(is_other_key) {
+        administrator.prove(app, form).await?;
+    }
     // What was changed since the form was shown is not undone unseen.
     if form.value("version") != stored.version.to_string() {
         return Err(ApiError::PreconditionFailed);
@@ -267,10 +273,8 @@ fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiErr
         None => Ok(Map::new()),
         Some(text) => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            wrong(
-                field,
-                &format!("a JSON object; what is at line {line}, column {column} is none"),
-            )
+            let place = format!("line {line}, column {column}");
+            wrong(field, &format!("this is no JSON object: see {place}"))
         }),
     }
 }

@@ -27,6 +27,21 @@ pub(super) struct SecretPage<'a> {
 }
 
 impl<'a> SecretPage<'a> {
+    /// The line for a shell. Scopes may hold what means something to shells, and an organization chooses those of its agents
+    /// (I19).
+    fn curl(&self) -> String {
+        let credentials = format!("{}:{}", self.client_id, self.secret);
+        let scope = match self.scope.is_empty() {
+            true => String::new(),
+            false => format!(" -d {}", shell_quoted(&format!("scope={}", self.scope))),
+        };
+        format!(
+            "curl -u {} \\\n  -d grant_type=client_credentials{scope} \\\n  {}",
+            shell_quoted(&credentials),
+            shell_quoted(&self.token_endpoint),
+        )
+    }
+
     /// Of an agent that was just created.
     pub(super) fn of_new(
         app: &App,
@@ -69,6 +84,31 @@ impl<'a> SecretPage<'a> {
             secret: secret.reveal(),
             token_endpoint: format!("{}{endpoint}", app.config.tokens.issuer),
             scope: agent.scopes.to_string(),
+        }
+    }
+}
+
+/// One word for a POSIX shell, whatever is in it.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// I19
+        #[test]
+        fn what_is_quoted_is_one_word_to_a_shell(text in "[^\\x00]*") {
+            let script = format!("printf %s. {}", shell_quoted(&text));
+            let said = Command::new("sh").arg("-c").arg(script).output().unwrap();
+            prop_assert_eq!(said.stdout, format!("{text}.").into_bytes());
         }
     }
 }

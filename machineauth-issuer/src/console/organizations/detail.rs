@@ -1,7 +1,7 @@
 //! The page of an organization: what belongs to it.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 
@@ -11,6 +11,7 @@ use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{AgentQuery, Order, Shelf};
@@ -19,7 +20,7 @@ use crate::domain::organization::Organization;
 use crate::domain::teams::Team;
 use crate::paths;
 
-/// How many machine clients are shown; the list of agents has them all.
+/// How many machine clients are shown here; the list of agents has them all.
 const MACHINES: usize = 20;
 
 #[derive(Template)]

@@ -1,7 +1,7 @@
 //! The list of organizations.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::console::failure::Failure;
 use crate::console::moment::{Moment, Number};
 use crate::console::page::{Section, Shell, page};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;

@@ -1,7 +1,7 @@
 //! `/admin/webhooks/{id}/deliveries`
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::found;
@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::console::failure::Failure;
 use crate::console::moment::Moment;
 use crate::console::page::{Done, Following, Section, Shell, page};
+use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::webhooks::{Delivery, Webhook};

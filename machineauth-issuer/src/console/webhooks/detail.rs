@@ -1,7 +1,7 @@
 //! The page of a webhook, with its deliveries.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::console::form::Form;
 use crate::console::moment::{Moment, Number};
 use crate::console::names::Names;
 use crate::console::page::{Section, Shell, page, refused};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::id::DeliveryId;
 use crate::domain::webhooks::{Delivery, Health, Status, StoredWebhook, Webhook};
@@ -68,10 +69,8 @@ impl DetailPage {
             .find(|status| status.as_str() == asked.status);
         // A list that cannot be continued begins anew.
         let before = asked.before.parse().ok();
-        let listed = app.webhooks.deliveries_at(id, status, before, PAGE + 1);
-        let mut deliveries = listed.await?;
-        let more = deliveries.len() > PAGE;
-        deliveries.truncate(PAGE);
+        let listed = app.webhooks.deliveries_at(id, status, before, PAGE);
+        let (deliveries, next) = listed.await?;
         let names = Names::of(app, webhook.organization_id.into_iter()).await?;
         let (_, given_up) = app.webhooks.remembered(id).await?;
         Ok(Self {
@@ -83,7 +82,7 @@ impl DetailPage {
             health: app.webhooks.health(id).await?,
             waiting: app.webhooks.waiting(id).await?,
             given_up,
-            next: deliveries.last().filter(|_| more).map(|last| last.id),
+            next,
             deliveries,
             status,
             is_continued: before.is_some(),

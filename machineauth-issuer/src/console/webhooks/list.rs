@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::console::failure::Failure;
 use crate::console::moment::{Moment, Number};
 use crate::console::names::Names;
 use crate::console::page::{Section, Shell, page};
+use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::webhooks::{Health, Webhook};
 use crate::store::StoreError;

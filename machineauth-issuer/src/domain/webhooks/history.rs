@@ -18,8 +18,9 @@ const GIVEN_UP: &str = "webhook_given_up";
 const FORGOTTEN_PER_STEP: usize = 200;
 /// Steps in one go, for each webhook.
 const STEPS: usize = 20;
-/// How many deliveries are looked at for those that stand where it is asked for.
-const READ_AT_ONCE: usize = 1000;
+/// How many deliveries are read at once, and looked at in all, for those that stand where it is asked for.
+const READ_AT_ONCE: usize = 250;
+const LOOKED_AT: usize = 20_000;
 
 impl Webhooks {
     /// The delivery `id` to a webhook.
@@ -74,7 +75,8 @@ impl Webhooks {
         Ok(found)
     }
 
-    /// As [`Webhooks::deliveries`], those that stand at `status`.
+    /// As [`Webhooks::deliveries`], those that stand at `status`, and where they go on. Where few stand there, it is looked
+    /// at a bounded number of others, and the answer may hold fewer than `limit`, or none.
     ///
     /// # Errors
     /// The store's failure.
@@ -84,23 +86,29 @@ impl Webhooks {
         status: Option<Status>,
         before: Option<DeliveryId>,
         limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let (mut found, mut before) = (Vec::new(), before);
-        while found.len() < limit {
-            let some = self.deliveries(webhook, before, READ_AT_ONCE).await?;
-            let is_last = some.len() < READ_AT_ONCE;
-            before = some.last().map(|delivery| delivery.id);
-            let mut some = some.into_iter();
-            found.extend(
-                some.by_ref()
-                    .filter(|delivery| status.is_none_or(|status| delivery.status == status)),
-            );
+    ) -> Result<(Vec<Delivery>, Option<DeliveryId>), StoreError> {
+        let (mut found, mut before, mut looked_at) = (Vec::new(), before, 0);
+        let step = match status {
+            None => limit + 1,
+            Some(_) => READ_AT_ONCE,
+        };
+        while looked_at < LOOKED_AT {
+            let some = self.deliveries(webhook, before, step).await?;
+            let is_last = some.len() < step;
+            looked_at += some.len();
+            for delivery in some {
+                let is_wanted = status.is_none_or(|status| delivery.status == status);
+                if is_wanted && found.len() == limit {
+                    return Ok((found, before));
+                }
+                before = Some(delivery.id);
+                found.extend(is_wanted.then_some(delivery));
+            }
             if is_last {
-                break;
+                return Ok((found, None));
             }
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok((found, before))
     }
 
     /// Keeps a delivery that is over: a test, which was sent at once.

@@ -1,16 +1,21 @@
 //! `/admin/administrators`: who may come in here. Owners decide.
 
+mod detail;
+
+pub use self::detail::{end_session, remove, set_role, show};
+
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::failure::Failure;
-use super::form::{Form, wrong};
-use super::moment::{Moment, Span};
-use super::page::{Done, Following, Section, Shell, page, refused};
-use super::session::{Administrator, Change};
-use super::shown_once::ShownOnce;
 use crate::app::App;
+use crate::console::failure::Failure;
+use crate::console::form::{Form, wrong};
+use crate::console::moment::{Moment, Span};
+use crate::console::page::{Done, Following, Section, Shell, page, refused};
+use crate::console::query::Query;
+use crate::console::session::{Administrator, Change};
+use crate::console::shown_once::ShownOnce;
 use crate::domain::administrators::{Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role};
 use crate::domain::id::AdministratorId;
 use crate::domain::secret::SecretText;
@@ -26,25 +31,24 @@ struct ListPage {
     invitations: Vec<Invitation>,
 }
 
-impl ListPage {
-    fn roles(&self) -> [Role; 3] {
-        Role::ALL
-    }
-}
-
 /// The list, with those who are invited.
 pub async fn list(
     administrator: Administrator,
     State(app): State<App>,
     Query(following): Query<Following>,
 ) -> Result<Response, Failure> {
+    // Who is about to come in is for those who let it in.
+    let invitations = match administrator.owner() {
+        Ok(_) => app.administrators.invitations().await?,
+        Err(_) => Vec::new(),
+    };
     Ok(page(&ListPage {
         shell: administrator
             .shell(&app, Section::Administrators)
             .after(following.done.as_deref()),
         own: administrator.identity.id,
         profiles: app.administrators.list().await?,
-        invitations: app.administrators.invitations().await?,
+        invitations,
     }))
 }
 
@@ -126,38 +130,6 @@ async fn invited(
     administrator.prove(app, form).await?;
     let by = &administrator.by;
     Ok(app.administrators.invite(owner, &email, role, by).await?)
-}
-
-/// Gives an administrator another role.
-pub async fn set_role(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Change {
-        administrator,
-        form,
-    }: Change,
-) -> Result<Response, Failure> {
-    let owner = administrator.owner()?;
-    let (id, role) = (identifier(&id)?, role(&form)?);
-    app.administrators
-        .set_role(&owner, id, role, &administrator.by)
-        .await?;
-    tracing::info!(administrator.id = %id, %role, "changed an administrator's role");
-    Ok(Done::ADMINISTRATOR_CHANGED.then(paths::ADMINISTRATORS))
-}
-
-/// Removes an administrator.
-pub async fn remove(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Change { administrator, .. }: Change,
-) -> Result<Response, Failure> {
-    let (owner, id) = (administrator.owner()?, identifier(&id)?);
-    app.administrators
-        .remove(&owner, id, &administrator.by)
-        .await?;
-    tracing::info!(administrator.id = %id, "removed an administrator");
-    Ok(Done::ADMINISTRATOR_REMOVED.then(paths::ADMINISTRATORS))
 }
 
 /// Makes an invitation worthless.
