@@ -704,6 +704,29 @@ async fn issuers_on_one_store_agree_who_administers() {
     assert_eq!(status(&other, &token).await, 401);
 }
 
+/// What an issuer remembers lets nobody in for good: who knows a password that is none any more changes nothing with it.
+#[tokio::test]
+async fn an_old_password_changes_nothing_at_an_issuer_that_has_not_heard_of_the_new_one() {
+    let store: DynStore = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    let one = Issuer::builder().store(Arc::clone(&store)).start().await;
+    let other = Issuer::builder().store(store).start().await;
+    join(&one, ADA, "owner").await;
+    let change = async |issuer: &Issuer, new: &str| {
+        let body = json!({ "current_password": PASSWORD, "new_password": new });
+        let path = "/api/auth/password";
+        basic(issuer, (ADA, PASSWORD), Method::POST, path, Some(body)).await
+    };
+    // The other one asks the store for the first time, and remembers the answer.
+    let me = basic(&other, (ADA, PASSWORD), Method::GET, "/api/auth/me", None).await;
+    assert_eq!(me.status, 200, "{}", me.text);
+    let (first, second) = ("the owner's new one", "the thief's new one");
+    assert_eq!(change(&one, first).await.status, 204);
+    let late = change(&other, second).await;
+    assert!(late.status.is_client_error(), "{}", late.text);
+    assert_eq!(login(&one, ADA, first).await.status, 200);
+    assert_eq!(login(&one, ADA, second).await.status, 401);
+}
+
 /// I5
 #[tokio::test]
 async fn a_dump_of_the_store_holds_no_token_of_an_administrator() {

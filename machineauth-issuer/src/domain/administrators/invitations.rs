@@ -99,7 +99,10 @@ impl Administrators {
         let row = key(id);
         let others = self.rows().await?;
         let before = others.iter().find(|(key, _)| *key == row);
-        if known.administrators.len() + others.len() >= MAX_ADMINISTRATORS && before.is_none() {
+        let invited = others
+            .iter()
+            .filter(|(_, other)| other.value.is_good(&known));
+        if known.administrators.len() + invited.count() >= MAX_ADMINISTRATORS && before.is_none() {
             return Err(AdministratorError::TooMany);
         }
         let now = self.clock.now();

@@ -13,10 +13,7 @@ use zeroize::Zeroizing;
 use super::record::{Administrator, Role};
 use super::{ADMINISTRATORS, Administrators, Identity, MAX_ADMINISTRATORS, id_of};
 use crate::domain::id::AdministratorId;
-use crate::domain::password_hash::PasswordHash;
-use crate::store::{
-    Batch, Key, KeyName, Outcome, Partition, Store, StoreError, Table, Version, Versioned,
-};
+use crate::store::{Batch, Key, KeyName, Outcome, Partition, Store, StoreError, Table, Versioned};
 
 /// Changes whenever all sessions end.
 const EPOCH: Table<Epoch> = Table::new("administrator_sessions", 1);
@@ -53,19 +50,10 @@ impl Known {
         named.or_else(|| self.administrators.get(&id_of(&user.to_ascii_lowercase())))
     }
 
-    /// The hash that a password for `named` is compared with. Another one where it has none, so that the time that an answer
-    /// takes says nothing about who is there.
-    pub(super) fn hash<'a>(
-        &'a self,
-        named: Option<&'a Entry>,
-    ) -> Option<(&'a PasswordHash, Version)> {
-        let record = named.and_then(|entry| entry.record.as_ref());
-        let mut records = self
-            .administrators
-            .values()
-            .filter_map(|entry| entry.record.as_ref());
-        let record = record.or_else(|| records.next())?;
-        Some((&record.value.password_hash, record.version))
+    /// Whether anybody has a slow hash, so that everybody has to be as slow.
+    pub(super) fn has_hashes(&self) -> bool {
+        let mut all = self.administrators.values();
+        all.any(|entry| entry.record.is_some())
     }
 
     /// Whether it is an owner's.
@@ -85,12 +73,18 @@ impl Known {
 impl Administrators {
     /// What the store says, or said within [`STALENESS`].
     pub(super) async fn known(&self) -> Result<Arc<Known>, StoreError> {
-        if let Some(known) = self.at_hand() {
-            return Ok(known);
+        match self.at_hand() {
+            Some(known) => Ok(known),
+            None => self.fresh().await,
         }
+    }
+
+    /// What the store says now.
+    pub(super) async fn fresh(&self) -> Result<Arc<Known>, StoreError> {
+        let since = Instant::now();
         let _asking = self.asking.lock().await;
-        // Whoever asked before us has our answer.
-        if let Some(known) = self.at_hand() {
+        // Whoever began to ask after us has our answer.
+        if let Some(known) = self.at_hand().filter(|known| known.asked >= since) {
             return Ok(known);
         }
         let asked = Instant::now();
@@ -119,8 +113,10 @@ impl Administrators {
     }
 
     fn at_hand(&self) -> Option<Arc<Known>> {
-        let known = self.known.load_full();
-        known.filter(|known| known.asked.elapsed() < STALENESS)
+        let known = self.known.load_full()?;
+        // Who asked before something was changed here may have been answered with what was before.
+        let is_good = known.asked.elapsed() < STALENESS && known.asked >= **self.changed.load();
+        is_good.then_some(known)
     }
 
     fn configured_entry(&self, epoch: &str) -> Entry {

@@ -15,10 +15,13 @@ mod token;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
-use machineauth_core::crypto::sha256;
-use tokio::sync::Mutex;
+use machineauth_core::crypto::{random, sha256};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use self::configured::Configured;
 pub use self::invitations::{INVITATION_LIFETIME, Invitation};
@@ -32,10 +35,13 @@ use super::event::{self, Action, By, Fact};
 use super::id::{AdministratorId, SessionId};
 use super::last_use::LastUses;
 use super::password::InvalidPassword;
+use super::password_hash::PasswordHash;
 use super::secret::SecretText;
 use super::vault::Vault;
 use super::verifications::{Overloaded, Verifications};
-use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
+use crate::store::{
+    Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Version, Versioned,
+};
 
 const ADMINISTRATORS: Table<Administrator> = Table::new("administrator", 1);
 /// How many administrators a server has at most, those who are invited included.
@@ -128,8 +134,13 @@ pub struct Administrators {
     verifications: Verifications,
     uses: LastUses<SessionId>,
     known: ArcSwapOption<Known>,
+    /// When something was last changed here.
+    changed: ArcSwap<Instant>,
     /// Held while asking the store.
     asking: Mutex<()>,
+    /// What passwords of users who have no hash are compared with.
+    decoy: OnceCell<PasswordHash>,
+    decoy_version: Version,
 }
 
 impl Identity {
@@ -163,7 +174,10 @@ impl Administrators {
             verifications: Verifications::new(),
             uses: LastUses::new(),
             known: ArcSwapOption::empty(),
+            changed: ArcSwap::from_pointee(Instant::now()),
             asking: Mutex::new(()),
+            decoy: OnceCell::new(),
+            decoy_version: Batch::new(Partition::SYSTEM).version(),
         }
     }
 
@@ -193,8 +207,14 @@ impl Administrators {
     ) -> Result<Option<Proof>, AdministratorError> {
         let known = self.known().await?;
         let named = known.named(user);
-        let by_hash = match known.hash(named) {
-            Some((hash, version)) => self.verifications.verify(hash, version, password).await?,
+        let record = named.and_then(|entry| entry.record.as_ref());
+        let by_hash = match record {
+            Some(record) => {
+                let hash = &record.value.password_hash;
+                let answer = self.verifications.verify(hash, record.version, password);
+                answer.await?
+            }
+            None if known.has_hashes() => self.nobodys(user, password).await?,
             None => false,
         };
         let user = named.map_or(user, |entry| &entry.identity.email);
@@ -205,6 +225,20 @@ impl Administrators {
                 None => by_configuration,
             })
             .map(|entry| Proof(entry.identity.clone())))
+    }
+
+    /// Takes as long as verifying somebody's password, also in that an answer is remembered for this user alone.
+    async fn nobodys(&self, user: &str, password: &SecretText) -> Result<bool, Overloaded> {
+        let random = || base64url::encode(random::<32>()).into();
+        let made = self
+            .decoy
+            .get_or_try_init(async || self.verifications.hash(&random()).await);
+        let of_this_user = Zeroizing::new(format!("{user}\n{}", password.reveal()));
+        let secret = SecretText::from(of_this_user.to_string());
+        let version = self.decoy_version;
+        self.verifications
+            .verify(made.await?, version, &secret)
+            .await
     }
 
     /// All administrators, in the order of their addresses.
@@ -317,7 +351,7 @@ impl Administrators {
 
     async fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
         let outcome = self.store.commit(&batch).await?;
-        self.known.store(None);
+        self.changed.store(Arc::new(Instant::now()));
         Ok(outcome)
     }
 

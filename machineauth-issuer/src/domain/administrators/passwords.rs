@@ -28,24 +28,29 @@ impl Administrators {
         password::check(password)?;
         let id = proof.0.id;
         let row = record_key(id);
-        let before = ADMINISTRATORS.get(&*self.store, &row).await?;
         let password_hash = self.verifications.hash(password).await?;
         let now = self.clock.now();
+        let known = self.fresh().await?;
+        let entry = known.administrators.get(&id);
+        let entry = entry.ok_or(AdministratorError::NotFound)?;
+        // What was proven may be remembered: whoever knows a password that is none any more changes nothing with it.
+        if entry.identity.credential != proof.0.credential {
+            return Err(AdministratorError::Contended);
+        }
         let batch = Batch::new(Partition::SYSTEM);
-        let (batch, record) = match before {
+        let (batch, record) = match &entry.record {
             Some(before) => {
                 let record = Administrator {
                     password_hash,
                     password_changed_at: now,
-                    ..before.value
+                    ..before.value.clone()
                 };
                 (batch.at_version(&row, before.version), record)
             }
-            None if id == self.configured.id() => (
+            None => (
                 batch.absent(&row),
                 self.configured_record(password_hash, now),
             ),
-            None => return Err(AdministratorError::NotFound),
         };
         let batch = batch.put(&row, ADMINISTRATORS.encode(&record));
         let fact = Fact::administrator(Action::AdministratorPasswordChanged, id, &record.email);

@@ -7,7 +7,7 @@ use machineauth_core::clock::Timestamp;
 
 use super::session::{Activity, Session, SessionKind, StoredSession};
 use super::token::Token;
-use super::{AdministratorError, Administrators, Identity, Proof};
+use super::{AdministratorError, Administrators, Identity, Known, Proof};
 use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::{AdministratorId, SessionId};
 use crate::domain::last_use;
@@ -126,18 +126,16 @@ impl Administrators {
         stored: &StoredSession,
         administrator: AdministratorId,
     ) -> Result<Option<Identity>, StoreError> {
-        let identity = async || -> Result<_, StoreError> {
-            let known = self.known().await?;
+        let identity = |known: &Known| {
             let entry = known.administrators.get(&administrator);
             let identity = entry.map(|entry| entry.identity.clone());
-            Ok(identity.filter(|identity| stored.depends_on(identity)))
+            identity.filter(|identity| stored.depends_on(identity))
         };
-        if let Some(identity) = identity().await? {
-            return Ok(Some(identity));
+        match identity(&*self.known().await?) {
+            Some(identity) => Ok(Some(identity)),
+            // What is remembered refuses nobody: the session may have begun at another issuer, with a new password.
+            None => Ok(identity(&*self.fresh().await?)),
         }
-        // What is remembered refuses nobody: the session may have begun at another issuer, with a password that is new.
-        self.known.store(None);
-        identity().await
     }
 
     async fn remember_use(
