@@ -120,6 +120,30 @@ impl RedisServer {
             .expect("a replica gets in step");
     }
 
+    /// Waits until this replica has everything that `master` has written.
+    ///
+    /// # Panics
+    /// When it does not get there.
+    pub async fn catches_up_with(&self, master: &RedisServer) {
+        let offset = |server: &RedisServer, name: &str| -> Option<u64> {
+            let info = server.ask(&["INFO", "replication"]);
+            let line = info.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse().ok()
+        };
+        let caught_up = async {
+            loop {
+                let written = offset(master, "master_repl_offset:");
+                if written.is_some() && offset(self, "slave_repl_offset:") >= written {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(READY, caught_up)
+            .await
+            .expect("the replica catches up");
+    }
+
     /// Sends the server a command of words, and gives back its answer as text.
     ///
     /// # Panics

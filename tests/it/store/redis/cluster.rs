@@ -96,7 +96,7 @@ async fn tokens_are_issued_while_slots_move() {
 #[tokio::test]
 async fn a_replica_takes_over_for_a_server_that_died() {
     let mut cluster = RedisCluster::start().await;
-    let _replica = cluster.replica_of(0).await;
+    let replica = cluster.replica_of(0).await;
     let store = connect(&cluster).await;
     let mut held = Vec::new();
     for partition in Partition::data() {
@@ -105,7 +105,7 @@ async fn a_replica_takes_over_for_a_server_that_died() {
         held.push((partition, batch.version()));
     }
     // Replication is asynchronous, and not what this is about.
-    sleep(Duration::from_millis(300)).await;
+    replica.catches_up_with(&cluster.masters[0]).await;
     cluster.masters[0].kill();
     let heals = async {
         for (partition, version) in held {

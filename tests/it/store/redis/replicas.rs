@@ -1,12 +1,10 @@
 //! What is acknowledged only when replicas have it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use machineauth_issuer::store::{Batch, Outcome, RedisOptions, RedisStore, Store as _};
 use machineauth_tests::fault_proxy::FaultProxy;
 use machineauth_tests::redis_server::RedisServer;
-use tokio::time::sleep;
 
 use crate::store::fixture::{bytes, clock, key, partition};
 
@@ -60,8 +58,7 @@ async fn lost_at_a_fail_over(replicas: u32) -> usize {
     let mut acknowledged = Vec::new();
     for n in 0..WRITES {
         if n == WRITES / 2 {
-            // What was written without waiting has arrived by then.
-            sleep(Duration::from_millis(200)).await;
+            replica.catches_up_with(&master).await;
             between.set_silent(true);
         }
         let name = format!("write-{n}");

@@ -17,7 +17,7 @@ const FAILS_OVER_WITHIN: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn a_store_follows_its_master_through_a_fail_over() {
     let mut master = RedisServer::start().await;
-    let _replica = RedisServer::start_replica_of(&master).await;
+    let replica = RedisServer::start_replica_of(&master).await;
     let sentinel = Sentinel::watching(&master).await;
     sentinel.knows_replicas(1).await;
     let store = RedisStore::connect(&sentinel.url(), Arc::new(clock())).await;
@@ -25,7 +25,7 @@ async fn a_store_follows_its_master_through_a_fail_over() {
     let before = Batch::new(partition()).put(&key("before"), bytes("value"));
     assert_eq!(store.commit(&before).await.unwrap(), Outcome::Committed);
     // Replication is asynchronous, and not what this is about.
-    sleep(Duration::from_millis(300)).await;
+    replica.catches_up_with(&master).await;
 
     master.kill();
     let goes_on = async {
