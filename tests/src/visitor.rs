@@ -211,7 +211,7 @@ impl Page {
             let form = rest.split("</form>").next()?;
             let (head, _) = form.split_once('>')?;
             (attribute(head, "method")? == "post").then(|| Form {
-                action: attribute(head, "action").unwrap_or_default(),
+                action: attribute(head, "action").unwrap_or_else(|| self.path.clone()),
                 hidden: hidden(form),
                 fields: elements(form, &["<input", "<select", "<textarea"])
                     .filter_map(|element| attribute(element, "name"))

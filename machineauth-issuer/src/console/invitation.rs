@@ -24,17 +24,15 @@ use crate::paths;
 struct InvitationPage {
     assets: Assets,
     token: FormToken,
-    path: String,
     invitation: Invitation,
     form: Form,
 }
 
 impl InvitationPage {
-    fn new(visitor: &Visitor, token: &SecretText, invitation: Invitation, form: Form) -> Self {
+    fn new(visitor: &Visitor, invitation: Invitation, form: Form) -> Self {
         Self {
             assets: Assets,
             token: visitor.token(),
-            path: format!("{}/{}", paths::INVITATION, token.reveal()),
             invitation,
             form,
         }
@@ -54,7 +52,7 @@ pub async fn show(
     let token = token.into();
     let invitation = app.administrators.invitation(&token).await?;
     let form = Form::default();
-    let shown = page(&InvitationPage::new(&visitor, &token, invitation, form));
+    let shown = page(&InvitationPage::new(&visitor, invitation, form));
     Ok(visitor.shown(shown))
 }
 
@@ -74,7 +72,7 @@ pub async fn accept(
         }
         Err(error) => {
             form.refuse(error)?;
-            let shown = refused(&InvitationPage::new(&visitor, &token, invitation, form));
+            let shown = refused(&InvitationPage::new(&visitor, invitation, form));
             Ok(visitor.shown(shown))
         }
     }
