@@ -11,8 +11,8 @@ use crate::domain::usage::Counter;
 use crate::store::Outcome;
 
 impl Grants {
-    /// Grants to `by`, who administers the client, the access token that it would get itself. There is no refresh token
-    /// beside it: a trial ends.
+    /// Grants to `by`, who administers the client, an access token as the client itself would get. There is no refresh token
+    /// beside it: a trial ends. It does not count towards the rate of the organization's plan, and is not held up by it.
     ///
     /// # Errors
     /// [`GrantError::InvalidClient`] when the client may have no token, [`GrantError::InvalidScope`],
