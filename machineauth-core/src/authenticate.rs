@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, Uri};
 
-use crate::bearer::{Credentials, Scheme, credentials};
+use crate::bearer::{Credentials, Scheme, presented};
 use crate::certificate::ClientCertificate;
 use crate::challenge::{Challenge, ProtectedResource};
 use crate::dpop::{Dpop, Proof};
@@ -134,22 +134,37 @@ impl Authenticator {
         uri: &Uri,
         certificate: Option<ClientCertificate>,
     ) -> Judgement {
-        let (token, shown) = match self.shown_with(method, headers, uri, certificate) {
-            Ok(sent) => sent,
+        match self.judged(method, headers, uri, certificate) {
+            Ok(judgement) => judgement,
             Err(error) if self.optional && error.kind() == ErrorKind::MissingToken => {
-                return Judgement::Anonymous;
+                Judgement::Anonymous
             }
-            Err(error) => return Judgement::Refused(error),
-        };
-        match self.verifier.check_as(token, &shown.possession()) {
-            Err(error) if self.verifier.can_recover(&error) => Judgement::Undecided(Undecided {
-                token: token.to_owned(),
-                shown,
-            }),
-            checked => match self.admit(checked, &shown) {
-                Ok(agent) => Judgement::Verified(agent),
-                Err(error) => Judgement::Refused(error),
-            },
+            Err(error) => Judgement::Refused(error),
+        }
+    }
+
+    fn judged(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        uri: &Uri,
+        certificate: Option<ClientCertificate>,
+    ) -> Result<Judgement, Error> {
+        let credentials = presented(headers, uri)?;
+        let proof = self.proof_with(&credentials, method, headers, uri)?;
+        let shown = Shown { proof, certificate };
+        let token = credentials.token;
+        let checked = self.verifier.check_as(token, &shown.possession());
+        if checked.is_err() {
+            // Only now: what is accepted is well-formed, and that is nearly all.
+            credentials.check()?;
+        }
+        match checked {
+            Err(error) if self.verifier.can_recover(&error) => {
+                let token = token.to_owned();
+                Ok(Judgement::Undecided(Undecided { token, shown }))
+            }
+            checked => self.admit(checked, &shown).map(Judgement::Verified),
         }
     }
 
@@ -167,23 +182,25 @@ impl Authenticator {
         }
     }
 
-    fn shown_with<'r>(
+    fn proof_with(
         &self,
+        credentials: &Credentials<'_>,
         method: &Method,
-        headers: &'r HeaderMap,
+        headers: &HeaderMap,
         uri: &Uri,
-        certificate: Option<ClientCertificate>,
-    ) -> Result<(&'r str, Shown), Error> {
-        let Credentials { scheme, token } = credentials(headers, uri)?;
-        let proof = match (scheme, &self.dpop) {
-            (Scheme::Bearer, _) => None,
-            (Scheme::Dpop, None) => return Err(ErrorKind::MissingToken.into()),
+    ) -> Result<Option<Proof>, Error> {
+        match (credentials.scheme, &self.dpop) {
+            (Scheme::Bearer, _) => Ok(None),
+            (Scheme::Dpop, None) => Err(ErrorKind::MissingToken.into()),
             (Scheme::Dpop, Some(dpop)) => {
+                // Before anything is made of it: the proof is about this token.
+                credentials.check()?;
                 let proof = Dpop::proof_of(headers)?.ok_or(ErrorKind::InvalidProof)?;
-                Some(dpop.verify(proof, method.as_str(), uri.path(), Some(token))?)
+                let (method, path) = (method.as_str(), uri.path());
+                dpop.verify(proof, method, path, Some(credentials.token))
+                    .map(Some)
             }
-        };
-        Ok((token, Shown { proof, certificate }))
+        }
     }
 
     /// The last word: a proof is used up only when everything else is good.

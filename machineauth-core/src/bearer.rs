@@ -47,11 +47,35 @@ pub struct Credentials<'a> {
     pub token: &'a str,
 }
 
+impl Credentials<'_> {
+    /// Whether the token is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MalformedRequest`] for anything but RFC 6750 §2.1's alphabet.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match is_b64token(self.token.as_bytes()) {
+            true => Ok(()),
+            false => Err(ErrorKind::MalformedRequest.into()),
+        }
+    }
+}
+
 /// The one access token of a request, as [`bearer_token`] reads it, in the scheme `Bearer` or `DPoP`.
 ///
 /// # Errors
 /// As [`bearer_token`].
 pub fn credentials<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Error> {
+    let credentials = presented(headers, uri)?;
+    credentials.check()?;
+    Ok(credentials)
+}
+
+/// As [`credentials`], whatever the token is made of. For whoever knows the good ones, and [checks](Credentials::check) the
+/// others.
+///
+/// # Errors
+/// As [`credentials`].
+pub(crate) fn presented<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Error> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let authorization = credentials.next();
     if credentials.next().is_some() {
@@ -81,9 +105,6 @@ fn token_of(authorization: &HeaderValue) -> Result<Credentials<'_>, Error> {
     };
     let spaces = token.iter().take_while(|&&byte| byte == b' ').count();
     let token = &token[spaces..];
-    if !is_b64token(token) {
-        return Err(ErrorKind::MalformedRequest.into());
-    }
     let token = std::str::from_utf8(token).map_err(|_| ErrorKind::MalformedRequest)?;
     Ok(Credentials { scheme, token })
 }

@@ -50,11 +50,8 @@ pub struct Origin {
 
 impl RequestId {
     fn mint() -> Self {
-        let hexadecimal: String = random::<12>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Self(hexadecimal.into())
+        let number = u128::from_le_bytes(random());
+        Self(format!("{number:032x}").into())
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {

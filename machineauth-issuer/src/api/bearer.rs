@@ -1,5 +1,7 @@
 //! Agents that come with their own access token (RFC 6750).
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use machineauth_core::bearer::bearer_token;
@@ -58,7 +60,7 @@ impl FromRequestParts<App> for SuspendableAgent {
         let (_, holder) = held?;
         let id = holder.agent.value.id;
         Ok(Self {
-            stored: holder.agent,
+            stored: Arc::unwrap_or_clone(holder.agent),
             by: origin.by(Actor::Agent { id }),
         })
     }

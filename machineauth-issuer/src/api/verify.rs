@@ -115,11 +115,11 @@ async fn verified_agent(
     let audience = audience.unwrap_or(&app.config.tokens.audience);
     let (token, holder) = bearer::holder(app, text, audience).await?;
     let scopes = holder.allowed_by(&token);
-    let agent = holder.agent.value;
+    let agent = &holder.agent.value;
     if !agent.is_active {
         return Err(ApiError::InvalidToken);
     }
-    let usage = Usage::read(&*app.store, &agent).await?;
+    let usage = Usage::read(&*app.store, agent).await?;
     let claims = token.claims();
     let body = VerifiedAgent {
         valid: true,
@@ -130,7 +130,7 @@ async fn verified_agent(
             .organization_id
             .map_or_else(String::new, |id| id.to_string()),
         team_id: agent.team_id,
-        name: agent.name,
+        name: agent.name.clone(),
         scopes,
         is_active: agent.is_active,
         token_count: usage.token_count,

@@ -54,7 +54,7 @@ pub struct IssuedAccessToken {
 #[derive(Debug)]
 pub struct Holder {
     /// The agent as it is now. It may be suspended.
-    pub agent: StoredAgent,
+    pub agent: Arc<StoredAgent>,
 }
 
 impl Holder {
@@ -352,7 +352,7 @@ impl Tokens {
             revocation::rows_that_revoke(token.home(), token.agent, token.token, token.family);
         let (agent, revoking) = self
             .agents
-            .with_rows(token.agent, token.organization, revoking)
+            .with_rows(token.client, token.agent, token.organization, revoking)
             .await?;
         let agent = agent.filter(|stored| {
             let agent = &stored.value;

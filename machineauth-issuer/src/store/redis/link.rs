@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
+use super::pipeline::Pipeline;
 use super::script::Scripts;
 use super::whereabouts::Whereabouts;
 
@@ -72,9 +73,9 @@ impl<'a> Request<'a> {
         self.replicas > 0
     }
 
-    async fn query(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+    async fn query(&self, live: &mut Live) -> RedisResult<Value> {
         if !self.is_asking && !self.waits() {
-            return self.command.query_async(connection).await;
+            return live.pipeline.query(self.command, &live.connection).await;
         }
         let mut all = redis::pipe();
         if self.is_asking {
@@ -87,7 +88,7 @@ impl<'a> Request<'a> {
             all.cmd("WAIT").arg(self.replicas).arg(milliseconds);
         }
         let all = all.ignore_errors();
-        let mut answers: Vec<RedisResult<Value>> = all.query_async(connection).await?;
+        let mut answers: Vec<RedisResult<Value>> = all.query_async(&mut live.connection).await?;
         let after = answers.split_off(at + 1);
         let answer = answers.pop().unwrap_or(Ok(Value::Nil))?;
         for acknowledged in after {
@@ -121,6 +122,7 @@ pub(super) struct Link {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
+    pipeline: Pipeline,
     connected: Arc<AtomicBool>,
 }
 
@@ -248,6 +250,7 @@ impl Live {
             .map_err(Failure::Unreached)?;
         let mut live = Live {
             connection,
+            pipeline: Pipeline::default(),
             connected,
         };
         let deadline = Instant::now() + CONNECT;
@@ -284,7 +287,7 @@ impl Live {
     }
 
     async fn query(&mut self, request: Request<'_>, deadline: Instant) -> Result<Value, Failure> {
-        timeout_at(deadline, request.query(&mut self.connection))
+        timeout_at(deadline, request.query(self))
             .await
             .map_err(|_| Failure::Lost(silent()))?
             .map_err(Failure::of_an_answer)

@@ -11,6 +11,7 @@ mod commit;
 mod copy;
 mod failure;
 mod link;
+mod pipeline;
 mod script;
 mod servers;
 mod whereabouts;
