@@ -36,6 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let conf = ServerConf {
         threads: 1,
+        // It ends when it is told to.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
