@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, Uri};
 
-use crate::bearer::{Credentials, Scheme, presented};
+use crate::bearer::{Credentials, Scheme, credentials};
 use crate::certificate::ClientCertificate;
 use crate::challenge::{Challenge, ProtectedResource};
 use crate::dpop::{Dpop, Proof};
@@ -143,31 +143,6 @@ impl Authenticator {
         }
     }
 
-    fn judged(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        uri: &Uri,
-        certificate: Option<ClientCertificate>,
-    ) -> Result<Judgement, Error> {
-        let credentials = presented(headers, uri)?;
-        let proof = self.proof_with(&credentials, method, headers, uri)?;
-        let shown = Shown { proof, certificate };
-        let token = credentials.token;
-        let checked = self.verifier.check_as(token, &shown.possession());
-        if checked.is_err() {
-            // Only now: what is accepted is well-formed, and that is nearly all.
-            credentials.check()?;
-        }
-        match checked {
-            Err(error) if self.verifier.can_recover(&error) => {
-                let token = token.to_owned();
-                Ok(Judgement::Undecided(Undecided { token, shown }))
-            }
-            checked => self.admit(checked, &shown).map(Judgement::Verified),
-        }
-    }
-
     /// How to refuse with `error`.
     pub fn challenge(&self, error: Error) -> Challenge {
         self.complete(Challenge::from(error))
@@ -182,6 +157,32 @@ impl Authenticator {
         }
     }
 
+    fn judged(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        uri: &Uri,
+        certificate: Option<ClientCertificate>,
+    ) -> Result<Judgement, Error> {
+        let credentials = credentials(headers, uri)?;
+        let proof = self.proof_with(&credentials, method, headers, uri)?;
+        let shown = Shown { proof, certificate };
+        if let Some(checked) = self
+            .verifier
+            .check_known(credentials.sent, &shown.possession())
+        {
+            return self.admit(checked, &shown).map(Judgement::Verified);
+        }
+        let token = credentials.token()?;
+        match self.verifier.check_as(token, &shown.possession()) {
+            Err(error) if self.verifier.can_recover(&error) => {
+                let token = token.to_owned();
+                Ok(Judgement::Undecided(Undecided { token, shown }))
+            }
+            checked => self.admit(checked, &shown).map(Judgement::Verified),
+        }
+    }
+
     fn proof_with(
         &self,
         credentials: &Credentials<'_>,
@@ -193,12 +194,10 @@ impl Authenticator {
             (Scheme::Bearer, _) => Ok(None),
             (Scheme::Dpop, None) => Err(ErrorKind::MissingToken.into()),
             (Scheme::Dpop, Some(dpop)) => {
-                // Before anything is made of it: the proof is about this token.
-                credentials.check()?;
+                let token = credentials.token()?;
                 let proof = Dpop::proof_of(headers)?.ok_or(ErrorKind::InvalidProof)?;
                 let (method, path) = (method.as_str(), uri.path());
-                dpop.verify(proof, method, path, Some(credentials.token))
-                    .map(Some)
+                dpop.verify(proof, method, path, Some(token)).map(Some)
             }
         }
     }

@@ -20,12 +20,10 @@ const ACCESS_TOKEN: &[u8] = b"access_token";
 /// * [`ErrorKind::UnsupportedTokenTransport`]: a token in the query string or a cookie only
 /// * [`ErrorKind::MalformedRequest`]: `Bearer` with anything but one token of RFC 6750 §2.1's alphabet
 pub fn bearer_token<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Error> {
-    match credentials(headers, uri)? {
-        Credentials {
-            scheme: Scheme::Bearer,
-            token,
-        } => Ok(token),
-        _ => Err(ErrorKind::MissingToken.into()),
+    let credentials = credentials(headers, uri)?;
+    match credentials.scheme {
+        Scheme::Bearer => credentials.token(),
+        Scheme::Dpop => Err(ErrorKind::MissingToken.into()),
     }
 }
 
@@ -38,44 +36,33 @@ pub enum Scheme {
     Dpop,
 }
 
-/// A token, and the scheme in which it was sent.
+/// What stands for a token, and the scheme in which it was sent.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The scheme.
     pub scheme: Scheme,
-    /// The token.
-    pub token: &'a str,
+    /// Whatever was sent. Whoever knows the token by its bytes need not look at what they are.
+    pub(crate) sent: &'a [u8],
 }
 
-impl Credentials<'_> {
-    /// Whether the token is one.
+impl<'a> Credentials<'a> {
+    /// The token.
     ///
     /// # Errors
-    /// [`ErrorKind::MalformedRequest`] for anything but RFC 6750 §2.1's alphabet.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match is_b64token(self.token.as_bytes()) {
-            true => Ok(()),
-            false => Err(ErrorKind::MalformedRequest.into()),
-        }
+    /// [`ErrorKind::MalformedRequest`] for anything but one token of RFC 6750 §2.1's alphabet.
+    pub fn token(&self) -> Result<&'a str, Error> {
+        let text = std::str::from_utf8(self.sent).ok();
+        let token = text.filter(|text| is_b64token(text.as_bytes()));
+        token.ok_or_else(|| ErrorKind::MalformedRequest.into())
     }
 }
 
-/// The one access token of a request, as [`bearer_token`] reads it, in the scheme `Bearer` or `DPoP`.
+/// What the one access token of a request is to be, in the scheme `Bearer` or `DPoP`. Where it may stand is
+/// [`bearer_token`]'s matter as well.
 ///
 /// # Errors
-/// As [`bearer_token`].
+/// As [`bearer_token`], but for the alphabet, which [`Credentials::token`] looks at.
 pub fn credentials<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Error> {
-    let credentials = presented(headers, uri)?;
-    credentials.check()?;
-    Ok(credentials)
-}
-
-/// As [`credentials`], whatever the token is made of. For whoever knows the good ones, and [checks](Credentials::check) the
-/// others.
-///
-/// # Errors
-/// As [`credentials`].
-pub(crate) fn presented<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Error> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let authorization = credentials.next();
     if credentials.next().is_some() {
@@ -86,12 +73,12 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credent
         (Some(_), true) => Err(ErrorKind::MultipleTokens.into()),
         (None, true) => Err(ErrorKind::UnsupportedTokenTransport.into()),
         (None, false) => Err(ErrorKind::MissingToken.into()),
-        (Some(authorization), false) => token_of(authorization),
+        (Some(authorization), false) => credentials_in(authorization),
     }
 }
 
 /// RFC 9110 §11.4: the scheme's name ignores case.
-fn token_of(authorization: &HeaderValue) -> Result<Credentials<'_>, Error> {
+fn credentials_in(authorization: &HeaderValue) -> Result<Credentials<'_>, Error> {
     let value = authorization.as_bytes();
     let scheme_length = value
         .iter()
@@ -104,9 +91,8 @@ fn token_of(authorization: &HeaderValue) -> Result<Credentials<'_>, Error> {
         _ => return Err(ErrorKind::MissingToken.into()),
     };
     let spaces = token.iter().take_while(|&&byte| byte == b' ').count();
-    let token = &token[spaces..];
-    let token = std::str::from_utf8(token).map_err(|_| ErrorKind::MalformedRequest)?;
-    Ok(Credentials { scheme, token })
+    let sent = &token[spaces..];
+    Ok(Credentials { scheme, sent })
 }
 
 /// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.

@@ -109,15 +109,30 @@ impl Installation {
         self.command_with(arguments, &[], "")
     }
 
+    /// Runs a command of another version to its end.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Finished {
+        self.run(program, arguments, &[], "")
+    }
+
     /// Runs a command to its end, with more variables and with something to read.
     pub fn command_with(&self, arguments: &[&str], more: &[(&str, &str)], input: &str) -> Finished {
+        self.run(self.program, arguments, more, input)
+    }
+
+    fn run(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        more: &[(&str, &str)],
+        input: &str,
+    ) -> Finished {
         let variables = self.variables();
         let mut variables: Vec<_> = variables
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         variables.extend_from_slice(more);
-        run(self.program, self.directory(), &variables, arguments, input)
+        run(program, self.directory(), &variables, arguments, input)
     }
 
     /// Starts the server.
@@ -127,6 +142,11 @@ impl Installation {
 
     /// Starts the server with more variables.
     pub async fn start_with(&self, more: &[(&str, &str)]) -> Process {
+        self.start_as(self.program, more).await
+    }
+
+    /// Starts another version of the server, with more variables.
+    pub async fn start_as(&self, program: &Path, more: &[(&str, &str)]) -> Process {
         let port = self.port.unwrap_or_else(free_port);
         let text = port.to_string();
         let variables = self.variables();
@@ -137,6 +157,6 @@ impl Installation {
         variables.push(("PORT", &text));
         variables.push(("FAILURE_LIMIT", "0"));
         variables.extend_from_slice(more);
-        Process::start(self.program, self.directory(), port, &variables, &["serve"]).await
+        Process::start(program, self.directory(), port, &variables, &["serve"]).await
     }
 }

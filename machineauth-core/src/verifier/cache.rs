@@ -22,7 +22,7 @@ const TYPICAL_WEIGHT: u64 = 1500;
 /// insertion.)
 pub(super) struct VerifiedTokens(Option<Cache<Stored, Arc<Agent>, Weight, RandomState>>);
 
-type Stored = Text<Box<str>>;
+type Stored = Text<Box<[u8]>>;
 
 /// The text of a token, which is looked for by its end and compared as a whole.
 ///
@@ -40,33 +40,34 @@ impl VerifiedTokens {
         Self((max_bytes > 0).then(|| Cache::with(tokens, max_bytes, Weight, hasher, lifecycle)))
     }
 
-    pub(super) fn get(&self, token: &str) -> Option<Arc<Agent>> {
+    /// Takes bytes: whatever is equal to a token's text is that text.
+    pub(super) fn get(&self, token: &[u8]) -> Option<Arc<Agent>> {
         self.0.as_ref()?.get(&Text(token))
     }
 
     pub(super) fn insert(&self, token: &str, agent: &Arc<Agent>) {
         if let Some(cache) = &self.0 {
-            cache.insert(Text(token.into()), Arc::clone(agent));
+            cache.insert(Text(token.as_bytes().into()), Arc::clone(agent));
         }
     }
 }
 
-impl<T: AsRef<str>> Hash for Text<T> {
+impl<T: AsRef<[u8]>> Hash for Text<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let text = self.0.as_ref().as_bytes();
+        let text = self.0.as_ref();
         hasher.write(&text[text.len().saturating_sub(END)..]);
     }
 }
 
-impl<T: AsRef<str>> PartialEq for Text<T> {
+impl<T: AsRef<[u8]>> PartialEq for Text<T> {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_ref() == other.0.as_ref()
     }
 }
 
-impl<T: AsRef<str>> Eq for Text<T> {}
+impl<T: AsRef<[u8]>> Eq for Text<T> {}
 
-impl Equivalent<Stored> for Text<&str> {
+impl Equivalent<Stored> for Text<&[u8]> {
     fn equivalent(&self, stored: &Stored) -> bool {
         *self.0 == *stored.0
     }
@@ -102,13 +103,13 @@ mod tests {
         let (first, second) = (agent(), agent());
         tokens.insert(&format!("a{end}"), &first);
         tokens.insert(&format!("b{end}"), &second);
-        let found = |start: &str| tokens.get(&format!("{start}{end}"));
+        let found = |start: &str| tokens.get(format!("{start}{end}").as_bytes());
         assert!(Arc::ptr_eq(&found("a").unwrap(), &first));
         assert!(Arc::ptr_eq(&found("b").unwrap(), &second));
         for start in ["", "c", "aa"] {
             assert!(found(start).is_none(), "{start}");
         }
-        assert!(tokens.get("s").is_none());
+        assert!(tokens.get(b"s").is_none());
     }
 
     /// V17

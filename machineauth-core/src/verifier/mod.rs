@@ -101,6 +101,18 @@ impl Verifier {
         Ok(agent)
     }
 
+    /// As [`Verifier::check_as`], of a token that has been accepted before; whatever is to be said of another one, that says.
+    pub(crate) fn check_known(
+        &self,
+        token: &[u8],
+        possession: &Possession<'_>,
+    ) -> Option<Result<Arc<Agent>, Error>> {
+        self.each().find_map(|one| {
+            let checked = one.check_known(token)?;
+            Some(checked.and_then(|agent| one.confirm(&agent, possession).map(|()| agent)))
+        })
+    }
+
     /// As [`Verifier::check`]; when the key is not known, the issuer is asked for its present keys first, and when only the
     /// issuer can read the token, it is asked what it is.
     ///
@@ -181,13 +193,28 @@ impl Inner {
     }
 
     fn check_locally(&self, token: &str, now: Timestamp) -> Result<Arc<Agent>, Error> {
-        if let Some(agent) = self.verified.get(token)
-            && agent.generation() == self.keys.generation(now)?
-        {
-            self.recheck(&agent, now)?;
-            return Ok(agent);
+        let Some(agent) = self.known(token.as_bytes(), now) else {
+            return self.check_cold(token, now);
+        };
+        self.recheck(&agent, now)?;
+        Ok(agent)
+    }
+
+    /// As [`Inner::check`], of a token that is known and about which nobody has to be asked.
+    fn check_known(&self, token: &[u8]) -> Option<Result<Arc<Agent>, Error>> {
+        let now = self.clock.now();
+        let agent = self.known(token, now)?;
+        match self.freshness.judge(self.revocations.as_ref(), now) {
+            Ok(GoOn::Locally) => Some(self.recheck(&agent, now).map(|()| agent)),
+            Ok(GoOn::Confirmed) | Err(_) => None,
         }
-        self.check_cold(token, now)
+    }
+
+    /// The agent of a token that was accepted with the keys that are good now.
+    fn known(&self, token: &[u8], now: Timestamp) -> Option<Arc<Agent>> {
+        let agent = self.verified.get(token)?;
+        let generation = self.keys.generation(now).ok()?;
+        (agent.generation() == generation).then_some(agent)
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Agent>, Error> {

@@ -71,7 +71,10 @@ impl Verifier {
         if self.1.is_empty() {
             return Ok(&self.0);
         }
-        if let Some(known) = self.each().find(|one| one.verified.get(token).is_some()) {
+        if let Some(known) = self
+            .each()
+            .find(|one| one.verified.get(token.as_bytes()).is_some())
+        {
             return Ok(known);
         }
         let Ok(jws) = Jws::parse_with(token, &self.0.header) else {
