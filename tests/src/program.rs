@@ -61,6 +61,19 @@ async fn run(interpreter: &Path, program: &Path, variables: &[(&str, &str)]) {
     );
 }
 
+/// Where the packages of the clients in Python are.
+///
+/// # Panics
+/// When they are not installed.
+pub fn python_packages() -> PathBuf {
+    let library = root().join("target/clients/venv/lib");
+    let mut versions = std::fs::read_dir(&library).into_iter().flatten().flatten();
+    let version = versions
+        .next()
+        .expect("the clients in Python are not installed: run scripts/install");
+    version.path().join("site-packages")
+}
+
 /// Where programs are that came with the system, or that a user built.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

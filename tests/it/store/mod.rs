@@ -7,5 +7,6 @@ mod embedded;
 mod fixture;
 mod memory;
 mod redis;
+mod valkey;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -1,0 +1,3 @@
+//! The suite on Valkey.
+
+super::conformance::suite!(super::fixture::valkey);
