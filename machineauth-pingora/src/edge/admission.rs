@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 use machineauth_core::Agent;
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::answers::Problem;
@@ -15,7 +13,8 @@ use super::exchange::Exchange;
 use super::limits::{Counted, client_address, is_trusted};
 use super::proxy::EdgeProxy;
 use super::route::Route;
-use super::target::{Target, check_head};
+use super::target::{Target, check_fields, check_head};
+use crate::respond::declared_length;
 
 /// Answered by the edge itself, unless a route is for just this path.
 const HEALTH: &str = "/healthz";
@@ -28,11 +27,15 @@ impl EdgeProxy {
         session: &Session,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Bytes>>, Problem> {
-        if session.as_http1().is_some() {
-            check_head(&session.to_h1_raw())?;
-        }
-        let request = session.req_header();
         self.count_address(session, exchange)?;
+        let request = session.req_header();
+        match session.as_http1() {
+            Some(_) => check_head(&session.to_h1_raw())?,
+            None => check_fields(&request.headers)?,
+        }
+        if request.method == Method::CONNECT {
+            return Err(Problem::Tunnel);
+        }
         let target = Target::of(request)?;
         let snapshot = Arc::clone(&exchange.snapshot);
         let asks = |path: &str| target.path == path && is_read(&request.method);
@@ -57,7 +60,7 @@ impl EdgeProxy {
         if let Some(preflight) = route.cors.as_ref().and_then(|cors| cors.preflight(request)) {
             return preflight.map(Some);
         }
-        if declared_length(request).is_some_and(|length| length > route.max_body) {
+        if declared_length(&request.headers).is_some_and(|length| length > route.max_body) {
             return Err(Problem::TooLarge);
         }
         Ok(None)
@@ -115,11 +118,6 @@ impl EdgeProxy {
             }
         }
     }
-}
-
-fn declared_length(request: &RequestHeader) -> Option<u64> {
-    let length = request.headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
 }
 
 fn is_read(method: &Method) -> bool {

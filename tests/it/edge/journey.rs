@@ -91,6 +91,61 @@ async fn a_revocation_bites_within_a_second() {
     assert!(revoked.elapsed() < Duration::from_secs(1));
 }
 
+/// V17
+#[tokio::test]
+async fn nothing_passes_that_is_ready_only_after_its_token_was_revoked() {
+    let (head, body) = ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", "secret");
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
+    for (first, rest) in [("", whole), (head, body)] {
+        let (slow, go_on) = Upstream::in_two_steps(first, rest).await;
+        let address = slow.address;
+        let stage = Stage::with(&format!(
+            r#"{ROUTES}
+            [[upstream]]
+            name = "slow"
+            servers = ["{address}"]
+            [[route]]
+            path = "/slow"
+            upstream = "slow"
+            authenticated = true
+            "#
+        ))
+        .await;
+        let token = stage.token(&["read"]).await;
+        let request = stage.edge.request(Method::GET, "/slow").bearer_auth(&token);
+        let asking = tokio::spawn(Answer::try_to(request));
+        slow.was_asked().await;
+        stage.issuer.revoke(&token).await;
+        stage.edge.comes_to("/artifacts/1", Some(&token), 401).await;
+        go_on.notify_one();
+        match asking.await.unwrap() {
+            Ok(refused) => {
+                refused.expect_error(401, "invalid_token");
+                let challenge = refused.header("www-authenticate");
+                assert!(challenge.contains("invalid_token"), "{challenge}");
+            }
+            // The head had been passed on already.
+            Err(_) => assert_eq!(first, head),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_route_is_nothing_is() {
+    let stage = Stage::with("[[route]]\npath = \"/v1\"\nupstream = \"api\"\npublic = true\n").await;
+    stage
+        .edge
+        .get("/v2", None)
+        .await
+        .expect_error(404, "not_found");
+    assert_eq!(stage.edge.get("/v1", None).await.status, 200);
+    let counted = stage
+        .edge
+        .metric("machineauth_edge_requests_total{route=\"(none)\",status=\"4xx\"}")
+        .await;
+    assert_eq!(counted, Some(1.0));
+}
+
 /// V20
 #[tokio::test]
 async fn what_clients_say_about_themselves_never_arrives_not_even_on_public_routes() {
