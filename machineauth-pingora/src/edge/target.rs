@@ -1,5 +1,6 @@
 //! What a request is for, as the upstream will see it, or not at all (V19).
 
+use std::io::BufRead as _;
 use std::net::Ipv6Addr;
 
 use http::HeaderMap;
@@ -99,13 +100,9 @@ pub(crate) fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
 pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
     let wrong = |what| Err(Problem::Smuggling(what));
     let (mut lengths, mut encodings) = (0, 0);
-    for (number, line) in raw.split(|&byte| byte == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\r") else {
-            // Behind the last line feed.
-            match line {
-                [] => continue,
-                _ => return wrong("a line of the header does not end with CR LF"),
-            }
+    for (number, line) in lines(raw).enumerate() {
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return wrong("a line of the header does not end with CR LF");
         };
         if line.contains(&b'\r') {
             return wrong("there is a bare CR in the header");
@@ -132,6 +129,15 @@ pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
         (0 | 1, 0) | (0, 1) => Ok(()),
         _ => wrong("the length of the body is said more than once"),
     }
+}
+
+/// Each with its line feed. Tokens make long lines: `skip_until` looks at many bytes at once.
+fn lines(mut raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let rest = raw;
+        let length = raw.skip_until(b'\n').ok().filter(|length| *length > 0)?;
+        Some(&rest[..length])
+    })
 }
 
 /// Whether `name` is `ours`, or becomes it where underscores are hyphens.
