@@ -13,6 +13,7 @@ use super::exchange::Exchange;
 use super::limits::{Counted, client_address, is_trusted};
 use super::proxy::EdgeProxy;
 use super::route::Route;
+use super::snapshot::Snapshot;
 use super::target::{Target, check_fields, check_head};
 use crate::respond::declared_length;
 
@@ -38,19 +39,15 @@ impl EdgeProxy {
         }
         let target = Target::of(request)?;
         let snapshot = Arc::clone(&exchange.snapshot);
-        let asks = |path: &str| target.path == path && is_read(&request.method);
         exchange.route = snapshot.routes.choose(target).cloned();
-        let named = exchange
-            .route
-            .as_ref()
-            .is_some_and(|route| route.path.as_str() == HEALTH);
-        if asks(HEALTH) && !named {
-            return Ok(Some(Response::new(Bytes::from_static(b"ok\n"))));
-        }
-        let authenticator = snapshot.authenticator.as_ref();
-        let document = authenticator.and_then(|by| by.document_for(&request.method, target.path));
-        if document.is_some() {
-            return Ok(document);
+        let answer = answer_of_edge(
+            &snapshot,
+            &request.method,
+            target,
+            exchange.route.as_deref(),
+        );
+        if answer.is_some() {
+            return Ok(answer);
         }
         let route = exchange.route.clone().ok_or(Problem::NoRoute)?;
         if let Some(client) = exchange.client {
@@ -91,15 +88,14 @@ impl EdgeProxy {
         let Some(route) = exchange.route.clone() else {
             return Ok(());
         };
-        let snapshot = Arc::clone(&exchange.snapshot);
-        for limits in [&snapshot.limits, &route.limits] {
-            let counted = limits.count_agent(agent, exchange.began);
-            self.keep_count(exchange, &route, counted)?;
-        }
-        Ok(())
+        let of_all = &exchange.snapshot.limits;
+        let counted = of_all.count_agent(agent, exchange.began)?;
+        exchange.counted.extend(counted);
+        let counted = route.limits.count_agent(agent, exchange.began);
+        self.keep_count(exchange, &route, counted)
     }
 
-    /// A dry run counts and refuses nobody.
+    /// A route's dry run counts and refuses nobody. What holds over all routes holds there as well.
     fn keep_count(
         &self,
         exchange: &mut Exchange,
@@ -118,6 +114,21 @@ impl EdgeProxy {
             }
         }
     }
+}
+
+/// What everybody may ask the edge itself, whatever the routes demand.
+pub(super) fn answer_of_edge(
+    snapshot: &Snapshot,
+    method: &Method,
+    target: Target<'_>,
+    route: Option<&Route>,
+) -> Option<Response<Bytes>> {
+    let is_named = route.is_some_and(|route| route.path.as_str() == HEALTH);
+    if target.path == HEALTH && is_read(method) && !is_named {
+        return Some(Response::new(Bytes::from_static(b"ok\n")));
+    }
+    let authenticator = snapshot.authenticator.as_ref()?;
+    authenticator.document_for(method, target.path)
 }
 
 fn is_read(method: &Method) -> bool {

@@ -52,19 +52,23 @@ pub(crate) struct UsedUp {
     pub(crate) exhausted: Exhausted,
 }
 
-/// Whose limit it is.
+/// Whose limit it is, over all routes or on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Address,
     Agent,
+    RouteAddress,
+    RouteAgent,
 }
 
 impl Limit {
-    /// What the headers and the metrics call it.
+    /// What the headers call it. Clients tell by that which is used up.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
             Self::Agent => "agent",
+            Self::RouteAddress => "route-address",
+            Self::RouteAgent => "route-agent",
         }
     }
 }

@@ -157,3 +157,18 @@ async fn ask(
         None => Error::e_explain(ErrorType::ReadError, "no answer"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_lead_somewhere_before_the_first_request() {
+        let toml = "name = \"p\"\nservers = [\"localhost:1\", \"127.0.0.1:2\"]";
+        let pool = Pool::new(toml::from_str(toml).unwrap(), None, None);
+        let pools = [Arc::new(pool)];
+        assert!(pools[0].peer(0).is_none());
+        look_up_all(&pools, Duration::from_secs(20)).await;
+        assert!(pools[0].peer(0).is_some());
+    }
+}

@@ -300,3 +300,44 @@ impl From<TokenTypesToml> for TokenTypes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Nobody listens there.
+    const AWAY: &str = "http://127.0.0.1:1";
+
+    fn away() -> Arc<Issuer> {
+        let toml = format!("url = \"{AWAY}\"\naudience = \"api\"");
+        let jwks = JwksCache::new(HttpKeys::discover(AWAY).unwrap());
+        let revocations = RevocationSet::new();
+        let verifier = Verifier::builder(AWAY, "api").jwks(jwks.clone());
+        let verifier = verifier.revocations(revocations.clone());
+        let feed = RevocationFeed::of(AWAY, revocations.clone());
+        Arc::new(Issuer {
+            said: Said {
+                toml: toml::from_str(&toml).unwrap(),
+                secrets: Secrets::default(),
+            },
+            verifier: verifier.build().unwrap(),
+            jwks,
+            revocations: Some(revocations),
+            waiting: Mutex::new(Some(feed)),
+            feed: OnceLock::new(),
+            started: AtomicBool::new(false),
+        })
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_again_for_an_issuer_that_is_known_to_be_away() {
+        let issuers = [away()];
+        start(&issuers, Duration::from_millis(1)).await;
+        let again = start(&issuers, Duration::from_secs(3600));
+        let again = timeout(Duration::from_secs(20), again).await;
+        assert!(again.is_ok());
+        assert!(issuers[0].feed().is_some());
+    }
+}

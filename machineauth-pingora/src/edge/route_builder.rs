@@ -77,7 +77,7 @@ impl RouteBuilder<'_> {
             path: toml.path.clone(),
             ignore_case: toml.ignore_case,
             pool: Arc::clone(pool),
-            limits: Limits::new(toml.per_address, toml.per_agent),
+            limits: Limits::of_one_route(toml.per_address, toml.per_agent),
             max_body: toml.max_body.unwrap_or(self.limits.max_body).0,
             timeout: toml.timeout.map(|timeout| timeout.0),
             cors,

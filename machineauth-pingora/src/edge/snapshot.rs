@@ -95,7 +95,7 @@ impl Snapshot {
         };
         Ok(Self {
             routes: builder.routes(toml.routes)?,
-            limits: Limits::new(toml.limits.per_address, toml.limits.per_agent),
+            limits: Limits::of_all_routes(toml.limits.per_address, toml.limits.per_agent),
             client_timeout: toml.limits.client_timeout.0,
             trusted_proxies: toml.limits.trusted_proxies,
             issuers,

@@ -291,7 +291,14 @@ async fn a_decision_is_explained_with_its_route_its_rule_and_its_reason() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("revoked"), "{text}");
 
-    let line = format!("explain --config {} GET /public/x", file.display());
-    let ran = Commands::here(EDGE).run(&line).await;
-    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    for path in ["/public/x", "/healthz"] {
+        let line = format!("explain --config {} GET {path}", file.display());
+        let ran = Commands::here(EDGE).run(&line).await;
+        assert_eq!(ran.code, 0, "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("no token is looked at"),
+            "{}",
+            ran.stdout
+        );
+    }
 }

@@ -293,8 +293,12 @@ async fn limits_count_agents_and_addresses_and_say_what_is_left() {
     let (one, other) = (stage.token(&["read"]).await, stage.token(&["read"]).await);
     let first = stage.edge.get("/a", Some(&one)).await;
     assert_eq!(first.status, 200);
-    let left: Vec<_> = first.headers.get_all("ratelimit").iter().collect();
-    assert_eq!(left.len(), 2, "{left:?}");
+    let left = first.headers.get_all("ratelimit").iter();
+    let left: Vec<_> = left.filter_map(|left| left.to_str().ok()).collect();
+    for start in ["\"address\";r=7;", "\"route-agent\";r=1;"] {
+        let is_said = left.iter().any(|left| left.starts_with(start));
+        assert!(is_said, "{start}: {left:?}");
+    }
     assert_eq!(stage.edge.get("/a", Some(&one)).await.status, 200);
     let refused = stage.edge.get("/a", Some(&one)).await;
     refused.expect_error(429, "too_many_requests");
@@ -336,6 +340,14 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
     assert_eq!(arrived.header("x-agent-id"), None);
     let arrived = Arrived::of(&stage.edge.get("/a", Some("garbage")).await);
     assert_eq!(arrived.header("x-agent-id"), None);
+    assert_eq!(arrived.header("authorization"), None);
+    let basic = stage.edge.request(Method::GET, "/a");
+    let basic = basic.header("authorization", "Basic YTpi");
+    let arrived = Arrived::of(&Answer::to(basic).await);
+    assert_eq!(
+        arrived.header("authorization").as_deref(),
+        Some("Basic YTpi")
+    );
     for _ in 0..2 {
         let arrived = Arrived::of(&stage.edge.get("/a", Some(&token)).await);
         assert_eq!(arrived.header("x-agent-id"), Some(agent.id.clone()));
@@ -347,7 +359,7 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
             .metric(&format!("machineauth_edge_refusals_total{labels}"))
             .await
     };
-    assert_eq!(would("unauthorized").await, Some(1.0));
+    assert_eq!(would("unauthorized").await, Some(2.0));
     assert_eq!(would("insufficient_scope").await, Some(2.0));
     assert_eq!(would("too_many_requests").await, Some(1.0));
     let log = stage
@@ -356,6 +368,26 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
         .printed_until("dry_run_status\":403")
         .await;
     assert!(log.contains("\"status\":200"));
+}
+
+#[tokio::test]
+async fn what_holds_over_all_routes_holds_in_a_dry_run_too() {
+    let stage = Stage::with(
+        r#"
+        [limits]
+        per_agent = "1/m"
+        [[route]]
+        upstream = "api"
+        authenticated = true
+        dry_run = true
+        "#,
+    )
+    .await;
+    let token = stage.token(&["read"]).await;
+    assert_eq!(stage.edge.get("/a", Some(&token)).await.status, 200);
+    let refused = stage.edge.get("/a", Some(&token)).await;
+    refused.expect_error(429, "too_many_requests");
+    assert!(refused.header("ratelimit").starts_with("\"agent\";r=0"));
 }
 
 #[tokio::test]
