@@ -61,6 +61,7 @@ pub mod claims;
 pub mod clock;
 pub mod crypto;
 pub mod error;
+pub mod hex;
 mod json;
 pub mod jwk;
 pub mod jws;

@@ -1,8 +1,9 @@
-//! What `bench/edge` measures the edge against: Pingora as it comes, with one worker, which sends every request on and looks
-//! at nothing. `plain 127.0.0.1:8000 127.0.0.1:3000` listens on the first address, before the server on the second.
+//! What `bench/edge` measures the edge against: Pingora with one worker and the usual time limits, which sends every request
+//! on and looks at nothing. `plain 127.0.0.1:8000 127.0.0.1:3000` listens on the first address, before the server on the second.
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::server::Server;
@@ -10,6 +11,8 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Plain {
     upstream: SocketAddr,
@@ -22,7 +25,12 @@ impl ProxyHttp for Plain {
     fn new_ctx(&self) {}
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+        let mut peer = HttpPeer::new(self.upstream, false, String::new());
+        // No proxy is in service without them, and they cost something.
+        peer.options.connection_timeout = Some(TIMEOUT);
+        peer.options.read_timeout = Some(TIMEOUT);
+        peer.options.write_timeout = Some(TIMEOUT);
+        Ok(Box::new(peer))
     }
 }
 

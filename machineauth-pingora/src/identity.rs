@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
-use machineauth_core::Agent;
+use machineauth_core::bearer::credentials;
 use machineauth_core::dpop::DPOP;
 use machineauth_core::policy::OVERRIDES;
+use machineauth_core::{Agent, ErrorKind};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_error::{ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
@@ -138,7 +139,8 @@ impl IdentityHeaders {
 ///
 /// What the client says in these headers, or in any spelling that an upstream may take for them, is removed in any
 /// case: `X_Agent_Id` is the same variable as `X-Agent-Id` to CGI and whatever was made after it. So is the access
-/// token once it is verified, with the proof that came with it, unless the module is to
+/// token once it is verified, with the proof that came with it, and what only a
+/// [dry run](crate::MachineAuthModule::dry_run) let through in its place, unless the module is to
 /// [forward](crate::MachineAuthModule::forward_token) it. Where a policy judged the request, headers are removed that ask
 /// for another method or path ([`OVERRIDES`]).
 ///
@@ -155,14 +157,24 @@ pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Resu
     if auth.has_policy() {
         strip(upstream, &OVERRIDES);
     }
-    let Some(agent) = auth.agent() else {
-        return Ok(());
+    let ends_here = match auth.agent() {
+        Some(_) => true,
+        None => auth.would_refuse().is_some() && has_token(upstream),
     };
-    if !auth.forwards_token() {
+    if ends_here && !auth.forwards_token() {
         upstream.remove_header(&AUTHORIZATION);
         upstream.remove_header(&DPOP);
     }
-    auth.identity().set(agent, upstream)
+    match auth.agent() {
+        Some(agent) => auth.identity().set(agent, upstream),
+        None => Ok(()),
+    }
+}
+
+/// Whether there is an access token, or what was meant as one. Credentials of another kind are the upstream's matter.
+fn has_token(request: &RequestHeader) -> bool {
+    let read = credentials(&request.headers, &request.uri);
+    !read.is_err_and(|error| error.kind() == ErrorKind::MissingToken)
 }
 
 /// Removes whatever an upstream could take for a header of one of these names.

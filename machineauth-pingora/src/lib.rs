@@ -16,7 +16,7 @@
 //!
 //! ```no_run
 //! use async_trait::async_trait;
-//! use machineauth_core::{HttpKeys, JwksCache, Verifier};
+//! use machineauth_core::{HttpKeys, JwksCache, RevocationFeed, RevocationSet, Verifier};
 //! use machineauth_pingora::{Background, MachineAuthModule, fail_to_proxy, forward_identity, was_refused};
 //! use pingora_core::services::background::background_service;
 //! use pingora_core::{modules::http::HttpModules, server::Server, upstreams::peer::HttpPeer};
@@ -61,23 +61,28 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let issuer = "https://issuer.example";
 //! let background = Background::default();
-//! let keys = background.home().keys(HttpKeys::discover("https://issuer.example")?);
-//! let jwks = JwksCache::new(keys);
-//! let verifier = Verifier::builder("https://issuer.example", "artifacts").jwks(jwks.clone()).build()?;
+//! let keys = JwksCache::new(background.home().keys(HttpKeys::discover(issuer)?));
+//! let revocations = RevocationSet::new();
+//! let background = background
+//!     .load(keys.clone())
+//!     .follow(RevocationFeed::of(issuer, revocations.clone()));
+//! let verifier = Verifier::builder(issuer, "artifacts").jwks(keys).revocations(revocations).build()?;
 //! let auth = MachineAuthModule::new(verifier).require("artifacts:read")?;
 //!
 //! let mut server = Server::new(None)?;
 //! server.bootstrap();
 //! let mut edge = http_proxy_service(&server.configuration, Edge { auth });
 //! edge.add_tcp("127.0.0.1:8000");
-//! let background = server.add_service(background_service("issuer", background.load(jwks)));
+//! let background = server.add_service(background_service("issuer", background));
 //! server.add_service(edge).add_dependency(&background);
 //! server.run_forever();
 //! # }
 //! ```
 //!
-//! All four methods matter. Without `upstream_request_filter` the upstream learns nothing, and believes what clients
+//! Keys are fetched and revocations followed on the runtime of the background service, where HTTP clients belong: each
+//! service of Pingora has one of its own. All four methods matter. Without `upstream_request_filter` the upstream learns nothing, and believes what clients
 //! say about themselves if it reads the identity headers. Without `suppress_error_log` Pingora writes a line with the
 //! whole URL for every refused request, and some are refused because there is a token in the URL.
 //!
@@ -87,8 +92,8 @@
 //! Building Pingora takes `cmake`.
 //!
 //! # Features
-//! * `http` (default): the parts of `machineauth-core` that talk to an issuer.
-//! * `edge`: the proxy `machineauth-edge`.
+//! * `http` (default): [`Background`], and the parts of `machineauth-core` that talk to an issuer.
+//! * `edge`: the module `edge` and the binary `machineauth-edge`, the finished proxy. `docs/edge.md` has its reference.
 
 pub mod assertion;
 #[cfg(feature = "http")]

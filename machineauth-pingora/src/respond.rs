@@ -15,7 +15,7 @@ use crate::module::MachineAuth;
 
 /// A body up to this many bytes is read to its end so that the connection can go on; for a longer one a new
 /// connection is cheaper, and a stranger must not have us read gigabytes.
-const MAX_DISCARDED_BODY: usize = 64 * 1024;
+const MAX_DISCARDED_BODY: u64 = 64 * 1024;
 /// How long such a body may take. The answer waits for it: only then is it known what becomes of the connection.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -89,7 +89,7 @@ async fn discard_body(session: &mut Session) -> bool {
         let mut length = 0;
         while length <= MAX_DISCARDED_BODY {
             match downstream.read_request_body().await {
-                Ok(Some(part)) => length += part.len(),
+                Ok(Some(part)) => length += part.len() as u64,
                 Ok(None) => return true,
                 Err(_) => return false,
             }
@@ -99,7 +99,8 @@ async fn discard_body(session: &mut Session) -> bool {
     timeout(DISCARD_TIMEOUT, reading).await.unwrap_or(false)
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<usize> {
+/// What `Content-Length` says, in bytes.
+pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

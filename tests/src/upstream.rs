@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// A service on a free port of loopback. It stops when this is dropped.
@@ -60,6 +61,30 @@ impl Upstream {
         })
     }
 
+    /// Answers each connection's request with `first`, as it is, and with `rest` once it may go on.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub async fn in_two_steps(first: &'static str, rest: &'static str) -> (Self, Arc<Notify>) {
+        let (count, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (connections, may_go_on) = (Arc::clone(&count), Arc::clone(&go_on));
+        let serve = async move |listener: TcpListener| {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let may_go_on = Arc::clone(&may_go_on);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    let _ = stream.read(&mut buffer).await;
+                    let _ = stream.write_all(first.as_bytes()).await;
+                    may_go_on.notified().await;
+                    let _ = stream.write_all(rest.as_bytes()).await;
+                    while let Ok(1..) = stream.read(&mut buffer).await {}
+                });
+            }
+        };
+        (Self::serve(bind().await, count, serve), go_on)
+    }
+
     /// Fails in a way.
     ///
     /// # Panics
@@ -91,9 +116,16 @@ impl Upstream {
         }
     }
 
-    /// How many requests, or connections of those that fail, have come.
+    /// How many requests, or connections of those that do not answer as usual, have come.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a request has come.
+    pub async fn was_asked(&self) {
+        while self.count() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -40,6 +40,20 @@ impl HttpIntrospection {
         Self::asking(place, client_id.into(), secret.into())
     }
 
+    /// As [`HttpIntrospection::discover`], but over plain http to any host: whoever is in between sees the credentials and
+    /// all tokens, and decides which are good.
+    ///
+    /// # Errors
+    /// As [`HttpIntrospection::discover`].
+    pub fn danger_discover_over_plain_http(
+        issuer: &str,
+        client_id: impl Into<String>,
+        secret: impl Into<ClientSecret>,
+    ) -> Result<Self, Error> {
+        let place = Place::of(issuer, Endpoint::Introspection, PlainHttp::DangerAnywhere)?;
+        Self::asking(place, client_id.into(), secret.into())
+    }
+
     /// The endpoint at `url`, without asking for metadata.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use machineauth_core::crypto::{Pbkdf2, random};
+use machineauth_core::hex;
 use serde::{Deserialize, Serialize};
 
 /// The costliest bcrypt hash that is verified: about a second.
@@ -192,7 +193,7 @@ impl<'a> Scheme<'a> {
             "sha512" => Pbkdf2::Sha512,
             _ => return Some(Err(InvalidPasswordHash::Unknown)),
         };
-        let derived = decode_hex(derived).filter(|derived| derived.len() >= 16)?;
+        let derived = hex::decode(derived).filter(|derived| derived.len() >= 16)?;
         Some(Self::iterated(
             over,
             iterations.parse().ok()?,
@@ -219,16 +220,6 @@ impl<'a> Scheme<'a> {
             derived,
         })
     }
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::{AeadKey, HmacKey, hkdf_sha256, random};
+use machineauth_core::{base64url, hex};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -45,7 +45,7 @@ impl ServerKey {
         let text = text.trim();
         let bytes = Zeroizing::new(
             match text.len() {
-                64 => decode_hex(text),
+                64 => hex::decode(text),
                 _ => base64url::decode(text.trim_end_matches('=')),
             }
             .ok_or(ParseServerKeyError)?,
@@ -78,13 +78,6 @@ impl fmt::Debug for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerKey(…)")
     }
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 /// Why the vault did not open.

@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 use machineauth_core::Agent;
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::answers::Problem;
@@ -15,7 +13,9 @@ use super::exchange::Exchange;
 use super::limits::{Counted, client_address, is_trusted};
 use super::proxy::EdgeProxy;
 use super::route::Route;
-use super::target::{Target, check_head};
+use super::snapshot::Snapshot;
+use super::target::{Target, check_fields, check_head};
+use crate::respond::declared_length;
 
 /// Answered by the edge itself, unless a route is for just this path.
 const HEALTH: &str = "/healthz";
@@ -28,26 +28,26 @@ impl EdgeProxy {
         session: &Session,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Bytes>>, Problem> {
-        if session.as_http1().is_some() {
-            check_head(&session.to_h1_raw())?;
-        }
-        let request = session.req_header();
         self.count_address(session, exchange)?;
+        let request = session.req_header();
+        match session.as_http1() {
+            Some(_) => check_head(&session.to_h1_raw())?,
+            None => check_fields(&request.headers)?,
+        }
+        if request.method == Method::CONNECT {
+            return Err(Problem::Tunnel);
+        }
         let target = Target::of(request)?;
         let snapshot = Arc::clone(&exchange.snapshot);
-        let asks = |path: &str| target.path == path && is_read(&request.method);
         exchange.route = snapshot.routes.choose(target).cloned();
-        let named = exchange
-            .route
-            .as_ref()
-            .is_some_and(|route| route.path.as_str() == HEALTH);
-        if asks(HEALTH) && !named {
-            return Ok(Some(Response::new(Bytes::from_static(b"ok\n"))));
-        }
-        let authenticator = snapshot.authenticator.as_ref();
-        let document = authenticator.and_then(|by| by.document_for(&request.method, target.path));
-        if document.is_some() {
-            return Ok(document);
+        let answer = answer_of_edge(
+            &snapshot,
+            &request.method,
+            target,
+            exchange.route.as_deref(),
+        );
+        if answer.is_some() {
+            return Ok(answer);
         }
         let route = exchange.route.clone().ok_or(Problem::NoRoute)?;
         if let Some(client) = exchange.client {
@@ -57,7 +57,7 @@ impl EdgeProxy {
         if let Some(preflight) = route.cors.as_ref().and_then(|cors| cors.preflight(request)) {
             return preflight.map(Some);
         }
-        if declared_length(request).is_some_and(|length| length > route.max_body) {
+        if declared_length(&request.headers).is_some_and(|length| length > route.max_body) {
             return Err(Problem::TooLarge);
         }
         Ok(None)
@@ -88,15 +88,14 @@ impl EdgeProxy {
         let Some(route) = exchange.route.clone() else {
             return Ok(());
         };
-        let snapshot = Arc::clone(&exchange.snapshot);
-        for limits in [&snapshot.limits, &route.limits] {
-            let counted = limits.count_agent(agent, exchange.began);
-            self.keep_count(exchange, &route, counted)?;
-        }
-        Ok(())
+        let of_all = &exchange.snapshot.limits;
+        let counted = of_all.count_agent(agent, exchange.began)?;
+        exchange.counted.extend(counted);
+        let counted = route.limits.count_agent(agent, exchange.began);
+        self.keep_count(exchange, &route, counted)
     }
 
-    /// A dry run counts and refuses nobody.
+    /// A route's dry run counts and refuses nobody. What holds over all routes holds there as well.
     fn keep_count(
         &self,
         exchange: &mut Exchange,
@@ -117,9 +116,19 @@ impl EdgeProxy {
     }
 }
 
-fn declared_length(request: &RequestHeader) -> Option<u64> {
-    let length = request.headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+/// What everybody may ask the edge itself, whatever the routes demand.
+pub(super) fn answer_of_edge(
+    snapshot: &Snapshot,
+    method: &Method,
+    target: Target<'_>,
+    route: Option<&Route>,
+) -> Option<Response<Bytes>> {
+    let is_named = route.is_some_and(|route| route.path.as_str() == HEALTH);
+    if target.path == HEALTH && is_read(method) && !is_named {
+        return Some(Response::new(Bytes::from_static(b"ok\n")));
+    }
+    let authenticator = snapshot.authenticator.as_ref()?;
+    authenticator.document_for(method, target.path)
 }
 
 fn is_read(method: &Method) -> bool {

@@ -1,7 +1,7 @@
 //! What the edge answers by itself, beside the module's refusals: every failure and its status.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use machineauth_core::Protocol;
 use machineauth_core::policy::PathFault;
@@ -10,6 +10,8 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 
 /// Seconds after which a server may be back.
 const RETRY_AFTER_SECONDS: u16 = 1;
+/// What is served in the place of CONNECT.
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why a request does not get its upstream's answer.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) enum Problem {
     Smuggling(&'static str),
     /// Servers would read the path differently.
     AmbiguousPath(PathFault),
+    /// The client asks for a connection to somewhere else.
+    Tunnel,
     /// No route is for this host and path.
     NoRoute,
     /// Web pages of that origin may not call.
@@ -48,19 +52,23 @@ pub(crate) struct UsedUp {
     pub(crate) exhausted: Exhausted,
 }
 
-/// Whose limit it is.
+/// Whose limit it is, over all routes or on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Address,
     Agent,
+    RouteAddress,
+    RouteAgent,
 }
 
 impl Limit {
-    /// What the headers and the metrics call it.
+    /// What the headers call it. Clients tell by that which is used up.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
             Self::Agent => "agent",
+            Self::RouteAddress => "route-address",
+            Self::RouteAgent => "route-agent",
         }
     }
 }
@@ -103,6 +111,7 @@ impl Problem {
                 StatusCode::BAD_REQUEST
             }
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -119,6 +128,7 @@ impl Problem {
         match self {
             Self::BadRequest(_) | Self::Smuggling(_) | Self::AmbiguousPath(_) => "invalid_request",
             Self::ForeignOrigin => "origin_not_allowed",
+            Self::Tunnel => "method_not_allowed",
             Self::NoRoute => "not_found",
             Self::ClientTimeout => "request_timeout",
             Self::TooLarge => "content_too_large",
@@ -137,6 +147,7 @@ impl Problem {
                 return format!("servers may read the path of this request differently: {fault}");
             }
             Self::ForeignOrigin => "pages of this origin may not call",
+            Self::Tunnel => "nothing is connected to on behalf of clients",
             Self::NoRoute => "nothing is served here",
             Self::ClientTimeout => "the request did not arrive in time",
             Self::TooLarge => "the request body is too long",
@@ -151,7 +162,10 @@ impl Problem {
 
     /// Whether the connection is of no more use.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Smuggling(_) | Self::ClientTimeout)
+        matches!(
+            self,
+            Self::Smuggling(_) | Self::Tunnel | Self::ClientTimeout
+        )
     }
 
     /// The quota that is used up.
@@ -183,8 +197,14 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(self, Self::NoServer) {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        match self {
+            Self::NoServer => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+            }
+            Self::Tunnel => {
+                headers.insert(ALLOW, HeaderValue::from_static(ALLOWED));
+            }
+            _ => {}
         }
         response
     }
@@ -209,7 +229,7 @@ impl Problem {
             Self::ClientTimeout | Self::GatewayTimeout => 4,
             Self::ForeignOrigin => 7,
             Self::TooLarge | Self::TooMany(..) => 8,
-            Self::NoRoute => 12,
+            Self::Tunnel | Self::NoRoute => 12,
             Self::Internal => 13,
             Self::BadGateway | Self::NoServer => 14,
         }

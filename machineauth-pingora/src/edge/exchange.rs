@@ -20,6 +20,7 @@ use super::snapshot::Snapshot;
 pub(crate) struct Exchange {
     pub(crate) began: Timestamp,
     pub(crate) started: Instant,
+    /// Of this process, and among its requests.
     pub(crate) id: u128,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) client: Option<IpAddr>,
@@ -30,7 +31,7 @@ pub(crate) struct Exchange {
     pub(crate) prepared: Option<Response<Bytes>>,
     pub(crate) problem: Option<Problem>,
     pub(crate) counted: Vec<Counted>,
-    pub(crate) body_bytes: u64,
+    pub(crate) body: RequestBody,
     /// It has come as far as that.
     pub(crate) sought_server: bool,
     /// Numbers of the servers that it was tried at.
@@ -38,7 +39,50 @@ pub(crate) struct Exchange {
     pub(crate) _under_way: UnderWay,
 }
 
+/// What has come of a request's body.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    pub(crate) bytes: u64,
+    ended: bool,
+    /// When a part of it came last.
+    heard: Instant,
+}
+
 impl Exchange {
+    pub(crate) fn begin(
+        began: Timestamp,
+        id: u128,
+        snapshot: Arc<Snapshot>,
+        under_way: UnderWay,
+    ) -> Self {
+        let started = Instant::now();
+        Self {
+            began,
+            started,
+            id,
+            snapshot,
+            client: None,
+            proxied: false,
+            route: None,
+            prepared: None,
+            problem: None,
+            counted: Vec::new(),
+            body: RequestBody {
+                bytes: 0,
+                ended: false,
+                heard: started,
+            },
+            sought_server: false,
+            tried: Vec::new(),
+            _under_way: under_way,
+        }
+    }
+
+    /// Whether the rest of the request is owed for longer than the client may be silent.
+    pub(crate) fn client_is_silent(&self) -> bool {
+        !self.body.ended && self.body.heard.elapsed() >= self.snapshot.client_timeout
+    }
+
     /// The server that it was tried at last.
     pub(crate) fn server(&self) -> Option<&str> {
         let number = *self.tried.last()?;
@@ -64,5 +108,16 @@ impl Exchange {
                 headers.append(name, value);
             }
         }
+    }
+}
+
+impl RequestBody {
+    /// Another part has come, or the end.
+    pub(crate) fn came(&mut self, part: Option<&Bytes>, is_end: bool) {
+        if let Some(part) = part {
+            self.bytes = self.bytes.saturating_add(part.len() as u64);
+            self.heard = Instant::now();
+        }
+        self.ended |= is_end;
     }
 }

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HOST};
 use machineauth_core::Agent;
 use pingora_http::RequestHeader;
 
+use super::admission::answer_of_edge;
 use super::issuers;
 use super::route::Route;
 use super::server::Assembled;
@@ -45,7 +46,25 @@ pub(crate) async fn explain(
             return Ok(refused(text));
         }
     };
-    let Some(route) = assembled.snapshot.routes.choose(target) else {
+    let snapshot = &assembled.snapshot;
+    let route = snapshot.routes.choose(target);
+    let own = answer_of_edge(
+        snapshot,
+        &request.method,
+        target,
+        route.map(|route| &**route),
+    );
+    if own.is_some() {
+        let _ = writeln!(
+            text,
+            "allowed   the edge answers by itself: no token is looked at"
+        );
+        return Ok(Explanation {
+            text,
+            allowed: true,
+        });
+    }
+    let Some(route) = route else {
         let _ = writeln!(
             text,
             "route     none is for host `{}` and path `{}`",

@@ -9,6 +9,7 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::config::HealthToml;
@@ -33,10 +34,21 @@ pub(crate) async fn watch(pool: Arc<Pool>, number: usize, metrics: Metrics) {
     }
 }
 
-/// Finds out where the names of a pool's servers lead, before the first request needs to know.
-pub(crate) async fn look_up_all(pool: &Pool) {
-    for server in pool.servers().iter().filter(|server| server.has_name()) {
-        resolve(server).await;
+/// Finds out where the names of servers lead before the first request needs to know, but takes no longer than `patience`.
+pub(crate) async fn look_up_all(pools: &[Arc<Pool>], patience: Duration) {
+    let mut looking = JoinSet::new();
+    for server in pools.iter().flat_map(|pool| pool.servers()) {
+        if !server.has_address() {
+            let server = Arc::clone(server);
+            looking.spawn(async move { resolve(&server).await });
+        }
+    }
+    let all = async { while looking.join_next().await.is_some() {} };
+    if timeout(patience, all).await.is_err() {
+        tracing::warn!(
+            ?patience,
+            "the names of some servers are still looked up; starting without them"
+        );
     }
 }
 
@@ -143,5 +155,20 @@ async fn ask(
         Some(status) if status.is_success() => Ok(()),
         Some(status) => Error::e_explain(ErrorType::HTTPStatus(status.as_u16()), "no 2xx"),
         None => Error::e_explain(ErrorType::ReadError, "no answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_lead_somewhere_before_the_first_request() {
+        let toml = "name = \"p\"\nservers = [\"localhost:1\", \"127.0.0.1:2\"]";
+        let pool = Pool::new(toml::from_str(toml).unwrap(), None, None);
+        let pools = [Arc::new(pool)];
+        assert!(pools[0].peer(0).is_none());
+        look_up_all(&pools, Duration::from_secs(20)).await;
+        assert!(pools[0].peer(0).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Whose tokens are good: from `[[issuer]]` to a verifier, and what is kept of it over a change of the configuration.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) struct Issuer {
     /// Taken when it starts.
     waiting: Mutex<Option<RevocationFeedBuilder>>,
     feed: OnceLock<RevocationFeed>,
+    started: AtomicBool,
 }
 
 /// What the configuration says about it, secrets included: as long as that stays the same, so does the issuer with all that
@@ -162,6 +164,7 @@ impl Workshop<'_> {
             revocations,
             waiting: Mutex::new(feed),
             feed: OnceLock::new(),
+            started: AtomicBool::new(false),
             said,
         })
     }
@@ -211,7 +214,10 @@ impl Workshop<'_> {
             (Some(url), true) => {
                 HttpIntrospection::danger_at_over_plain_http(url, client_id, secret)?
             }
-            (None, _) => HttpIntrospection::discover(&toml.url, client_id, secret)?,
+            (None, false) => HttpIntrospection::discover(&toml.url, client_id, secret)?,
+            (None, true) => {
+                HttpIntrospection::danger_discover_over_plain_http(&toml.url, client_id, secret)?
+            }
         };
         let asking = self.home.introspection(asking);
         let mut builder = Introspection::builder(&toml.url, asking).clock(Arc::clone(self.clock));
@@ -225,12 +231,11 @@ impl Workshop<'_> {
 /// Starts following the issuers on the present runtime, and waits for the keys and revocations of those that are new, but no
 /// longer than `patience`.
 pub(crate) async fn start(issuers: &[Arc<Issuer>], patience: Duration) {
-    issuers.iter().for_each(|issuer| issuer.start());
-    let is_fresh = |issuer: &&Arc<Issuer>| !issuer.jwks.health().usable;
-    let fresh = issuers.iter().filter(is_fresh);
-    let keys: Vec<_> = fresh.map(|issuer| &issuer.jwks).collect();
-    let feeds: Vec<_> = issuers.iter().filter_map(|issuer| issuer.feed()).collect();
-    wait_for(keys, feeds, patience).await;
+    let fresh: Vec<_> = issuers.iter().filter(|issuer| issuer.start()).collect();
+    let keys = fresh.iter().map(|issuer| &issuer.jwks);
+    let missing: Vec<_> = keys.filter(|keys| !keys.health().usable).collect();
+    let feeds: Vec<_> = fresh.iter().filter_map(|issuer| issuer.feed()).collect();
+    wait_for(missing, feeds, patience).await;
 }
 
 impl Issuer {
@@ -238,8 +243,8 @@ impl Issuer {
         &self.said.toml.url
     }
 
-    /// Follows the revocations, on the present runtime. Does nothing when it does so already.
-    pub(crate) fn start(&self) {
+    /// Follows the revocations, on the present runtime. Returns whether it does so only now.
+    fn start(&self) -> bool {
         let waiting = self
             .waiting
             .lock()
@@ -252,6 +257,7 @@ impl Issuer {
             }
             None => {}
         }
+        !self.started.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn feed(&self) -> Option<&RevocationFeed> {
@@ -292,5 +298,46 @@ impl From<TokenTypesToml> for TokenTypes {
             TokenTypesToml::Any => Self::AnyAccessToken,
             TokenTypesToml::Rfc9068 => Self::Rfc9068,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Nobody listens there.
+    const AWAY: &str = "http://127.0.0.1:1";
+
+    fn away() -> Arc<Issuer> {
+        let toml = format!("url = \"{AWAY}\"\naudience = \"api\"");
+        let jwks = JwksCache::new(HttpKeys::discover(AWAY).unwrap());
+        let revocations = RevocationSet::new();
+        let verifier = Verifier::builder(AWAY, "api").jwks(jwks.clone());
+        let verifier = verifier.revocations(revocations.clone());
+        let feed = RevocationFeed::of(AWAY, revocations.clone());
+        Arc::new(Issuer {
+            said: Said {
+                toml: toml::from_str(&toml).unwrap(),
+                secrets: Secrets::default(),
+            },
+            verifier: verifier.build().unwrap(),
+            jwks,
+            revocations: Some(revocations),
+            waiting: Mutex::new(Some(feed)),
+            feed: OnceLock::new(),
+            started: AtomicBool::new(false),
+        })
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_again_for_an_issuer_that_is_known_to_be_away() {
+        let issuers = [away()];
+        start(&issuers, Duration::from_millis(1)).await;
+        let again = start(&issuers, Duration::from_secs(3600));
+        let again = timeout(Duration::from_secs(20), again).await;
+        assert!(again.is_ok());
+        assert!(issuers[0].feed().is_some());
     }
 }

@@ -21,16 +21,29 @@ pub(crate) struct Counted {
 /// The limits of one route, or of all.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    per_address: Option<Buckets>,
-    per_agent: Option<Buckets>,
+    per_address: Option<Limited>,
+    per_agent: Option<Limited>,
+}
+
+/// What one limit has counted.
+#[derive(Debug)]
+struct Limited {
+    limit: Limit,
+    buckets: Buckets,
 }
 
 impl Limits {
-    pub(crate) fn new(per_address: Option<Rate>, per_agent: Option<Rate>) -> Self {
-        let buckets = |rate: Option<Rate>| rate.map(|Rate(quota)| Buckets::new(quota));
+    pub(crate) fn of_all_routes(per_address: Option<Rate>, per_agent: Option<Rate>) -> Self {
         Self {
-            per_address: buckets(per_address),
-            per_agent: buckets(per_agent),
+            per_address: Limited::new(Limit::Address, per_address),
+            per_agent: Limited::new(Limit::Agent, per_agent),
+        }
+    }
+
+    pub(crate) fn of_one_route(per_address: Option<Rate>, per_agent: Option<Rate>) -> Self {
+        Self {
+            per_address: Limited::new(Limit::RouteAddress, per_address),
+            per_agent: Limited::new(Limit::RouteAgent, per_agent),
         }
     }
 
@@ -41,7 +54,7 @@ impl Limits {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<Option<Counted>, Problem> {
-        count(&self.per_address, Limit::Address, network(address), now)
+        count(self.per_address.as_ref(), network(address), now)
     }
 
     /// # Errors
@@ -53,21 +66,28 @@ impl Limits {
     ) -> Result<Option<Counted>, Problem> {
         // The issuer belongs to the name: another issuer's agent of the same name is somebody else.
         let name = (agent.claims().issuer.as_str(), agent.id());
-        count(&self.per_agent, Limit::Agent, name, now)
+        count(self.per_agent.as_ref(), name, now)
+    }
+}
+
+impl Limited {
+    fn new(limit: Limit, rate: Option<Rate>) -> Option<Self> {
+        let Rate(quota) = rate?;
+        let buckets = Buckets::new(quota);
+        Some(Self { limit, buckets })
     }
 }
 
 fn count(
-    buckets: &Option<Buckets>,
-    limit: Limit,
+    limited: Option<&Limited>,
     subject: impl std::hash::Hash,
     now: Timestamp,
 ) -> Result<Option<Counted>, Problem> {
-    let Some(buckets) = buckets else {
+    let Some(limited) = limited else {
         return Ok(None);
     };
-    let quota = buckets.quota();
-    match buckets.take(subject, now) {
+    let (limit, quota) = (limited.limit, limited.buckets.quota());
+    match limited.buckets.take(subject, now) {
         Ok(remaining) => Ok(Some(Counted {
             limit,
             quota,

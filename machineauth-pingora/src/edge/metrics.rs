@@ -1,7 +1,6 @@
 //! What is counted for Prometheus. Labels come from the configuration and from this program, never from requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use machineauth_core::Clock;
@@ -19,7 +18,8 @@ use super::upstream::{Pool, Server};
 const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
 ];
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The first is for clients who were gone before they were answered.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// What requests count under that came to no route.
 const NO_ROUTE: &str = "(none)";
 
@@ -92,8 +92,9 @@ pub(crate) struct RouteMetrics {
 }
 
 impl RouteMetrics {
+    /// `status` is 0 when nobody was there to be answered.
     pub(crate) fn answered(&self, status: u16, duration: Duration) {
-        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        let class = usize::from(status / 100).min(CLASSES.len() - 1);
         self.requests[class].inc();
         self.duration.observe(duration.as_secs_f64());
     }
@@ -156,9 +157,12 @@ impl Metrics {
         self.0.servers_up.get_or_create(&labels).set(up);
     }
 
-    /// Servers that are no longer configured are no longer told of.
-    pub(crate) fn forget_servers(&self) {
+    /// Servers and issuers that are no longer configured are no longer told of.
+    pub(crate) fn forget_neighbours(&self) {
         self.0.servers_up.clear();
+        self.0.keys_usable.clear();
+        self.0.revocations_live.clear();
+        self.0.revocations_age.clear();
     }
 
     /// How an issuer is doing now.
@@ -282,26 +286,5 @@ fn route(
             requests.get_or_create(&labels).clone()
         }),
         duration: durations.get_or_create(&RouteLabel { route }).clone(),
-    }
-}
-
-/// Tells requests apart in logs: a number for this process, and one for the request.
-#[derive(Debug)]
-pub(crate) struct RequestIds {
-    process: u64,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    pub(crate) fn new() -> Self {
-        Self {
-            process: u64::from_ne_bytes(machineauth_core::crypto::random()),
-            next: AtomicU64::new(0),
-        }
-    }
-
-    pub(crate) fn next(&self) -> u128 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        u128::from(self.process) << 64 | u128::from(number)
     }
 }

@@ -1,7 +1,7 @@
 //! The way of a request through the edge, phase by phase.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -10,8 +10,8 @@ use http::{HeaderMap, Response};
 use machineauth_core::{ClientCertificate, Clock, Protocol};
 use pingora_core::connectors::http::Connector;
 use pingora_core::modules::http::HttpModules;
-use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
@@ -20,8 +20,8 @@ use super::answers::Problem;
 use super::cors::ANSWER_HEADERS;
 use super::exchange::Exchange;
 use super::forward;
-use super::metrics::{Metrics, RequestIds};
-use super::route::Route;
+use super::metrics::Metrics;
+use super::request_id::RequestIds;
 use super::snapshot::Snapshot;
 use super::socket;
 use crate::identity::forward_identity;
@@ -50,22 +50,8 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        Exchange {
-            began: self.clock.now(),
-            started: Instant::now(),
-            id: self.ids.next(),
-            snapshot: self.current.load_full(),
-            client: None,
-            proxied: false,
-            route: None,
-            prepared: None,
-            problem: None,
-            counted: Vec::new(),
-            body_bytes: 0,
-            sought_server: false,
-            tried: Vec::new(),
-            _under_way: self.metrics.under_way(),
-        }
+        let (now, id) = (self.clock.now(), self.ids.next());
+        Exchange::begin(now, id, self.current.load_full(), self.metrics.under_way())
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -132,15 +118,15 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let Some(body) = body else {
+        exchange.body.came(body.as_ref(), end_of_stream);
+        if body.is_none() {
             return Ok(());
-        };
-        exchange.body_bytes = exchange.body_bytes.saturating_add(body.len() as u64);
+        }
         let most = exchange.route.as_ref().map_or(0, |route| route.max_body);
-        if exchange.body_bytes > most {
+        if exchange.body.bytes > most {
             return Err(refuse(exchange, Problem::TooLarge));
         }
         require_token(session)
@@ -151,21 +137,7 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
-        exchange.sought_server = true;
-        let route = route_of(exchange)?;
-        let chosen = route.pool.choose(&exchange.tried);
-        let peer = chosen.and_then(|number| Some((number, route.pool.peer(number)?)));
-        let Some((number, mut peer)) = peer else {
-            self.metrics.upstream_failed(route.pool.name(), "no_server");
-            return Err(refuse(exchange, Problem::NoServer));
-        };
-        exchange.tried.push(number);
-        if let Some(timeout) = route.timeout {
-            peer.options.read_timeout = Some(timeout);
-        }
-        // Sockets go their own way.
-        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
-        Ok(Box::new(peer))
+        self.next_server(exchange).map(Box::new)
     }
 
     async fn upstream_request_filter(
@@ -185,6 +157,8 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        // The server may have thought for longer than the token was good.
+        require_token(session)?;
         let has_cors = exchange
             .route
             .as_ref()
@@ -208,11 +182,10 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        _end_of_stream: bool,
         _exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        // The first part has been allowed a moment ago, and most answers have no other.
-        if body.is_some() && !end_of_stream {
+        if body.is_some() {
             require_token(session)?;
         }
         Ok(None)
@@ -223,45 +196,20 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         _peer: &HttpPeer,
         exchange: &mut Exchange,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent: another server may be asked, whatever the method.
-        self.attempt_failed(exchange, &error, "connect");
-        if let (Some(route), Some(number)) = (&exchange.route, exchange.tried.last()) {
-            route.pool.servers()[*number].failed();
-        }
-        error.set_retry(may_try_again(exchange));
-        error
+        self.not_connected(exchange, error)
     }
 
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        if *error.esource() != ErrorSource::Upstream {
-            error.set_retry(false);
-            return error;
-        }
-        let kind = match error.etype() {
-            ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
-            _ => "broken",
-        };
-        self.attempt_failed(exchange, &error, kind);
-        // The server may have done what it was asked: only what may be done twice is asked again (RFC 9110 §9.2.2), and
-        // nobody is kept waiting twice for a server that is slow.
-        let idempotent = session.req_header().method.is_idempotent();
-        let repeatable = idempotent
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none()
-            && kind != "timeout";
-        // A connection that was idle may have been closed meanwhile: that says nothing about the server.
-        let another = may_try_again(exchange) || reused && exchange.tried.len() <= 2;
-        error.set_retry(repeatable && another);
-        error
+        self.broke_off(session, exchange, error, reused)
     }
 
     async fn fail_to_proxy(
@@ -354,15 +302,6 @@ impl EdgeProxy {
         exchange.problem = Some(problem);
         response
     }
-
-    pub(super) fn attempt_failed(&self, exchange: &Exchange, error: &Error, kind: &'static str) {
-        let Some(route) = &exchange.route else {
-            return;
-        };
-        let (upstream, server) = (route.pool.name(), exchange.server());
-        tracing::warn!(upstream, server, kind, error = %error.etype().as_str(), "an attempt at an upstream failed");
-        self.metrics.upstream_failed(upstream, kind);
-    }
 }
 
 /// Keeps `problem` for the answer, and says that there will be none from an upstream.
@@ -378,20 +317,11 @@ pub(super) fn refuse(exchange: &mut Exchange, problem: Problem) -> Box<Error> {
     error
 }
 
-fn route_of(exchange: &mut Exchange) -> Result<Arc<Route>> {
-    match exchange.route.clone() {
-        Some(route) => Ok(route),
-        None => Err(refuse(exchange, Problem::Internal)),
-    }
-}
-
-fn may_try_again(exchange: &Exchange) -> bool {
-    let attempts = exchange.route.as_ref().map(|route| route.pool.attempts());
-    attempts.is_some_and(|attempts| exchange.tried.len() < attempts)
-}
-
 /// Nothing passes once the token is no longer good, however long the exchange takes.
-fn require_token(session: &mut Session) -> Result<()> {
+pub(super) fn require_token(session: &mut Session) -> Result<()> {
+    if MachineAuth::of(session).is_none_or(|auth| auth.recheck().is_ok()) {
+        return Ok(());
+    }
     let protocol = Protocol::of(&session.req_header().headers);
     match MachineAuth::of_mut(session) {
         Some(auth) => auth.refuse_if_ended(protocol),

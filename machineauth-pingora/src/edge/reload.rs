@@ -21,9 +21,10 @@ use super::health;
 use super::issuers;
 use super::snapshot::{Snapshot, Surroundings};
 use super::tls::ListenerTls;
+use super::watch::Watch;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// How often it is looked whether requests are left over, once the edge is to end.
 const LOOK_AT_END: Duration = Duration::from_millis(50);
 /// How long nothing must be under way before the edge ends: what has just been accepted is no request yet.
@@ -36,8 +37,7 @@ pub(crate) struct Keeper {
     pub(crate) current: Arc<ArcSwap<Snapshot>>,
     pub(crate) fixed: Fixed,
     pub(crate) access_log: Option<AccessLog>,
-    /// Taken at the start: what the files held when they were read first.
-    pub(crate) seen: Mutex<Contents>,
+    pub(crate) watch: Mutex<Watch>,
 }
 
 /// What counts from the next start only.
@@ -94,6 +94,7 @@ impl Fixed {
 struct Prepared {
     snapshot: Snapshot,
     fixed: Fixed,
+    contents: Contents,
 }
 
 #[async_trait]
@@ -107,9 +108,8 @@ impl BackgroundService for Keeper {
         // From the first moment on: until somebody listens to it, the signal ends the process.
         let hang_ups = signal(SignalKind::hangup());
         let snapshot = self.current.load_full();
-        let patience = self.fixed.server.patience.0;
-        issuers::start(&snapshot.issuers, patience).await;
-        let mut watchers = self.watch_servers(&snapshot).await;
+        self.meet_neighbours(&snapshot).await;
+        let mut watchers = self.watch_servers(&snapshot);
         drop(snapshot);
         ready.notify_ready();
         let over = async {
@@ -147,14 +147,17 @@ impl Keeper {
     }
 
     async fn has_changed(&self) -> bool {
-        let seen = self.seen().clone();
+        let read = self.watch().read().clone();
         // A file system that hangs must not hold up what else goes on here.
-        let looking = tokio::task::spawn_blocking(move || seen.read_again() != seen);
-        looking.await.unwrap_or(false)
+        let looking = tokio::task::spawn_blocking(move || read.read_again());
+        match looking.await {
+            Ok(now) => self.watch().look(now),
+            Err(_) => false,
+        }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Contents> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reload(&self, watchers: &mut JoinSet<()>) {
@@ -177,9 +180,11 @@ impl Keeper {
             }
         }
         let snapshot = Arc::new(prepared.snapshot);
-        issuers::start(&snapshot.issuers, self.fixed.server.patience.0).await;
-        self.around.metrics.forget_servers();
-        *watchers = self.watch_servers(&snapshot).await;
+        self.meet_neighbours(&snapshot).await;
+        // Before anybody is forgotten: those who watch would tell of them again.
+        watchers.abort_all();
+        self.around.metrics.forget_neighbours();
+        *watchers = self.watch_servers(&snapshot);
         let routes = snapshot.routes.iter().count();
         self.current.store(snapshot);
         self.around.metrics.reloaded(true);
@@ -187,24 +192,41 @@ impl Keeper {
     }
 
     fn prepare(&self) -> Result<Prepared, ConfigError> {
-        let mut seen = self.seen();
-        let (source, mut toml) = Source::read(&self.path).inspect_err(|_| {
-            *seen = Contents::of_file(&self.path).read_again();
-        })?;
-        let prepared = Fixed::take(&source, &mut toml).and_then(|fixed| {
-            let before = self.current.load();
-            let snapshot = Snapshot::build(&source, toml, &self.around, Some(&before))?;
-            Ok(Prepared { snapshot, fixed })
-        });
-        *seen = source.contents();
+        let prepared = self.read();
+        // What was read, and not what is there by now: a file that has been mended meanwhile is news.
+        let contents = match &prepared {
+            Ok(prepared) => prepared.contents.clone(),
+            Err(error) => error.contents(),
+        };
+        *self.watch() = Watch::over(contents);
         prepared
     }
 
+    fn read(&self) -> Result<Prepared, ConfigError> {
+        let (source, mut toml) = Source::read(&self.path)?;
+        let fixed = Fixed::take(&source, &mut toml)?;
+        let before = self.current.load();
+        let snapshot = Snapshot::build(&source, toml, &self.around, Some(&before))?;
+        Ok(Prepared {
+            snapshot,
+            fixed,
+            contents: source.contents(),
+        })
+    }
+
+    /// Follows the issuers from now on, and waits for what requests need of them and of the servers, within the patience.
+    async fn meet_neighbours(&self, snapshot: &Snapshot) {
+        let patience = self.fixed.server.patience.0;
+        tokio::join!(
+            issuers::start(&snapshot.issuers, patience),
+            health::look_up_all(&snapshot.pools, patience),
+        );
+    }
+
     /// Watches the servers until the set is dropped.
-    async fn watch_servers(&self, snapshot: &Snapshot) -> JoinSet<()> {
+    fn watch_servers(&self, snapshot: &Snapshot) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         for pool in &snapshot.pools {
-            health::look_up_all(pool).await;
             for number in 0..pool.servers().len() {
                 let metrics = self.around.metrics.clone();
                 watchers.spawn(health::watch(Arc::clone(pool), number, metrics));

@@ -77,7 +77,7 @@ impl RouteBuilder<'_> {
             path: toml.path.clone(),
             ignore_case: toml.ignore_case,
             pool: Arc::clone(pool),
-            limits: Limits::new(toml.per_address, toml.per_agent),
+            limits: Limits::of_one_route(toml.per_address, toml.per_agent),
             max_body: toml.max_body.unwrap_or(self.limits.max_body).0,
             timeout: toml.timeout.map(|timeout| timeout.0),
             cors,
@@ -133,8 +133,7 @@ impl RouteBuilder<'_> {
         let toml = spanned.get_ref();
         let fault = |message: String| self.source.fault_in(spanned, message);
         if let Some(file) = &toml.policy {
-            let text = self.source.file(file.get_ref(), file.span())?;
-            let text = String::from_utf8_lossy(&text);
+            let text = self.source.text(file.get_ref(), file.span())?;
             let builder = PolicyBuilder::from_toml(&text);
             let policy = builder.and_then(|builder| self.finished(builder, toml).build());
             return policy.map_err(|error| {

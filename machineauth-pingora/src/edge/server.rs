@@ -24,10 +24,12 @@ use tracing_subscriber::filter::LevelFilter;
 use super::access_log::AccessLog;
 use super::admin::Admin;
 use super::config::{ServerToml, Source};
-use super::metrics::{Metrics, RequestIds};
+use super::metrics::Metrics;
 use super::proxy::EdgeProxy;
 use super::reload::{Fixed, Keeper};
+use super::request_id::RequestIds;
 use super::snapshot::{Snapshot, Surroundings};
+use super::watch::Watch;
 use crate::background::Home;
 
 /// How long an idle connection of HTTP/2 is kept.
@@ -136,7 +138,7 @@ fn add_services(server: &mut Server, assembled: Assembled, path: &Path) -> Resul
         current,
         fixed,
         access_log,
-        seen: Mutex::new(source.contents()),
+        watch: Mutex::new(Watch::over(source.contents())),
     };
     let keeper = server.add_service(background_service("edge", keeper));
     server.add_service(service).add_dependency(&keeper);
@@ -154,6 +156,8 @@ fn proxy_service(
     let mut options = HttpServerOptions::default();
     options.h2c = fixed.server.h2c;
     options.h2_idle_timeout = Some(HTTP2_IDLE);
+    // It is refused all the same, with an answer of our own.
+    options.allow_connect_method_proxying = true;
     let mut service = ProxyServiceBuilder::new(&server.configuration, proxy)
         .name("edge")
         .server_options(options)
@@ -205,11 +209,11 @@ fn server_conf(toml: &ServerToml, upgrade: bool) -> Result<ServerConf, String> {
 fn check_addresses(fixed: &Fixed) -> Result<(), String> {
     let listeners = fixed.listeners.iter().map(|listener| listener.address.0);
     let admin = fixed.admin.iter().map(|admin| admin.address.0);
-    for address in listeners.chain(admin) {
-        TcpListener::bind(address)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    }
-    Ok(())
+    // All at once: an address that stands there twice is taken the second time.
+    let all = listeners.chain(admin).map(|address| {
+        TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))
+    });
+    all.collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 fn start_log(directives: &str) -> Result<(), String> {

@@ -8,10 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use machineauth_core::crypto::sha256;
 use machineauth_core::dpop::Dpop;
-use machineauth_core::{Authenticator, Clock, ResourceMetadata, ScopeSet, Verifier};
+use machineauth_core::{Authenticator, Clock, ResourceMetadata, ScopeSet, Verifier, hex};
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use toml::Spanned;
 
 use super::config::{
@@ -22,6 +21,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::route::Routes;
 use super::route_builder::RouteBuilder;
+use super::tls::certificates;
 use super::upstream::{Authorities, Pool};
 use crate::assertion::AssertionSigner;
 use crate::background::Home;
@@ -95,7 +95,7 @@ impl Snapshot {
         };
         Ok(Self {
             routes: builder.routes(toml.routes)?,
-            limits: Limits::new(toml.limits.per_address, toml.limits.per_agent),
+            limits: Limits::of_all_routes(toml.limits.per_address, toml.limits.per_agent),
             client_timeout: toml.limits.client_timeout.0,
             trusted_proxies: toml.limits.trusted_proxies,
             issuers,
@@ -240,29 +240,14 @@ fn judge_of_proofs(
         builder = builder.max_age(max_age.0);
     }
     if let Some(text) = secret {
-        let secret = hexadecimal(text)
+        let secret = hex::decode(text).and_then(|secret| secret.try_into().ok());
+        let secret: [u8; 32] = secret
             .ok_or_else(|| source.fault_in(dpop, "a secret for nonces is 64 hexadecimal digits"))?;
         builder = builder.require_nonces(secret);
     }
     builder
         .build()
         .map_err(|error| source.fault_in(dpop, error.to_string()))
-}
-
-fn hexadecimal(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        })
-        .collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect();
-    (digits.len() == 64).then_some(bytes)?.try_into().ok()
 }
 
 fn pools(
@@ -303,10 +288,8 @@ fn authorities(
     span: Range<usize>,
 ) -> Result<Authorities, ConfigError> {
     let pem = source.file(file, span.clone())?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.ok().filter(|found| !found.is_empty());
-    let certificates = certificates
-        .ok_or_else(|| source.fault(Some(span), "`ca` names a file without certificates in PEM"))?;
+    let certificates =
+        certificates(&pem, "ca").map_err(|message| source.fault(Some(span), message))?;
     let wrapped = |der: CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
     let [a, b, c, d, e, f, g, h, ..] = sha256(&pem);
     Ok(Authorities {

@@ -4,35 +4,42 @@
 //! the request's empty body may be taken for the end of the socket; and it has no place from which to end one that is
 //! silent. Here a socket ends at once when its token does.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
-use http::{HeaderMap, Method, Version};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::protocols::ALPN;
+use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::protocols::http::v1::client::HttpSession as ServerSession;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp as _, Session};
 use tokio::time::sleep;
 
 use super::answers::Problem;
+use super::attempts::kind_of;
 use super::exchange::Exchange;
 use super::forward;
-use super::proxy::{EdgeProxy, refuse};
+use super::proxy::{EdgeProxy, refuse, require_token};
 use crate::identity::forward_identity;
 use crate::module::MachineAuth;
 
 const WEBSOCKET: &[u8] = b"websocket";
 /// What is between two neighbours and goes no further (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
     HeaderName::from_static("proxy-connection"),
-    http::header::TE,
-    http::header::TRAILER,
-    http::header::TRANSFER_ENCODING,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
 ];
 
 /// Whether a request asks for a WebSocket.
@@ -41,7 +48,7 @@ pub(super) fn is_wanted(request: &RequestHeader) -> bool {
     let websocket = upgrades.next().is_some_and(|protocol| {
         protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET) && upgrades.next().is_none()
     });
-    let has_body = [CONTENT_LENGTH, http::header::TRANSFER_ENCODING];
+    let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING];
     websocket
         && request.version == Version::HTTP_11
         && request.method == Method::GET
@@ -59,7 +66,7 @@ impl EdgeProxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let request = upstream_request(session, exchange)?;
-        let (mut server, idle) = self.connect(session, exchange).await?;
+        let (mut server, idle) = self.connect(exchange).await?;
         let sent = server.write_request_header(Box::new(request)).await;
         if let Err(error) = sent {
             return Err(self.broken(exchange, error.into_up()));
@@ -67,30 +74,84 @@ impl EdgeProxy {
         // It is of no use for other requests afterwards, and silence is no fault of a socket.
         session.set_keepalive(None);
         session.set_read_timeout(None);
-        match relay(session, &mut server, idle).await {
+        let ended = MachineAuth::of(session).map(MachineAuth::ended);
+        let ended = async {
+            match ended {
+                Some(ended) => ended.await,
+                None => std::future::pending().await,
+            }
+        };
+        // Whatever it is at, also where it waits for one who does not read.
+        let outcome = tokio::select! {
+            outcome = self.relay(session, &mut server, exchange, idle) => outcome,
+            error = ended => {
+                tracing::debug!(%error, "a socket ends with its token");
+                Ok(())
+            }
+        };
+        match outcome {
             Err(error) if session.response_written().is_none() => Err(self.broken(exchange, error)),
             Err(error) => {
                 tracing::debug!(error = error.etype().as_str(), "a socket broke off");
                 Ok(())
             }
+            Ok(()) if session.response_written().is_none() => require_token(session),
             Ok(()) => Ok(()),
         }
     }
 
-    async fn connect(
+    /// Until one of them is done, or nobody has said anything for too long.
+    async fn relay(
         &self,
         session: &mut Session,
+        server: &mut ServerSession,
         exchange: &mut Exchange,
-    ) -> Result<(ServerSession, Duration)> {
+        idle: Duration,
+    ) -> Result<()> {
         loop {
-            let mut peer = self.upstream_peer(session, exchange).await?;
+            let switched = session.was_upgraded();
+            tokio::select! {
+                task = server.read_response_task() => {
+                    let mut task = task.map_err(Error::into_up)?;
+                    if let HttpTask::Header(header, _) = &mut task
+                        && is_final(header.status)
+                    {
+                        self.response_filter(session, header, exchange).await?;
+                    }
+                    let is_end = task.is_end();
+                    session.as_downstream_mut().response_duplex_vec(vec![task]).await?;
+                    if is_end {
+                        return Ok(());
+                    }
+                }
+                bytes = session.as_downstream_mut().read_request_body(), if switched => {
+                    let Some(bytes) = bytes? else {
+                        return Ok(());
+                    };
+                    server.maybe_upgrade_body_writer();
+                    server.write_body(&bytes).await.map_err(Error::into_up)?;
+                }
+                () = sleep(idle) => {
+                    return Error::e_explain(ErrorType::ReadTimedout, "an idle socket").map_err(Error::into_up);
+                }
+            }
+        }
+    }
+
+    /// Also says how long both ends may be silent.
+    async fn connect(&self, exchange: &mut Exchange) -> Result<(ServerSession, Duration)> {
+        loop {
+            let mut peer = self.next_server(exchange)?;
             peer.options.alpn = ALPN::H1;
             let idle = peer.options.read_timeout.take().unwrap_or(Duration::MAX);
-            match self.connector.get_http_session(&*peer).await {
-                Ok((HttpSession::H1(server), _)) => return Ok((server, idle)),
+            match self.connector.get_http_session(&peer).await {
+                Ok((HttpSession::H1(mut server), _)) => {
+                    server.write_timeout = peer.options.write_timeout;
+                    return Ok((server, idle));
+                }
                 Ok(_) => return Err(refuse(exchange, Problem::BadGateway)),
                 Err(error) => {
-                    let error = self.fail_to_connect(session, &peer, exchange, error.into_up());
+                    let error = self.not_connected(exchange, error.into_up());
                     if !error.retry() {
                         return Err(error);
                     }
@@ -100,46 +161,16 @@ impl EdgeProxy {
     }
 
     fn broken(&self, exchange: &Exchange, error: Box<Error>) -> Box<Error> {
-        self.attempt_failed(exchange, &error, "broken");
+        if *error.esource() == ErrorSource::Upstream {
+            self.attempt_failed(exchange, &error, kind_of(&error));
+        }
         error
     }
 }
 
-/// Until one of them is done, the token ends, or nobody has said anything for too long.
-async fn relay(session: &mut Session, server: &mut ServerSession, idle: Duration) -> Result<()> {
-    let ended = MachineAuth::of(session).map(MachineAuth::ended);
-    let mut ended = pin!(async {
-        match ended {
-            Some(ended) => ended.await,
-            None => std::future::pending().await,
-        }
-    });
-    loop {
-        let switched = session.was_upgraded();
-        let client = session.as_downstream_mut();
-        tokio::select! {
-            task = server.read_response_task() => {
-                let task = task.map_err(Error::into_up)?;
-                let is_end = task.is_end();
-                client.response_duplex_vec(vec![task]).await?;
-                if is_end {
-                    return Ok(());
-                }
-            }
-            bytes = client.read_request_body(), if switched => {
-                let Some(bytes) = bytes? else {
-                    return Ok(());
-                };
-                server.maybe_upgrade_body_writer();
-                server.write_body(&bytes).await.map_err(Error::into_up)?;
-            }
-            error = &mut ended => {
-                tracing::debug!(%error, "a socket ends with its token");
-                return Ok(());
-            }
-            () = sleep(idle) => return Error::e_explain(ErrorType::ReadTimedout, "an idle socket").map_err(Error::into_up),
-        }
-    }
+/// Whether no other answer follows in HTTP: that of a server that switches is the last, too.
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The request as the server gets it: without what is only between the client and us.

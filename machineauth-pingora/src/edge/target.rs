@@ -1,17 +1,23 @@
 //! What a request is for, as the upstream will see it, or not at all (V19).
 
-use http::Version;
-use http::header::HOST;
+use std::io::BufRead as _;
+use std::net::Ipv6Addr;
+
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use machineauth_core::policy::check_path;
 use pingora_http::RequestHeader;
 
 use super::answers::Problem;
 use crate::path::path_of;
 
+const LENGTH: &[u8] = b"content-length";
+const ENCODING: &[u8] = b"transfer-encoding";
+
 /// Host and path of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'r> {
-    /// Without a port; empty when an HTTP/1.0 client names none.
+    /// Without a port.
     pub(crate) host: &'r str,
     /// Without a query.
     pub(crate) path: &'r str,
@@ -30,14 +36,14 @@ impl<'r> Target<'r> {
     }
 }
 
-/// Pingora has compared `Host` with the target's authority where both are there.
+/// Pingora has compared `Host` with the target's authority where both are there. HTTP/1.0 knows requests without one; servers
+/// of today answer those by whichever host they come upon first.
 fn host_of(request: &RequestHeader) -> Result<&str, Problem> {
     let authority = match (request.uri.authority(), request.headers.get(HOST)) {
         (Some(authority), _) => authority.as_str(),
         (None, Some(host)) => host
             .to_str()
             .map_err(|_| Problem::bad_request("the Host header is no text"))?,
-        (None, None) if request.version < Version::HTTP_11 => return Ok(""),
         (None, None) => return Err(Problem::bad_request("the Host header is missing")),
     };
     host_in(authority).ok_or(Problem::bad_request("the Host header names no host"))
@@ -48,8 +54,10 @@ fn host_in(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(address) => {
             let (address, port) = address.split_once(']')?;
-            address.parse::<std::net::Ipv6Addr>().ok()?;
-            (&authority[..address.len() + 2], port)
+            let parsed: Ipv6Addr = address.parse().ok()?;
+            // Another way to write the same address (RFC 5952) would come to another route.
+            let usual = parsed.to_string().eq_ignore_ascii_case(address);
+            usual.then_some((&authority[..address.len() + 2], port))?
         }
         None => {
             let end = authority.find(':').unwrap_or(authority.len());
@@ -66,6 +74,24 @@ fn host_in(authority: &str) -> Option<&str> {
     good_port.then_some(host)
 }
 
+/// Checks the fields of an HTTP/2 head for what becomes the length of the body at a server of HTTP/1.1 behind the edge.
+///
+/// # Errors
+/// 400.
+pub(crate) fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
+    let frames = |name: &HeaderName| {
+        let name = name.as_str().as_bytes();
+        name.contains(&b'_') && (folds_to(name, LENGTH) || folds_to(name, ENCODING))
+    };
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    match lengths > 1 || headers.keys().any(frames) {
+        true => Err(Problem::bad_request(
+            "the length of the body is said more than once",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Checks the bytes of an HTTP/1 head for what servers read differently, so that no request hides in another one
 /// (RFC 9112 §11.2). Pingora has parsed it already, and is more generous.
 ///
@@ -74,13 +100,9 @@ fn host_in(authority: &str) -> Option<&str> {
 pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
     let wrong = |what| Err(Problem::Smuggling(what));
     let (mut lengths, mut encodings) = (0, 0);
-    for (number, line) in raw.split(|&byte| byte == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\r") else {
-            // Behind the last line feed.
-            match line {
-                [] => continue,
-                _ => return wrong("a line of the header does not end with CR LF"),
-            }
+    for (number, line) in lines(raw).enumerate() {
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return wrong("a line of the header does not end with CR LF");
         };
         if line.contains(&b'\r') {
             return wrong("there is a bare CR in the header");
@@ -93,9 +115,9 @@ pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
         }
         let colon = line.iter().position(|&byte| byte == b':');
         let (name, value) = line.split_at(colon.unwrap_or(0));
-        if folds_to(name, b"content-length") {
+        if folds_to(name, LENGTH) {
             lengths += 1;
-        } else if folds_to(name, b"transfer-encoding") {
+        } else if folds_to(name, ENCODING) {
             encodings += 1;
             let value = value.get(1..).unwrap_or_default().trim_ascii();
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -107,6 +129,15 @@ pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
         (0 | 1, 0) | (0, 1) => Ok(()),
         _ => wrong("the length of the body is said more than once"),
     }
+}
+
+/// Each with its line feed. Tokens make long lines: `skip_until` looks at many bytes at once.
+fn lines(mut raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let rest = raw;
+        let length = raw.skip_until(b'\n').ok().filter(|length| *length > 0)?;
+        Some(&rest[..length])
+    })
 }
 
 /// Whether `name` is `ours`, or becomes it where underscores are hyphens.
@@ -156,6 +187,23 @@ mod tests {
 
     /// V19
     #[test]
+    fn no_field_of_http2_becomes_a_length_behind_the_edge() {
+        let check = |names: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for name in names {
+                headers.append(*name, "5".parse().unwrap());
+            }
+            check_fields(&headers).is_ok()
+        };
+        assert!(check(&["content-length", "x_content_length", "x"]));
+        for wrong in ["content_length", "transfer_encoding"] {
+            assert!(!check(&[wrong]), "{wrong}");
+        }
+        assert!(!check(&["content-length", "content-length"]));
+    }
+
+    /// V19
+    #[test]
     fn a_host_has_one_spelling_but_for_case_and_port() {
         for (authority, host) in [
             ("a.example", Some("a.example")),
@@ -163,6 +211,9 @@ mod tests {
             ("127.0.0.1:1", Some("127.0.0.1")),
             ("[::1]:80", Some("[::1]")),
             ("[::1]", Some("[::1]")),
+            ("[2001:DB8::1]", Some("[2001:DB8::1]")),
+            ("[0:0::1]", None),
+            ("[::01]", None),
             ("a.example.", None),
             ("a.example:", None),
             ("a.example:+1", None),

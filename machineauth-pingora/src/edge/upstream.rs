@@ -204,6 +204,11 @@ impl Server {
         self.endpoint.0.parse::<SocketAddr>().is_err()
     }
 
+    /// Whether it is known where it is.
+    pub(crate) fn has_address(&self) -> bool {
+        self.address.load().is_some()
+    }
+
     pub(crate) fn moved_to(&self, address: SocketAddr) {
         self.address.store(Some(Arc::new(address)));
     }

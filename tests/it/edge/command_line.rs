@@ -1,6 +1,8 @@
 //! What operators ask the binary: is this file good, and what would become of that request?
 
+use machineauth_tests::certificate::Pair;
 use machineauth_tests::command::{Commands, Ran};
+use machineauth_tests::process::free_port;
 
 use super::{EDGE, Stage};
 
@@ -109,6 +111,12 @@ async fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "scopes = \"read\"",
+            "scopes = \"read\"\nhosts = [\"::1\"]",
+            12,
+            "is no host",
+        ),
+        (
+            "scopes = \"read\"",
             "scopes = \"read\"\ntimeout = 5",
             12,
             "expected a string",
@@ -155,6 +163,75 @@ async fn a_port_that_is_taken_is_said_before_anything_starts() {
         "{}",
         ran.stderr
     );
+}
+
+#[tokio::test]
+async fn two_listeners_on_one_address_are_said_before_anything_starts() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("edge.toml");
+    let twice = format!("[[listener]]\naddress = \"{address}\"\n{GOOD}");
+    std::fs::write(&file, twice.replace("127.0.0.1:8000", &address)).unwrap();
+    let ran = Commands::here(EDGE)
+        .run(&format!("--config {}", file.display()))
+        .await;
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains(&format!("cannot listen on {address}")),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_is_what_it_should_be() {
+    let (pair, directory) = (Pair::new(), tempfile::tempdir().unwrap());
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(directory.path().join(name), bytes).unwrap();
+    };
+    write("certificate.pem", pair.certificate.as_bytes());
+    write("key.pem", pair.key.as_bytes());
+    write("policy.toml", b"# \xff\n");
+    let half = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
+    write(
+        "clients.pem",
+        format!("{}{half}", pair.certificate).as_bytes(),
+    );
+    let tls = |more: &str| {
+        format!(
+            "address = \"127.0.0.1:8000\"\ntls = {{ certificate = \"certificate.pem\", key = \"key.pem\"{more} }}"
+        )
+    };
+    let clients = ", client_ca = \"clients.pem\"";
+    for (right, wrong, what) in [
+        (
+            "scopes = \"read\"",
+            "policy = \"policy.toml\"",
+            Some("is not UTF-8"),
+        ),
+        ("address = \"127.0.0.1:8000\"", &tls(""), None),
+        (
+            "address = \"127.0.0.1:8000\"",
+            &tls(clients),
+            Some("`client_ca` names a file without certificates"),
+        ),
+    ] {
+        write("edge.toml", GOOD.replace(right, wrong).as_bytes());
+        let file = directory.path().join("edge.toml");
+        let line = format!("check {}", file.display());
+        let ran = Commands::here(EDGE).run(&line).await;
+        assert_eq!(
+            ran.code,
+            if what.is_some() { 2 } else { 0 },
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains(what.unwrap_or_default()),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 #[tokio::test]
@@ -214,7 +291,14 @@ async fn a_decision_is_explained_with_its_route_its_rule_and_its_reason() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("revoked"), "{text}");
 
-    let line = format!("explain --config {} GET /public/x", file.display());
-    let ran = Commands::here(EDGE).run(&line).await;
-    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    for path in ["/public/x", "/healthz"] {
+        let line = format!("explain --config {} GET {path}", file.display());
+        let ran = Commands::here(EDGE).run(&line).await;
+        assert_eq!(ran.code, 0, "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("no token is looked at"),
+            "{}",
+            ran.stdout
+        );
+    }
 }

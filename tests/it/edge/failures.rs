@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt as _};
 use machineauth_tests::edge::Edge;
 use machineauth_tests::fault_proxy::FaultProxy;
-use machineauth_tests::http::Answer;
+use machineauth_tests::http::{self, Answer};
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::process::free_port;
 use machineauth_tests::upstream::{Arrived, Failure, Upstream};
 use reqwest::Method;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{EDGE, Stage, api, configuration, trusting};
 
@@ -75,6 +77,72 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
     let answer = edge.raw(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("request_timeout"), "{answer}");
+}
+
+/// Pingora waits there for as long as the server does; the server is not to blame for it.
+#[tokio::test]
+async fn a_client_that_stops_in_the_middle_of_its_body_is_408_over_http2_too() {
+    let upstream = Upstream::echo("api").await;
+    let address = upstream.address.to_string();
+    let more = "[server]\nh2c = true\n[limits]\nclient_timeout = \"100ms\"\n";
+    let routes = public(&[&address], "timeout = \"300ms\"");
+    let edge = Edge::start(EDGE, &format!("{more}{routes}")).await;
+    let client = http::builder(&[]).http2_prior_knowledge().build().unwrap();
+    let half = stream::iter([Ok::<_, std::io::Error>("five!")]).chain(stream::pending());
+    let request = client.post(format!("{}/a", edge.base));
+    let request = request.body(reqwest::Body::wrap_stream(half));
+    let answer = Answer::to(request).await;
+    answer.expect_error(408, "request_timeout");
+    let blamed = edge
+        .metric("machineauth_edge_upstream_failures_total{upstream=\"api\"")
+        .await;
+    assert_eq!(blamed, None);
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_before_it_is_answered_is_counted_as_that() {
+    let silent = Upstream::failing(Failure::Silence).await;
+    let address = silent.address.to_string();
+    let edge = Edge::start(EDGE, &public(&[&address], "")).await;
+    let mut stream = edge.connect().await;
+    let request = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    silent.was_asked().await;
+    drop(stream);
+    let counted = async {
+        let none = "machineauth_edge_requests_total{route=\"/\",status=\"none\"}";
+        while edge.metric(none).await != Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counted)
+        .await
+        .expect("it is counted");
+}
+
+#[tokio::test]
+async fn what_is_sent_to_another_server_counts_anew() {
+    let bad = Upstream::failing(Failure::Reset).await;
+    let good = Upstream::echo("good").await;
+    let (bad_address, good_address) = (bad.address, good.address);
+    let configuration = format!(
+        r#"
+        [[upstream]]
+        name = "api"
+        servers = ["{bad_address}", "{good_address}"]
+        [[route]]
+        upstream = "api"
+        public = true
+        max_body = "64KiB"
+        "#
+    );
+    let edge = Edge::start(EDGE, &configuration).await;
+    for _ in 0..4 {
+        let request = edge.request(Method::PUT, "/a").body("x".repeat(40 << 10));
+        let arrived = Arrived::of(&Answer::to(request).await);
+        assert_eq!(arrived.str("body").len(), 40 << 10);
+    }
+    assert!(bad.count() > 0, "it was asked first");
 }
 
 #[tokio::test]
@@ -176,6 +244,37 @@ async fn without_an_issuer_at_the_start_the_public_is_served_and_tokens_are_503_
     let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
     edge.comes_to("/a", Some(&token), 200).await;
     assert_eq!(ready().await, 200);
+}
+
+/// V16
+#[tokio::test]
+async fn keys_that_are_kept_in_a_file_bridge_a_start_without_the_issuer() {
+    let issuer = Issuer::start().await;
+    let upstream = Upstream::echo("api").await;
+    let routes =
+        "[server]\npatience = \"200ms\"\n[[route]]\nupstream = \"api\"\nauthenticated = true\n";
+    let configuration = configuration(&issuer, &upstream, routes)
+        .replace("audience =", "keys_file = \"keys.json\"\naudience =");
+    let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
+    let first = Edge::start(EDGE, &configuration).await;
+    first.comes_to("/a", Some(&token), 200).await;
+    let keys = async {
+        loop {
+            if let Ok(keys) = std::fs::read_to_string(first.file("keys.json")) {
+                return keys;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let keys = tokio::time::timeout(Duration::from_secs(20), keys)
+        .await
+        .expect("the keys are written");
+    issuer.stop().await;
+    let files = [("keys.json", keys.as_str())];
+    let second = Edge::start_with(EDGE, &configuration, &files).await;
+    assert_eq!(second.get("/a", Some(&token)).await.status, 200);
+    let without = Edge::start(EDGE, &configuration).await;
+    assert_eq!(without.get("/a", Some(&token)).await.status, 503);
 }
 
 /// V16

@@ -91,6 +91,61 @@ async fn a_revocation_bites_within_a_second() {
     assert!(revoked.elapsed() < Duration::from_secs(1));
 }
 
+/// V17
+#[tokio::test]
+async fn nothing_passes_that_is_ready_only_after_its_token_was_revoked() {
+    let (head, body) = ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", "secret");
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
+    for (first, rest) in [("", whole), (head, body)] {
+        let (slow, go_on) = Upstream::in_two_steps(first, rest).await;
+        let address = slow.address;
+        let stage = Stage::with(&format!(
+            r#"{ROUTES}
+            [[upstream]]
+            name = "slow"
+            servers = ["{address}"]
+            [[route]]
+            path = "/slow"
+            upstream = "slow"
+            authenticated = true
+            "#
+        ))
+        .await;
+        let token = stage.token(&["read"]).await;
+        let request = stage.edge.request(Method::GET, "/slow").bearer_auth(&token);
+        let asking = tokio::spawn(Answer::try_to(request));
+        slow.was_asked().await;
+        stage.issuer.revoke(&token).await;
+        stage.edge.comes_to("/artifacts/1", Some(&token), 401).await;
+        go_on.notify_one();
+        match asking.await.unwrap() {
+            Ok(refused) => {
+                refused.expect_error(401, "invalid_token");
+                let challenge = refused.header("www-authenticate");
+                assert!(challenge.contains("invalid_token"), "{challenge}");
+            }
+            // The head had been passed on already.
+            Err(_) => assert_eq!(first, head),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_route_is_nothing_is() {
+    let stage = Stage::with("[[route]]\npath = \"/v1\"\nupstream = \"api\"\npublic = true\n").await;
+    stage
+        .edge
+        .get("/v2", None)
+        .await
+        .expect_error(404, "not_found");
+    assert_eq!(stage.edge.get("/v1", None).await.status, 200);
+    let counted = stage
+        .edge
+        .metric("machineauth_edge_requests_total{route=\"(none)\",status=\"4xx\"}")
+        .await;
+    assert_eq!(counted, Some(1.0));
+}
+
 /// V20
 #[tokio::test]
 async fn what_clients_say_about_themselves_never_arrives_not_even_on_public_routes() {
@@ -238,8 +293,12 @@ async fn limits_count_agents_and_addresses_and_say_what_is_left() {
     let (one, other) = (stage.token(&["read"]).await, stage.token(&["read"]).await);
     let first = stage.edge.get("/a", Some(&one)).await;
     assert_eq!(first.status, 200);
-    let left: Vec<_> = first.headers.get_all("ratelimit").iter().collect();
-    assert_eq!(left.len(), 2, "{left:?}");
+    let left = first.headers.get_all("ratelimit").iter();
+    let left: Vec<_> = left.filter_map(|left| left.to_str().ok()).collect();
+    for start in ["\"address\";r=7;", "\"route-agent\";r=1;"] {
+        let is_said = left.iter().any(|left| left.starts_with(start));
+        assert!(is_said, "{start}: {left:?}");
+    }
     assert_eq!(stage.edge.get("/a", Some(&one)).await.status, 200);
     let refused = stage.edge.get("/a", Some(&one)).await;
     refused.expect_error(429, "too_many_requests");
@@ -281,6 +340,14 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
     assert_eq!(arrived.header("x-agent-id"), None);
     let arrived = Arrived::of(&stage.edge.get("/a", Some("garbage")).await);
     assert_eq!(arrived.header("x-agent-id"), None);
+    assert_eq!(arrived.header("authorization"), None);
+    let basic = stage.edge.request(Method::GET, "/a");
+    let basic = basic.header("authorization", "Basic YTpi");
+    let arrived = Arrived::of(&Answer::to(basic).await);
+    assert_eq!(
+        arrived.header("authorization").as_deref(),
+        Some("Basic YTpi")
+    );
     for _ in 0..2 {
         let arrived = Arrived::of(&stage.edge.get("/a", Some(&token)).await);
         assert_eq!(arrived.header("x-agent-id"), Some(agent.id.clone()));
@@ -292,7 +359,7 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
             .metric(&format!("machineauth_edge_refusals_total{labels}"))
             .await
     };
-    assert_eq!(would("unauthorized").await, Some(1.0));
+    assert_eq!(would("unauthorized").await, Some(2.0));
     assert_eq!(would("insufficient_scope").await, Some(2.0));
     assert_eq!(would("too_many_requests").await, Some(1.0));
     let log = stage
@@ -301,6 +368,26 @@ async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
         .printed_until("dry_run_status\":403")
         .await;
     assert!(log.contains("\"status\":200"));
+}
+
+#[tokio::test]
+async fn what_holds_over_all_routes_holds_in_a_dry_run_too() {
+    let stage = Stage::with(
+        r#"
+        [limits]
+        per_agent = "1/m"
+        [[route]]
+        upstream = "api"
+        authenticated = true
+        dry_run = true
+        "#,
+    )
+    .await;
+    let token = stage.token(&["read"]).await;
+    assert_eq!(stage.edge.get("/a", Some(&token)).await.status, 200);
+    let refused = stage.edge.get("/a", Some(&token)).await;
+    refused.expect_error(429, "too_many_requests");
+    assert!(refused.header("ratelimit").starts_with("\"agent\";r=0"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod possession;
 mod protocols;
 mod reload;
 mod smuggling;
+mod sockets;
 
 use machineauth_tests::agent::Agent;
 use machineauth_tests::edge::Edge;

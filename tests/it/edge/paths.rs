@@ -81,10 +81,12 @@ async fn methods_and_headers_change_nothing() {
         let status = status_of(&stage, method, "/admin/x", "Host: a\r\n").await;
         assert_eq!(status, "401", "{method}");
     }
-    assert_eq!(
-        status_of(&stage, "CONNECT", "a:80", "Host: a:80\r\n").await,
-        "405"
-    );
+    let connect = "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n";
+    let answer = stage.edge.raw(connect.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(answer.contains("method_not_allowed"), "{answer}");
+    let log = stage.edge.process.printed_until("\"status\":405").await;
+    assert!(log.contains("CONNECT"), "{log}");
     let token = stage.token(&["admin"]).await;
     let names = [
         "x-http-method-override",
@@ -140,6 +142,35 @@ async fn where_a_request_came_from_is_said_in_one_spelling_and_by_the_edge() {
     }
 }
 
+/// I7
+#[tokio::test]
+async fn a_proxy_in_front_that_is_trusted_is_believed_in_what_it_says() {
+    let trusted = "[limits]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
+    let stage = Stage::with(&format!("{trusted}{ROUTES}")).await;
+    let request = stage
+        .edge
+        .request(Method::GET, "/open")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", "api.example.com");
+    let arrived = Arrived::of(&Answer::to(request).await);
+    let said = |name: &str| arrived.header(name).unwrap_or_default();
+    assert_eq!(said("x-forwarded-proto"), "https");
+    assert_eq!(said("x-forwarded-host"), "api.example.com");
+    assert_eq!(said("x-forwarded-for"), "127.0.0.1");
+    // It adds a line of its own to the client's.
+    let request = stage.edge.request(Method::GET, "/open");
+    let request = request
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("x-forwarded-for", "198.51.100.7");
+    let arrived = Arrived::of(&Answer::to(request).await);
+    assert_eq!(
+        arrived.header("x-forwarded-for").as_deref(),
+        Some("203.0.113.9, 198.51.100.7, 127.0.0.1")
+    );
+    let log = stage.edge.process.printed_until("198.51.100.7").await;
+    assert!(!log.contains("203.0.113.9"), "{log}");
+}
+
 /// V19
 #[tokio::test]
 async fn a_target_in_absolute_form_is_judged_and_forwarded_by_its_path() {
@@ -175,7 +206,16 @@ async fn a_host_has_its_own_routes_however_it_is_spelt() {
     for host in ["internal.example.", "internal.example:x", "a b", ""] {
         assert_eq!(get(&format!("Host: {host}\r\n")).await, "400", "{host}");
     }
+    for host in ["[::1]", "[::1]:80"] {
+        assert_eq!(get(&format!("Host: {host}\r\n")).await, "200", "{host}");
+    }
+    assert_eq!(get("Host: [0::1]\r\n").await, "400", "another spelling");
     assert_eq!(get("").await, "400", "none");
+    for target in ["/open", "http://internal.example/open"] {
+        let request = format!("GET {target} HTTP/1.0\r\n\r\n");
+        let answer = stage.edge.raw(request.as_bytes()).await;
+        assert!(answer.contains(" 400 "), "none, in HTTP/1.0: {answer}");
+    }
     assert_eq!(
         get("Host: a\r\nHost: internal.example\r\n").await,
         "400",
@@ -234,6 +274,10 @@ async fn http2_is_judged_by_its_pseudo_headers() {
             400,
             "{target}"
         );
+    }
+    // Servers of HTTP/1.1 behind the edge may read an underscore as a hyphen.
+    for field in [("content_length", "6"), ("transfer_encoding", "chunked")] {
+        assert_eq!(status("http://a/open", &[field]).await, 400, "{field:?}");
     }
     let other_host = status("http://a/open", &[("host", "internal.example")]).await;
     assert_eq!(other_host, 400);

@@ -1,7 +1,8 @@
 //! Tokens that need more than themselves: a key, a certificate, or their issuer to read them.
 
 use machineauth_core::dpop::ProofBuilder;
-use machineauth_core::{Algorithm, SigningKey};
+use machineauth_core::test_kit::MockIssuer;
+use machineauth_core::{Algorithm, ClientCertificate, SigningKey, base64url};
 use machineauth_tests::certificate::{Pair, TlsFiles};
 use machineauth_tests::edge::Edge;
 use machineauth_tests::http::{self, Answer};
@@ -136,4 +137,64 @@ async fn clients_may_show_a_certificate_and_only_one_that_is_vouched_for() {
     assert_eq!(get(None).await.unwrap().status, 200);
     assert_eq!(get(Some(&known)).await.unwrap().status, 200);
     assert!(get(Some(&unknown)).await.is_err());
+
+    std::fs::write(edge.file("clients.pem"), &unknown.certificate).unwrap();
+    edge.process
+        .logged_until("the new configuration is in force")
+        .await;
+    assert!(
+        get(Some(&known)).await.is_err(),
+        "nobody vouches for it now"
+    );
+    assert_eq!(get(Some(&unknown)).await.unwrap().status, 200);
+}
+
+/// V17
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_certificate_is_good_with_that_alone() {
+    let issuer = MockIssuer::start().await.unwrap();
+    let upstream = Upstream::echo("api").await;
+    let (server, own, other) = (Pair::new(), Pair::new(), Pair::new());
+    let files = TlsFiles::holding(&server);
+    let configuration = format!(
+        r#"
+        [[listener]]
+        address = "LISTEN"
+        tls = {{ certificate = {:?}, key = {:?}, client_ca = "clients.pem" }}
+        [[issuer]]
+        url = "{}"
+        audience = "api"
+        {}{AUTHENTICATED}"#,
+        files.certificate(),
+        files.key(),
+        issuer.url(),
+        api(&upstream)
+    );
+    let clients = format!("{}{}", own.certificate, other.certificate);
+    let edge = Edge::start_with(EDGE, &configuration, &[("clients.pem", &clients)]).await;
+    let url = edge.base.replace("http://", "https://");
+    let thumbprint = ClientCertificate::from_der(&own.der);
+    let thumbprint = base64url::encode(thumbprint.thumbprint());
+    let bound = issuer
+        .token()
+        .claim("cnf", json!({ "x5t#S256": thumbprint }))
+        .sign();
+    for http2 in [false, true] {
+        let get = async |pair: Option<&Pair>| {
+            let mut client = http::builder(&[&server]);
+            if let Some(pair) = pair {
+                let pem = format!("{}{}", pair.certificate, pair.key);
+                client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+            }
+            let client = match http2 {
+                true => client.http2_prior_knowledge(),
+                false => client.http1_only(),
+            };
+            Answer::to(client.build().unwrap().get(&url).bearer_auth(&bound)).await
+        };
+        assert_eq!(get(Some(&own)).await.status, 200);
+        for stolen in [None, Some(&other)] {
+            get(stolen).await.expect_error(401, "invalid_token");
+        }
+    }
 }

@@ -1,8 +1,7 @@
-//! HTTP/2, TLS, gRPC and WebSockets through the edge.
+//! HTTP/2, TLS and gRPC through the edge.
 
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use machineauth_core::{HttpKeys, JwksCache, Verifier};
 use machineauth_tests::certificate::{Pair, TlsFiles};
 use machineauth_tests::edge::Edge;
@@ -10,17 +9,13 @@ use machineauth_tests::http::{self, Answer};
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::upstream::{Arrived, Upstream};
 use reqwest::Method;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{accept_async, client_async};
 use tonic::Code;
 use tonic::transport::server::TcpIncoming;
 use tonic_api::artifact_store_client::ArtifactStoreClient;
 use tonic_api::{Artifact, ListRequest};
 
-use super::{EDGE, Stage, api, trusting};
+use super::{EDGE, api, trusting};
 
 const SOON: Duration = Duration::from_secs(20);
 const AUTHENTICATED: &str = "[[route]]\nupstream = \"api\"\nauthenticated = true\n";
@@ -249,103 +244,4 @@ async fn nothing_passes_in_a_grpc_stream_once_its_token_is_revoked() {
     put().await;
     let end = timeout(SOON, watching.message()).await.unwrap();
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");
-}
-
-/// A service that speaks WebSocket and says what it hears.
-async fn websocket_echo() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut socket = accept_async(stream).await.unwrap();
-                while let Some(Ok(message)) = socket.next().await {
-                    if socket.send(message).await.is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test]
-async fn websockets_pass_and_end_with_their_token() {
-    let issuer = Issuer::start().await;
-    let address = websocket_echo().await;
-    let configuration = format!(
-        "{}[[upstream]]\nname = \"api\"\nservers = [\"{address}\"]\n{AUTHENTICATED}",
-        trusting(&issuer.base)
-    );
-    let edge = Edge::start(EDGE, &configuration).await;
-    let (token, _) = issuer.tokens(&issuer.agent(&["read"]).await).await;
-    let url = format!("{}/socket", edge.base.replace("http://", "ws://"));
-    let request = |token: Option<&str>| {
-        let mut request = url.as_str().into_client_request().unwrap();
-        if let Some(token) = token {
-            let value = format!("Bearer {token}").parse().unwrap();
-            request.headers_mut().insert("authorization", value);
-        }
-        request
-    };
-    let refused = client_async(request(None), edge.connect().await).await;
-    let Err(tokio_tungstenite::tungstenite::Error::Http(answer)) = refused else {
-        panic!("not refused: {refused:?}");
-    };
-    assert_eq!(answer.status(), 401);
-
-    let (mut socket, _) = client_async(request(Some(&token)), edge.connect().await)
-        .await
-        .unwrap();
-    for text in ["one", "two"] {
-        socket.send(Message::text(text)).await.unwrap();
-        let heard = timeout(SOON, socket.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        assert_eq!(heard, Message::text(text));
-    }
-    // It ends at once, although nobody says anything.
-    issuer.revoke(&token).await;
-    let end = timeout(SOON, socket.next()).await.unwrap();
-    assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
-    let log = edge.process.printed_until("\"status\":101").await;
-    assert!(log.contains("/socket"), "{log}");
-}
-
-#[tokio::test]
-async fn a_server_that_does_not_switch_gives_a_usual_answer() {
-    let stage = Stage::with(AUTHENTICATED).await;
-    let token = stage.token(&["read"]).await;
-    let request = stage
-        .edge
-        .request(Method::GET, "/a")
-        .bearer_auth(&token)
-        .header("connection", "upgrade, x-agent-id")
-        .header("upgrade", "websocket")
-        .header("x-agent-id", "root")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let arrived = Arrived::of(&Answer::to(request).await);
-    assert_eq!(arrived.header("upgrade").as_deref(), Some("websocket"));
-    assert_ne!(arrived.header("x-agent-id").as_deref(), Some("root"));
-    assert!(arrived.header("x-agent-id").is_some());
-    assert_eq!(arrived.header("authorization"), None);
-}
-
-#[tokio::test]
-async fn a_route_can_do_without_websockets() {
-    let stage =
-        Stage::with("[[route]]\nupstream = \"api\"\npublic = true\nwebsocket = false\n").await;
-    let request = stage
-        .edge
-        .request(Method::GET, "/a")
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let arrived = Arrived::of(&Answer::to(request).await);
-    assert_eq!(arrived.header("upgrade"), None);
 }

@@ -125,6 +125,32 @@ async fn an_issuer_that_did_not_change_keeps_what_it_knows() {
         .expect_error(401, "invalid_token");
 }
 
+#[tokio::test]
+async fn issuers_and_servers_that_are_gone_are_no_longer_told_of() {
+    let stage = Stage::with(OPEN).await;
+    let told = async |metric: &str| {
+        let name = format!("machineauth_edge_{metric}{{");
+        stage.edge.metric(&name).await.is_some()
+    };
+    assert!(told("issuer_keys_usable").await);
+    let other = Upstream::echo("other").await;
+    let (old, new) = (stage.upstream.address, other.address);
+    stage.edge.write(&format!(
+        "[[upstream]]\nname = \"api\"\nservers = [\"{new}\"]\n\
+         [[route]]\nupstream = \"api\"\npublic = true\n"
+    ));
+    stage.edge.comes_to("/a", None, 200).await;
+    assert!(!told("issuer_keys_usable").await);
+    assert!(!told("revocations_live").await);
+    let server = |address| {
+        format!("machineauth_edge_upstream_server_up{{upstream=\"api\",server=\"{address}\"}}")
+    };
+    while stage.edge.metric(&server(new)).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(stage.edge.metric(&server(old)).await, None);
+}
+
 /// V22
 #[tokio::test]
 async fn a_proof_that_was_used_stays_used() {

@@ -58,6 +58,20 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
 
 /// V19
 #[tokio::test]
+async fn whoever_probes_uses_up_what_the_address_may() {
+    let stage = Stage::with(&format!("[limits]\nper_address = \"2/m\"\n{ROUTES}")).await;
+    let lengths = "Content-Length: 0\r\nContent_Length: 5\r\n";
+    let probe = format!("POST / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n");
+    for _ in 0..2 {
+        let answer = stage.edge.raw(probe.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let refused = stage.edge.get("/", None).await;
+    refused.expect_error(429, "too_many_requests");
+}
+
+/// V19
+#[tokio::test]
 async fn a_chunked_body_ends_where_its_last_chunk_does() {
     let stage = Stage::with(ROUTES).await;
     let chunked = |body: &str| {

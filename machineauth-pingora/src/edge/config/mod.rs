@@ -1,7 +1,9 @@
 //! The configuration: what the file says, and where it says it.
 
 mod issuer;
+mod place;
 mod tree;
+mod upstream;
 mod values;
 
 use std::cell::RefCell;
@@ -13,8 +15,23 @@ use machineauth_core::crypto::sha256;
 use toml::Spanned;
 
 pub(crate) use issuer::*;
+pub(crate) use place::{Endpoint, HostPattern, PathPrefix};
 pub(crate) use tree::*;
-pub(crate) use values::{Endpoint, FileName, HostPattern, PathPrefix, Rate};
+pub(crate) use upstream::*;
+pub(crate) use values::{FileName, Rate};
+
+/// Reads a type from a text by its `parse`.
+macro_rules! from_text {
+    ($type:ty) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+use from_text;
 
 /// A configuration that was read, and everything that was read for it.
 #[derive(Debug)]
@@ -36,6 +53,8 @@ pub(crate) struct ConfigError {
     /// Line and column, counted from one.
     place: Option<(usize, usize)>,
     message: String,
+    /// What was read until it was noticed.
+    read: Contents,
 }
 
 impl Source {
@@ -49,16 +68,11 @@ impl Source {
             text: String::new(),
             read: RefCell::default(),
         };
-        let bytes = source.remember(path).map_err(|error| ConfigError {
-            file: path.to_owned(),
-            place: None,
-            message: format!("cannot be read: {error}"),
-        })?;
-        source.text = String::from_utf8(bytes).map_err(|_| ConfigError {
-            file: path.to_owned(),
-            place: None,
-            message: "is not UTF-8".to_owned(),
-        })?;
+        let bytes = source.remember(path);
+        let bytes =
+            bytes.map_err(|error| source.fault(None, format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes);
+        source.text = text.map_err(|_| source.fault(None, "is not UTF-8"))?;
         match toml::from_str(&source.text) {
             Ok(tree) => Ok((source, tree)),
             Err(error) => Err(source.fault(error.span(), error.message())),
@@ -75,6 +89,7 @@ impl Source {
             file: self.path.clone(),
             place: span.map(|span| place(&self.text, span.start)),
             message: message.into(),
+            read: self.contents(),
         }
     }
 
@@ -97,7 +112,19 @@ impl Source {
         })
     }
 
-    /// As [`Source::file`], for text without what ends its last line.
+    /// As [`Source::file`], for text.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not UTF-8.
+    pub(crate) fn text(&self, name: &FileName, span: Range<usize>) -> Result<String, ConfigError> {
+        let bytes = self.file(name, span.clone())?;
+        String::from_utf8(bytes).map_err(|_| {
+            let path = name.beside(&self.path);
+            self.fault(Some(span), format!("{} is not UTF-8", path.display()))
+        })
+    }
+
+    /// As [`Source::text`], without what ends its last line.
     ///
     /// # Errors
     /// When it cannot be read, or there is nothing in it.
@@ -106,10 +133,8 @@ impl Source {
         name: &FileName,
         span: Range<usize>,
     ) -> Result<String, ConfigError> {
-        let bytes = self.file(name, span.clone())?;
-        let text = String::from_utf8(bytes).ok();
-        let text = text.as_deref().map(str::trim_end).unwrap_or_default();
-        match text {
+        let text = self.text(name, span.clone())?;
+        match text.trim_end() {
             "" => Err(self.fault(
                 Some(span),
                 format!("{} holds no secret", name.beside(&self.path).display()),
@@ -130,13 +155,18 @@ impl Source {
 
     fn remember(&self, path: &Path) -> std::io::Result<Vec<u8>> {
         let bytes = std::fs::read(path);
-        let digest = bytes.as_ref().ok().map(|bytes| sha256(bytes));
-        self.read.borrow_mut().0.push((path.to_owned(), digest));
+        let read = bytes.as_ref().ok().map(Vec::as_slice);
+        self.read.borrow_mut().0.extend(Contents::of(path, read).0);
         bytes
     }
 }
 
 impl Contents {
+    /// One file; `None` when it could not be read.
+    pub(crate) fn of(path: &Path, bytes: Option<&[u8]>) -> Self {
+        Self(vec![(path.to_owned(), bytes.map(sha256))])
+    }
+
     /// What is in the same files now.
     pub(crate) fn read_again(&self) -> Self {
         let read = |(path, _): &(PathBuf, _)| {
@@ -145,9 +175,12 @@ impl Contents {
         };
         Self(self.0.iter().map(read).collect())
     }
+}
 
-    pub(crate) fn of_file(path: &Path) -> Self {
-        Self(vec![(path.to_owned(), None)])
+impl ConfigError {
+    /// What was read until it was noticed.
+    pub(crate) fn contents(&self) -> Contents {
+        self.read.clone()
     }
 }
 

@@ -1,7 +1,5 @@
 //! The words of the configuration: each is read once, and wrong ones say what is allowed.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,20 +7,9 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
 use machineauth_core::quota::Quota;
-use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-/// Reads a type from a text by its `parse`.
-macro_rules! from_text {
-    ($type:ty) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::parse(&text).map_err(D::Error::custom)
-            }
-        }
-    };
-}
+use super::from_text;
 
 /// A length of time: `500ms`, `30s`, `5m`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,150 +83,6 @@ impl Rate {
         };
         let Period(per) = per.map_err(|_| wrong())?;
         Ok(Self(Quota::new(acts.get(), per)))
-    }
-}
-
-/// Where the edge listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address(pub(crate) SocketAddr);
-
-from_text!(Address);
-
-impl Address {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| {
-            format!("`{text}` is no address to listen on; write `127.0.0.1:8000` or `[::]:8000`")
-        })
-    }
-}
-
-/// Where an upstream listens: an IP address or a name, and a port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub(crate) struct Endpoint(pub(crate) Box<str>);
-
-from_text!(Endpoint);
-
-impl Endpoint {
-    fn parse(text: &str) -> Result<Self, String> {
-        let port = text
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<NonZero<u16>>());
-        let good = text.parse::<SocketAddr>().is_ok()
-            || text.split(':').count() == 2 && HostPattern::is_name(text.split(':').next());
-        match port {
-            Some(Ok(_)) if good => Ok(Self(text.into())),
-            _ => Err(format!(
-                "`{text}` is no server; write `127.0.0.1:3000` or `api.internal:3000`, without a scheme"
-            )),
-        }
-    }
-
-    pub(crate) fn host(&self) -> &str {
-        let host = self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host);
-        host.trim_start_matches('[').trim_end_matches(']')
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Which hosts a route is for: `api.example.com`, or `*.example.com` for all below.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum HostPattern {
-    Exact(Box<str>),
-    /// With the dot before it.
-    Below(Box<str>),
-}
-
-from_text!(HostPattern);
-
-impl HostPattern {
-    fn parse(text: &str) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        let name = lower.strip_prefix("*.").unwrap_or(&lower);
-        let is_address = name.trim_start_matches('[').trim_end_matches(']');
-        if !Self::is_name(Some(name)) && is_address.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!(
-                "`{text}` is no host; write `api.example.com` or `*.example.com`, without a port"
-            ));
-        }
-        Ok(match lower.strip_prefix('*') {
-            Some(below) => Self::Below(below.into()),
-            None => Self::Exact(lower.into()),
-        })
-    }
-
-    fn is_name(text: Option<&str>) -> bool {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        text.is_some_and(|text| {
-            text.split('.')
-                .all(|label| !label.is_empty() && label.bytes().all(letter))
-        })
-    }
-}
-
-/// Which paths a route is for: this one and all below it.
-///
-/// Its characters are those that nobody needs to encode: so there is no second spelling of it that a server may take for the
-/// same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PathPrefix(Box<str>);
-
-from_text!(PathPrefix);
-
-impl Default for PathPrefix {
-    fn default() -> Self {
-        Self("".into())
-    }
-}
-
-impl PathPrefix {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "`{text}` is no prefix of paths; write `/v1/artifacts`, of letters, digits and `-._~`"
-            )
-        };
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(good);
-        let segments = text.strip_prefix('/').ok_or_else(wrong)?;
-        let segments = segments.strip_suffix('/').unwrap_or(segments);
-        if !segments.is_empty() && !segments.split('/').all(segment) {
-            return Err(wrong());
-        }
-        match segments {
-            "" => Ok(Self::default()),
-            segments => Ok(Self(format!("/{segments}").into())),
-        }
-    }
-
-    /// Without a slash at its end.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether `path` is this or below it.
-    pub(crate) fn covers(&self, path: &str, ignore_case: bool) -> bool {
-        let Some((start, rest)) = path.split_at_checked(self.0.len()) else {
-            return false;
-        };
-        let same = match ignore_case {
-            true => start.eq_ignore_ascii_case(&self.0),
-            false => *start == *self.0,
-        };
-        same && (rest.is_empty() || rest.starts_with('/'))
-    }
-}
-
-impl fmt::Display for PathPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            "" => f.write_str("/"),
-            prefix => f.write_str(prefix),
-        }
     }
 }
 
@@ -362,73 +205,6 @@ mod tests {
         assert_eq!(Rate::parse("50/10s"), rate(50, 10));
         for wrong in ["100", "0/s", "100/", "100/x", "/s"] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    /// V19
-    #[test]
-    fn a_prefix_covers_whole_segments_only() {
-        let prefix = PathPrefix::parse("/v1/admin/").unwrap();
-        for (path, covered) in [
-            ("/v1/admin", true),
-            ("/v1/admin/", true),
-            ("/v1/admin/x", true),
-            ("/v1/administrators", false),
-            ("/v1/ADMIN", false),
-            ("/v1", false),
-            ("/v1/ädmin", false),
-        ] {
-            assert_eq!(prefix.covers(path, false), covered, "{path}");
-        }
-        assert!(prefix.covers("/V1/Admin/x", true));
-        assert!(PathPrefix::parse("/").unwrap().covers("/x", false));
-        for wrong in [
-            "", "v1", "///", "/v1//x", "/../x", "/%61", "/a b", "/{id}", "/a;b",
-        ] {
-            assert!(PathPrefix::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn hosts_ignore_case_and_have_no_port() {
-        let exact = HostPattern::parse("API.example.com");
-        assert_eq!(exact, Ok(HostPattern::Exact("api.example.com".into())));
-        let below = HostPattern::parse("*.example.com");
-        assert_eq!(below, Ok(HostPattern::Below(".example.com".into())));
-        for wrong in [
-            "",
-            "a.example.com:80",
-            "https://a",
-            "a..b",
-            "*",
-            "*a.b",
-            "a/b",
-        ] {
-            assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn servers_have_a_port_and_no_scheme() {
-        for good in [
-            "127.0.0.1:3000",
-            "[::1]:3000",
-            "api.internal:80",
-            "localhost:1",
-        ] {
-            assert!(Endpoint::parse(good).is_ok(), "{good}");
-        }
-        for wrong in [
-            "",
-            "127.0.0.1",
-            "api.internal",
-            "http://a:1",
-            "a:0",
-            "a:99999",
-            ":80",
-            "::1",
-        ] {
-            assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
         }
     }
 }
