@@ -4,6 +4,7 @@ mod command_line;
 mod example;
 mod failures;
 mod journey;
+mod limits;
 mod paths;
 mod possession;
 mod protocols;
