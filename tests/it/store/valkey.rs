@@ -1,3 +1,3 @@
 //! The suite on Valkey.
 
-super::conformance::suite!(super::fixture::valkey);
+super::conformance::suite!(super::super::fixture::valkey);
