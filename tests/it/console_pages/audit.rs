@@ -1,5 +1,7 @@
 //! The audit trail in the console.
 
+use machineauth_issuer::domain::event::{self, Action, By, Fact};
+use machineauth_issuer::store::{Batch, Outcome, Partition};
 use machineauth_tests::console::Furniture;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::visitor::{Page, Visitor};
@@ -11,6 +13,19 @@ async fn furnished(name: &str) -> Issuer {
     let issuer = Issuer::start().await;
     Furniture::create(&issuer, name).await;
     issuer
+}
+
+/// So much that no page looks at all of it.
+async fn much_happens(issuer: &Issuer) {
+    let store = &*issuer.app.store;
+    let now = issuer.app.clock.now();
+    for _ in 0..10 {
+        let batch = Batch::new(Partition::SYSTEM);
+        let batch = (0..500).fold(batch, |batch, _| {
+            event::record(batch, Fact::new(Action::LoginSucceeded), &By::SYSTEM, now)
+        });
+        assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
+    }
 }
 
 fn rows(page: &Page) -> usize {
@@ -148,6 +163,32 @@ async fn a_list_that_was_empty_or_becomes_long_begins_anew() {
     );
     assert_eq!(rows(&anew), 50);
     assert!(anew.links().iter().any(|link| link.contains("cursor=")));
+}
+
+/// Where the list of a page looks further back, if it does.
+fn further(page: &Page) -> Option<String> {
+    let (_, rest) = page.text.split_once("id=\"further\"").unwrap();
+    let (_, rest) = rest.split_once("hx-get=\"")?;
+    Some(rest.split('"').next().unwrap().replace("&amp;", "&"))
+}
+
+#[tokio::test]
+async fn a_list_that_takes_little_looks_further_back_a_bit_each_time() {
+    let issuer = furnished("Night shift").await;
+    much_happens(&issuer).await;
+    let mut visitor = Visitor::administrator(&issuer).await;
+    let mut page = visitor.sees("/admin/audit?action=team.created").await;
+    assert_eq!(rows(&page), 0, "{}", page.text);
+    let (mut looks, mut found) = (0, 0);
+    while let Some(path) = further(&page) {
+        assert!(page.says("Looked back to"), "{}", page.text);
+        page = visitor.sees(&path).await;
+        assert!(page.text.contains("beforeend:#rows"), "{}", page.text);
+        looks += 1;
+        found += rows(&page);
+    }
+    assert!(looks > 1, "{looks}");
+    assert_eq!(found, 1);
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use machineauth_core::clock::{ManualClock, SystemClock, Timestamp};
-use machineauth_issuer::store::RedisStore;
+use machineauth_issuer::domain::event::{self, Action, By, Fact};
+use machineauth_issuer::store::{Batch, Outcome, Partition, RedisStore};
 use machineauth_tests::agent::Agent;
 use machineauth_tests::issuer::{ADMIN, Issuer};
 use machineauth_tests::receiver::{Receiver, Reply};
@@ -332,6 +333,31 @@ async fn keys_rotate_and_the_trail_is_filtered_exported_followed_and_verified() 
     browser.press("Verify every entry").await;
     browser.sees("Every entry is as it was sealed.").await;
     browser.picture("verified").await;
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_long_ago_is_found_by_looking_on() {
+    let desk = Desk::signed_in("long_ago").await;
+    desk.issuer.organization("acme").await;
+    let store = &*desk.issuer.app.store;
+    let now = desk.issuer.app.clock.now();
+    for _ in 0..10 {
+        let batch = Batch::new(Partition::SYSTEM);
+        let batch = (0..500).fold(batch, |batch, _| {
+            event::record(batch, Fact::new(Action::LoginSucceeded), &By::SYSTEM, now)
+        });
+        assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
+    }
+    let browser = &desk.browser;
+    browser.open("/admin/audit?action=organization.*").await;
+    browser.sees("organization.created").await;
+    browser.misses("Looked back to").await;
+    browser.counts("tbody tr", 1).await;
+    // It is followed all the same.
+    desk.issuer.organization("umbrella").await;
+    browser.counts("tbody tr", 2).await;
+    browser.picture("found").await;
     desk.close().await;
 }
 

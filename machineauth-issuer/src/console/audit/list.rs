@@ -89,6 +89,54 @@ struct ListPage {
 }
 
 impl ListPage {
+    fn new(shell: Shell, asked: &Asked) -> Self {
+        let query = asked.query();
+        Self {
+            shell,
+            form: asked.form(),
+            entries: Vec::new(),
+            next: None,
+            until: None,
+            limit: asked.limit.unwrap_or(PAGE).clamp(1, PAGE),
+            end: None,
+            shown: 0,
+            purpose: match asked.found {
+                Some(_) => Purpose::Further,
+                None => Purpose::Page,
+            },
+            is_filtered: !query.is_empty(),
+            is_continued: !asked.cursor.is_empty(),
+            query,
+        }
+    }
+
+    /// Reads what is asked for.
+    async fn read(&mut self, app: &App, asked: &Asked, filter: &Filter) -> Result<(), StoreError> {
+        if !self.is_continued && filter.to.is_none_or(|to| app.clock.now() <= to) {
+            self.end = Some(app.trail.end().await?);
+        }
+        if let (Some(end), Ok(since)) = (&self.end, asked.since.parse()) {
+            if let Some(entries) = asked.added(app, filter, &since, end).await? {
+                self.purpose = Purpose::Addition;
+                self.shown = asked.shown + entries.len();
+                self.entries = entries;
+                return Ok(());
+            }
+            self.purpose = Purpose::Anew;
+        }
+        let found = asked.found.unwrap_or(0).min(self.limit);
+        // A list that cannot be continued begins anew.
+        let cursor: Option<Cursor> = asked.cursor.parse().ok();
+        let cursor = cursor.as_ref().or(self.end.as_ref());
+        let room = self.limit - found;
+        let read = app.trail.page(filter, cursor, room, LOOKED_AT).await?;
+        self.shown = found + read.entries.len();
+        self.entries = read.entries;
+        self.next = read.next;
+        self.until = read.until;
+        Ok(())
+    }
+
     /// Whether the page is not full, and there is more to look at.
     fn looks_further(&self) -> bool {
         self.next.is_some() && self.shown < self.limit
@@ -135,55 +183,17 @@ pub async fn list(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let mut shown = ListPage {
-        shell: administrator.shell(&app, Section::Audit),
-        form: asked.form(),
-        entries: Vec::new(),
-        query: asked.query(),
-        next: None,
-        until: None,
-        limit: asked.limit.unwrap_or(PAGE).clamp(1, PAGE),
-        end: None,
-        shown: 0,
-        purpose: Purpose::Page,
-        is_filtered: !asked.query().is_empty(),
-        is_continued: !asked.cursor.is_empty(),
-    };
-    let filter = match asked.filter() {
-        Ok(filter) => filter,
+    let mut shown = ListPage::new(administrator.shell(&app, Section::Audit), &asked);
+    match asked.filter() {
+        Ok(filter) => {
+            shown.read(&app, &asked, &filter).await?;
+            Ok(page(&shown))
+        }
         Err(error) => {
             shown.form.refuse(error)?;
-            return Ok(refused(&shown));
-        }
-    };
-    if !shown.is_continued && filter.to.is_none_or(|to| app.clock.now() <= to) {
-        shown.end = Some(app.trail.end().await?);
-    }
-    if let (Some(end), Ok(since)) = (&shown.end, asked.since.parse()) {
-        match asked.added(&app, &filter, &since, end).await? {
-            Some(entries) => {
-                shown.shown = asked.shown + entries.len();
-                shown.entries = entries;
-                shown.purpose = Purpose::Addition;
-                return Ok(page(&shown));
-            }
-            None => shown.purpose = Purpose::Anew,
+            Ok(refused(&shown))
         }
     }
-    if asked.found.is_some() {
-        shown.purpose = Purpose::Further;
-    }
-    let found = asked.found.unwrap_or(0).min(shown.limit);
-    // A list that cannot be continued begins anew.
-    let cursor: Option<Cursor> = asked.cursor.parse().ok();
-    let cursor = cursor.as_ref().or(shown.end.as_ref());
-    let room = shown.limit - found;
-    let read = app.trail.page(&filter, cursor, room, LOOKED_AT).await?;
-    shown.shown = found + read.entries.len();
-    shown.entries = read.entries;
-    shown.next = read.next;
-    shown.until = read.until;
-    Ok(page(&shown))
 }
 
 impl Asked {
