@@ -70,4 +70,21 @@ impl Browser {
                 .await;
         }
     }
+
+    /// Waits until the first element that matches a CSS selector shows `text` and nothing else.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn reads(&self, selector: &str, text: &str) {
+        // One look: an element that is found first and read afterwards may have been exchanged.
+        let first = "return document.querySelector(arguments[0])?.innerText ?? null";
+        let shown = async || {
+            let shown = self.script(first, &[selector.into()]).await;
+            (shown == text).then_some(())
+        };
+        if self.until(shown).await.is_none() {
+            self.give_up(&format!("{selector:?} does not read {text:?}"))
+                .await;
+        }
+    }
 }
