@@ -57,6 +57,21 @@ start_issuer() { # DATABASE_URL [VARIABLE=VALUE …] → an issuer on core 0; se
     pids+=("$issuer_pid")
     wait_for "$base/health/ready"
 }
+receivers=0
+start_receiver() { # → sets $url, where it listens, and $arrived, the file of what arrives
+    receivers=$((receivers + 1))
+    local port=$work/port.$receivers
+    arrived=$work/arrived.$receivers
+    taskset -c 1 python3 bench/webhooks/receiver.py "$port" "$arrived" &
+    pids+=($!)
+    for _ in $(seq 200); do [ -s "$port" ] && break; sleep 0.05; done
+    url=http://127.0.0.1:$(cat "$port")/hook
+}
+create_webhook() { # events, more members
+    curl -sf -o /dev/null -u admin@example.com:changeme -H 'Content-Type: application/json' \
+        -d "{\"name\":\"bench\",\"url\":\"$url\",\"events\":$1${2:-}}" "$base/api/webhooks"
+}
+waiting() { curl -sf -H 'Accept: text/plain' "$base/metrics" | awk '$1 == "machineauth_webhook_deliveries_waiting" { print $2 }'; }
 create_agent() { # → sets $client to its id and secret
     client=$(curl -sf -u admin@example.com:changeme -H 'Content-Type: application/json' \
         -d '{"name":"bench","scopes":["read","write"]}' "$base/api/agents" |

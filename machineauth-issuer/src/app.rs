@@ -13,6 +13,7 @@ use crate::backup::{self, UnfinishedRestore};
 use crate::config::Config;
 use crate::config::variables::Source;
 use crate::documents;
+use crate::domain::activity::Hours;
 use crate::domain::administrators::Administrators;
 use crate::domain::agent::Agent;
 use crate::domain::agents::Agents;
@@ -30,8 +31,8 @@ use crate::domain::teams::Teams;
 use crate::domain::tokens::Tokens;
 use crate::domain::tokens::access::Minter;
 use crate::domain::vault::{ServerKey, Vault, VaultError};
-use crate::domain::webhooks::Webhooks;
-use crate::events::audit::{Sealer, Trail};
+use crate::domain::webhooks::{Remembered, Webhooks};
+use crate::events::audit::{Sealer, Trail, Verification};
 use crate::events::feed::Feed;
 use crate::events::webhooks::Delivering;
 use crate::events::webhooks::guard::SystemLookup;
@@ -79,6 +80,10 @@ pub struct Inner {
     pub recorder: Arc<Recorder>,
     /// Reads what was recorded.
     pub trail: Trail,
+    /// Verifies what was recorded.
+    pub verification: Arc<Verification>,
+    /// What happened hour by hour.
+    pub hours: Hours,
     /// Seals what was recorded.
     pub sealer: Arc<Sealer>,
     /// Who may call how often.
@@ -219,6 +224,7 @@ impl App {
             clock: Arc::clone(&clock),
             vault: Arc::clone(&vault),
             policy: config.webhooks.policy,
+            remembered: Remembered::default(),
         });
         let organizations = Organizations {
             store: Arc::clone(&store),
@@ -249,6 +255,13 @@ impl App {
         let dpop = Proofs::new(&config.tokens.issuer, Arc::clone(&clock));
         let sealer = Sealer::open(Arc::clone(&store), &vault, Arc::clone(&clock)).await?;
         let sealer = Arc::new(sealer);
+        let trail = Trail::new(Arc::clone(&store), Arc::clone(&agents));
+        let verification = Verification::new(
+            Arc::clone(&store),
+            Arc::clone(&vault),
+            Arc::clone(&clock),
+            trail.clone(),
+        );
         let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
         Ok(Self(Arc::new(Inner {
             administrators: Administrators::new(
@@ -290,7 +303,9 @@ impl App {
                 recorder: Arc::clone(&recorder),
             },
             recorder,
-            trail: Trail::new(Arc::clone(&store), Arc::clone(&agents)),
+            trail,
+            verification: Arc::new(verification),
+            hours: Hours::default(),
             sealer,
             keys,
             agents,
@@ -346,7 +361,7 @@ impl App {
             .count_stranger(action, block, method, name, agent);
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the audit trail, deliveries to webhooks,
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the audit trail and its verification, deliveries to webhooks,
     /// the maintenance of the store, the watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
@@ -357,6 +372,7 @@ impl App {
             tokio::spawn(async move { certificates.follow(&*clock).await })
         });
         let (recorder, sealer) = (Arc::clone(&self.recorder), Arc::clone(&self.sealer));
+        let verification = Arc::clone(&self.verification);
         let delivering = Arc::clone(&self.delivering);
         Background {
             app: self.clone(),
@@ -364,6 +380,7 @@ impl App {
             keys: tokio::spawn(async move { keys.run().await }),
             recorder: tokio::spawn(async move { recorder.run().await }),
             sealer: tokio::spawn(async move { sealer.run().await }),
+            verification: tokio::spawn(async move { verification.run().await }),
             delivering: tokio::spawn(async move { delivering.run().await }),
             maintenance: tokio::spawn(async move {
                 let (store, clock, audit) = (&*app.store, &*app.clock, app.config.audit);
@@ -403,6 +420,7 @@ pub struct Background {
     recorder: JoinHandle<()>,
     delivering: JoinHandle<()>,
     sealer: JoinHandle<()>,
+    verification: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
 }
@@ -427,6 +445,7 @@ impl Background {
         }
         self.recorder.abort();
         self.sealer.abort();
+        self.verification.abort();
         // All ways of ending are fine: the feed and the deliveries return, the others are cut off between two steps.
         let _ = tokio::join!(
             self.feed,
@@ -434,7 +453,8 @@ impl Background {
             self.maintenance,
             self.keys,
             self.recorder,
-            self.sealer
+            self.sealer,
+            self.verification
         );
         self.app.recorder.flush().await?;
         self.app.sealer.release().await?;

@@ -38,6 +38,8 @@ pub const ENDPOINTS: [&str; 7] = [
 pub const ADMIN: &str = "/admin";
 /// Where administrators sign in.
 pub const ADMIN_SIGN_IN: &str = "/admin/sign-in";
+/// Whether the audit trail is as it was sealed.
+pub const VERIFICATION: &str = "/admin/audit/verification";
 /// Who administers the server.
 pub const ADMINISTRATORS: &str = "/admin/administrators";
 /// Whoever is signed in.

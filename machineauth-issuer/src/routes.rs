@@ -40,6 +40,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(within_time))
         .layer(origins::layer(&app))
         .layer(from_fn_with_state(app, gate))
+        .layer(from_fn(console::failure::as_page))
 }
 
 /// What is to be said about the HTTP API.
@@ -347,7 +348,11 @@ fn console() -> Router<App> {
         )
         .route("/admin/audit", get(audit::list))
         .route("/admin/audit/export", get(audit::export))
-        .route("/admin/audit/verification", get(audit::verify))
+        .route("/admin/audit/seals", get(audit::seals))
+        .route(
+            "/admin/audit/verification",
+            get(audit::show).post(audit::verify),
+        )
         .route("/admin/keys", get(keys::show))
         .route("/admin/keys/of/{organization}", get(keys::show_of))
         .route("/admin/keys/rotate", post(keys::rotate))

@@ -1,13 +1,16 @@
 //! The audit trail: who may read what of it, in which order, how long it is kept, and that nobody changes it unseen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machineauth_core::clock::{Clock, ManualClock, Timestamp};
+use machineauth_core::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use machineauth_issuer::app::App;
+use machineauth_issuer::config::Config;
 use machineauth_issuer::domain::event::{self, Action, AuditSettings, By, Fact, TokenEvents};
-use machineauth_issuer::events::audit::{self, Report, Seal, Wrong};
+use machineauth_issuer::domain::vault::ServerKey;
+use machineauth_issuer::events::audit::{self, Progress, Report, Seal, Wrong};
 use machineauth_issuer::store::{
     Batch, DynStore, EmbeddedStore, Log, MemoryStore, Partition, RedisStore,
 };
@@ -417,15 +420,45 @@ fn found(sequence: u64, what: &str) -> Option<(u64, String)> {
 
 async fn report(issuer: &Issuer, exported: &[Seal]) -> Report {
     let app = &issuer.app;
-    audit::verify(&*app.store, &app.grants.vault, exported)
-        .await
-        .unwrap()
+    audit::verify(
+        &*app.store,
+        &app.grants.vault,
+        exported,
+        &Progress::default(),
+    )
+    .await
+    .unwrap()
 }
 
 fn finding(report: &Report) -> (u64, Wrong) {
     assert_eq!(report.findings.len(), 1, "{report:?}");
     assert_eq!(report.findings[0].partition, "sys");
     (report.findings[0].sequence, report.findings[0].what)
+}
+
+#[tokio::test]
+async fn one_verification_goes_on_at_a_time_and_whoever_asks_gets_what_it_finds() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store: DynStore = Arc::new(MemoryStore::new(Arc::clone(&clock)));
+    let config = Config::from_variables(BTreeMap::<String, String>::new()).unwrap();
+    let server_key = ServerKey::parse(SERVER_KEY).unwrap();
+    // Nothing goes on beside requests here, so a verification waits until it is let run.
+    let app = App::open(config, &server_key, clock, store).await.unwrap();
+    let verification = &app.verification;
+    verification.start().await;
+    let running = verification.state().running.unwrap();
+    verification.start().await;
+    let still = verification.state().running.unwrap();
+    assert!(Arc::ptr_eq(&running, &still));
+    assert!(running.entries > 0, "the start of the server is an event");
+    let asked = async { tokio::join!(verification.conclusion(), verification.conclusion()) };
+    let (one, two) = tokio::select! {
+        () = verification.run() => unreachable!("it runs forever"),
+        asked = asked => asked,
+    };
+    assert!(Arc::ptr_eq(&one, &two));
+    assert!(one.found.as_ref().unwrap().intact);
+    assert!(verification.state().running.is_none());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod admin_api;
 mod administrators;
 mod agents;
 mod audit;
+mod audit_of_agents;
 mod calling;
 mod client_authentication;
 mod clients;

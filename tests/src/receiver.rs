@@ -59,6 +59,8 @@ pub struct Reply {
     pub after: Duration,
     /// With which headers.
     pub headers: Vec<(&'static str, String)>,
+    /// With which body.
+    pub body: &'static str,
 }
 
 impl Reply {
@@ -68,6 +70,7 @@ impl Reply {
             status,
             after: Duration::ZERO,
             headers: Vec::new(),
+            body: "",
         }
     }
 }
@@ -188,7 +191,7 @@ async fn receive(State(inside): State<Inside>, request: Request) -> Response {
     inside.received.send_modify(|all| all.push(received));
     tokio::time::sleep(reply.after).await;
     let status = StatusCode::from_u16(reply.status).expect("a status");
-    let mut response = status.into_response();
+    let mut response = (status, reply.body).into_response();
     for (name, value) in reply.headers {
         let value = value.parse().expect("a header's value");
         response.headers_mut().insert(name, value);

@@ -71,6 +71,13 @@ impl<'a> Visitor<'a> {
         assert_eq!(page.path, "/admin", "{}", page.text);
     }
 
+    /// What the forms of this session carry.
+    pub async fn form_token(&mut self) -> String {
+        let page = self.sees("/admin/account").await;
+        let hidden = page.form("/admin/sign-out").hidden;
+        hidden.into_iter().map(|(_, value)| value).collect()
+    }
+
     /// The answer to a request, without following it anywhere. Cookies are kept.
     pub async fn asks(
         &mut self,

@@ -4,8 +4,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream::try_unfold;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -18,12 +16,10 @@ use crate::app::App;
 use crate::date::moment;
 use crate::error::ApiError;
 use crate::events::audit::export::{self, Format};
-use crate::events::audit::{self, Cursor, EntryView, Filter, Report};
+use crate::events::audit::{Cursor, EntryView, Filter, LOOKED_AT, Report};
 use crate::openapi::{BadRequest, DescribeRequest, Description, Forbidden, NotFound};
-use crate::store::{Key, StoreError};
+use crate::store::DynStore;
 
-/// How many seals are read at once for an export.
-const EXPORTED_AT_ONCE: usize = 500;
 const MAX_TEXT: usize = 200;
 
 /// A part of the audit trail, newest first.
@@ -165,7 +161,8 @@ pub async fn list(
     let found = match page.cursor::<Cursor>()? {
         Some(cursor) => {
             let trail = &app.trail;
-            trail.page(&filter, Some(&cursor), window.limit()).await?
+            let found = trail.page(&filter, Some(&cursor), window.limit(), LOOKED_AT);
+            found.await?
         }
         None => {
             let (skip, limit) = (window.start(), window.limit());
@@ -182,17 +179,17 @@ pub async fn list(
 }
 
 /// Verify that every entry is as it was sealed
+///
+/// One verification at a time goes on in each issuer: who asks meanwhile gets what it finds. One that takes longer than a
+/// request may goes on as well, and the next request gets what it finds.
 #[utoipa::path(get, path = "", responses(Forbidden))]
 pub async fn verify(caller: Caller, State(app): State<App>) -> Result<Json<Report>, ApiError> {
     caller.global()?;
-    let report = audit::verify(&*app.store, &app.grants.vault, &[]).await?;
-    if !report.intact {
-        tracing::error!(
-            findings = report.findings.len(),
-            "the audit trail is not as it was sealed"
-        );
+    let conclusion = app.verification.conclusion().await;
+    match &conclusion.found {
+        Ok(report) => Ok(Json(report.clone())),
+        Err(error) => Err(error.into()),
     }
-    Ok(Json(report))
 }
 
 /// Export all seals, to be kept elsewhere
@@ -204,30 +201,10 @@ pub async fn verify(caller: Caller, State(app): State<App>) -> Result<Json<Repor
 ))]
 pub async fn seals(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
     caller.global()?;
-    let head = audit::seals_head(app.sealer.key());
-    let chunks = try_unfold(Some((head, None)), move |state| {
-        let app = app.clone();
-        async move {
-            let Some((mut text, after)) = state else {
-                return Ok(None);
-            };
-            let after: Option<Key> = after;
-            let read = audit::scan_seals(&*app.store, after.as_ref(), EXPORTED_AT_ONCE).await?;
-            let is_end = read.len() < EXPORTED_AT_ONCE;
-            let last = read.last().map(|(key, _)| key.clone());
-            for (_, seal) in read {
-                text.push_str(&seal.to_line());
-            }
-            let next = Some((String::new(), last)).filter(|_| !is_end);
-            Ok::<_, StoreError>(Some((Bytes::from(text), next)))
-        }
-    });
-    let body = Body::from_stream(chunks);
-    Ok((
-        attachment("application/x-ndjson", "audit-seals.jsonl"),
-        body,
-    )
-        .into_response())
+    let (content_type, name) = export::SEALS;
+    let seals = export::seals(DynStore::clone(&app.store), app.sealer.key());
+    let body = Body::from_stream(seals);
+    Ok((attachment(content_type, name), body).into_response())
 }
 
 fn attachment(content_type: &'static str, name: &str) -> [(HeaderName, HeaderValue); 2] {

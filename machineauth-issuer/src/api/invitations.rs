@@ -95,10 +95,10 @@ pub struct InvitationParameter {
 /// For owners.
 #[utoipa::path(get, path = "")]
 pub async fn list(
-    _: CallingOwner,
+    caller: CallingOwner,
     State(app): State<App>,
 ) -> Result<Json<InvitationList>, ApiError> {
-    let invitations = app.administrators.invitations().await?;
+    let invitations = app.administrators.invitations(&caller.owner).await?;
     Ok(Json(InvitationList {
         invitations: invitations.into_iter().map(InvitationView::from).collect(),
     }))

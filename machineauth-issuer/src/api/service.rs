@@ -97,11 +97,11 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Respo
                 seal_lag: app.sealer.lag(),
             };
             let stats = Stats::read(&*app.store);
-            let (stats, backlog) = futures_util::try_join!(stats, app.webhooks.backlog())?;
+            let (stats, webhooks) = futures_util::try_join!(stats, app.webhooks.overview())?;
             let state = StoreState {
                 stats,
                 audit,
-                backlog: BacklogState::new(backlog, app.clock.now()),
+                backlog: BacklogState::new(webhooks.backlog(), app.clock.now()),
             };
             let written = app.metrics.expose(exposition, &state);
             ([(CONTENT_TYPE, content_type)], written).into_response()

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domain::event;
 use crate::domain::sealing::SealingKey;
 use crate::domain::vault::Vault;
-use crate::events::audit::{self, Report, Seal};
+use crate::events::audit::{self, Progress, Report, Seal};
 use crate::store::DynStore;
 
 /// Seals read at once.
@@ -62,7 +62,8 @@ impl AuditCommand {
                     Some(file) => read_seals(file)?,
                     None => Vec::new(),
                 };
-                let report = audit::verify(&*store, &vault, &exported).await?;
+                let progress = Progress::default();
+                let report = audit::verify(&*store, &vault, &exported, &progress).await?;
                 print_report(&report, json)?;
                 if !report.intact {
                     return Err("the audit trail is not as it was sealed".into());

@@ -3,13 +3,19 @@
 //! A value that cannot work refuses to start, with the variable's name and what is allowed; all mistakes are reported
 //! together. Secrets can come from files: `ADMIN_PASSWORD_FILE`, `SERVER_KEY_FILE`.
 
+mod admin;
+mod audit;
 mod commands;
 mod plans;
+mod protection;
 mod reader;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tokens;
 pub mod variables;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,9 +25,9 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use admin::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
 pub use commands::CommandVariables;
 use reader::Reader;
-pub use reader::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
 use variables::InForce;
 
 use crate::domain::event::AuditSettings;

@@ -1,14 +1,15 @@
 //! `/admin/account`: whoever is signed in, whatever its role.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
+use super::address::{Path, Query};
+use super::administrators::ended;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::{Moment, Span};
 use super::page::{Done, Following, Section, Shell, page, refused};
-use super::query::Query;
 use super::session::{Administrator, Change, OwnChange};
 use super::sign_in;
 use crate::app::App;
@@ -119,13 +120,11 @@ pub async fn end_one(
     Path(id): Path<String>,
     OwnChange(Change { administrator, .. }): OwnChange,
 ) -> Result<Response, Failure> {
-    let id: SessionId = id.parse().map_err(|_| ApiError::NO_SUCH_SESSION)?;
-    app.administrators
-        .end_session(administrator.identity.id, id, &administrator.by)
-        .await?;
-    match id == administrator.session.id {
+    let (own, by) = (administrator.identity.id, &administrator.by);
+    let done = ended(&app, own, &id, by).await?;
+    match id == administrator.session.id.to_string() {
         true => Ok(sign_in::signed_out(&administrator.origin)),
-        false => Ok(Done::SESSION_ENDED.then(paths::ACCOUNT)),
+        false => Ok(done.then(paths::ACCOUNT)),
     }
 }
 

@@ -4,12 +4,12 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use machineauth_core::crypto::sha256;
 
+use super::address::Path;
 use super::failure::Failure;
 use crate::error::ApiError;
 use crate::paths;

@@ -1,6 +1,6 @@
 //! `/admin`: what goes on, at a glance.
 
-use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -10,18 +10,18 @@ use machineauth_core::clock::Timestamp;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::address::Query;
 use super::chart::{Chart, Step, Tone};
 use super::failure::Failure;
 use super::moment::{Moment, Number, Span};
 use super::page::{Section, Shell, page};
-use super::query::Query;
 use super::session::Administrator;
 use crate::app::App;
-use crate::domain::activity::{self, HOURS, Hour};
+use crate::domain::activity::{HOURS, Hour};
 use crate::domain::agents::{AgentQuery, Order, Shelf};
 use crate::domain::keys::KeyState;
 use crate::domain::stats::Stats;
-use crate::domain::webhooks::{Backlog, Webhook};
+use crate::domain::webhooks::{Backlog, Overview, Standing};
 use crate::maintenance::GREATEST_SKEW;
 use crate::store::StoreError;
 
@@ -45,11 +45,17 @@ struct DashboardPage {
     charts: Vec<Chart>,
     stats: Stats,
     active_agents: i64,
-    failing: Vec<(Webhook, u32)>,
+    webhooks: Arc<Overview>,
     backlog: Backlog,
     keys: Keys,
     store: StoreHealth,
     seal_lag: Duration,
+}
+
+impl DashboardPage {
+    fn failing(&self) -> Vec<&Standing> {
+        self.webhooks.failing().into_iter().take(WORST).collect()
+    }
 }
 
 /// What tokens of the server are signed with.
@@ -91,24 +97,21 @@ pub async fn show(
         order: Order::Created,
         is_descending: true,
     };
-    let (hours, stats, active_agents, mut failing, backlog, store) = futures_util::try_join!(
-        activity::hours(&*app.store, now, hours),
+    let (hours, stats, active_agents, webhooks, store) = futures_util::try_join!(
+        app.hours.last(&*app.store, now, hours),
         Stats::read(&*app.store),
         app.agents.count(&active),
-        app.webhooks.failing(),
-        app.webhooks.backlog(),
+        app.webhooks.overview(),
         health(&app),
     )?;
-    failing.sort_by_key(|(_, fails)| Reverse(*fails));
-    failing.truncate(WORST);
     Ok(page(&DashboardPage {
         shell: administrator.shell(&app, Section::Dashboard),
         is_week,
         charts: charts(&hours),
         stats,
         active_agents,
-        failing,
-        backlog,
+        backlog: webhooks.backlog(),
+        webhooks,
         keys: keys(&app, now),
         store,
         seal_lag: app.sealer.lag(),

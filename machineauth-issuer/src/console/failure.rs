@@ -1,11 +1,13 @@
 //! What the console shows instead of a page.
 
 use askama::Template;
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::page::{Assets, page_with};
-use crate::error::{ApiError, Refusal};
+use crate::error::{ApiError, Refusal, Unavailable};
 use crate::paths;
 
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
@@ -48,6 +50,8 @@ struct FailurePage {
     assets: Assets,
     title: &'static str,
     description: String,
+    /// Whether that is the store. The dashboard takes it from here: no other page can be made then.
+    is_store_away: bool,
 }
 
 impl IntoResponse for Failure {
@@ -67,11 +71,15 @@ impl IntoResponse for Failure {
             Self::ForeignForm => shown(
                 StatusCode::FORBIDDEN,
                 "the form was not sent from a page of your session; go back, load the page again and repeat it".into(),
+                false,
             ),
             Self::Refused(error) => {
+                let is_store_away =
+                    matches!(error, ApiError::TemporarilyUnavailable(Unavailable::Store));
                 let refusal = Refusal::from(error);
                 let header = refusal.header();
-                let mut response = shown(refusal.status, refusal.description.into_owned());
+                let description = refusal.description.into_owned();
+                let mut response = shown(refusal.status, description, is_store_away);
                 // A challenge would make the browser ask for a password of its own.
                 let header = header.filter(|_| refusal.status != StatusCode::UNAUTHORIZED);
                 response.headers_mut().extend(header);
@@ -81,7 +89,22 @@ impl IntoResponse for Failure {
     }
 }
 
-fn shown(status: StatusCode, description: String) -> Response {
+/// What a layer before the console refuses, it refuses as the API does; below the console's paths a page says it.
+pub async fn as_page(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let rest = path.strip_prefix(paths::ADMIN);
+    let is_ours = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut response = next.run(request).await;
+    if is_ours && let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        let page = shown(refusal.status, refusal.description.into_owned(), false);
+        let (head, body) = page.into_parts();
+        response.headers_mut().extend(head.headers);
+        *response.body_mut() = body;
+    }
+    response
+}
+
+fn shown(status: StatusCode, description: String, is_store_away: bool) -> Response {
     let title = match status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -96,6 +119,7 @@ fn shown(status: StatusCode, description: String) -> Response {
             assets: Assets,
             title,
             description,
+            is_store_away,
         },
     )
 }

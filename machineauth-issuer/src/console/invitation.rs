@@ -1,10 +1,11 @@
 //! `/admin/invitation/{token}`: where whoever was invited becomes an administrator.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::account::too_short;
+use super::address::Path;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::Moment;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use machineauth_core::clock::Timestamp;
 use serde::Deserialize;
 
+use super::address::{Path, Query};
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::Moment;
 use super::page::{Done, Section, Shell, page, refused};
-use super::query::Query;
 use super::session::{Administrator, Change};
 use crate::app::App;
 use crate::domain::id::OrganizationId;

@@ -8,6 +8,7 @@
 //! decided in one place, by the extractors of [`session`]. What every page looks like is in [`page`].
 
 pub mod account;
+pub mod address;
 pub mod administrators;
 pub mod agents;
 pub mod assets;
@@ -24,7 +25,6 @@ pub mod moment;
 pub mod names;
 pub mod organizations;
 pub mod page;
-pub mod query;
 pub mod session;
 pub mod shown_once;
 pub mod sign_in;

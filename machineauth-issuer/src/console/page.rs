@@ -225,8 +225,10 @@ done! {
     ADMINISTRATOR_CHANGED = "administrator-changed", "The administrator has another role, and has to sign in again.";
     ADMINISTRATOR_REMOVED = "administrator-removed", "The administrator was removed, and its sessions ended.";
     INVITATION_WITHDRAWN = "invitation-withdrawn", "The invitation was withdrawn.";
+    INVITATION_GONE = "invitation-gone", "There is no such invitation any more: it was used, withdrawn or too old.";
     PASSWORD_CHANGED = "password-changed", "Your password was changed, and your other sessions ended.";
     SESSION_ENDED = "session-ended", "The session was ended.";
+    SESSION_GONE = "session-gone", "The session had ended before.";
     SESSIONS_ENDED = "sessions-ended", "Your other sessions were ended.";
     SECRET_CANCELLED = "secret-cancelled", "The secret was cancelled.";
 }

@@ -7,11 +7,11 @@ use http::StatusCode;
 use http::header::SET_COOKIE;
 use serde::Deserialize;
 
+use super::address::Query;
 use super::cookie::Cookie;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::page::{Assets, page, page_with};
-use super::query::Query;
 use super::session::{Administrator, FormToken, OwnChange, Visitor, VisitorForm};
 use crate::app::App;
 use crate::context::Origin;

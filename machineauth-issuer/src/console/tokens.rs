@@ -8,11 +8,11 @@ use machineauth_core::scope::ScopeSet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::address::Query;
 use super::failure::Failure;
 use super::form::{Form, wrong};
 use super::moment::Moment;
 use super::page::{Section, Shell, page, refused};
-use super::query::Query;
 use super::session::{Administrator, Change, OwnChange};
 use crate::app::App;
 use crate::domain::agent::Agent;

@@ -3,12 +3,14 @@
 //! A counter joins the batch that makes it true. Beside it lies an empty row that says how long it is kept: sweeping takes
 //! a counter with the row of its name.
 
+mod hours;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use machineauth_core::clock::Timestamp;
 
+pub use self::hours::{HOURS, Hour, Hours};
 use super::agent::Agent;
 use super::id::AgentId;
 use super::last_use::LastUses;
@@ -19,8 +21,6 @@ const DAILY: &str = "activity_by_day";
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// How many hours of the server are kept.
-pub const HOURS: usize = 7 * 24;
 /// How many days of an agent are kept.
 pub const DAYS: usize = 14;
 
@@ -58,21 +58,6 @@ pub struct Activity {
     days: LastUses<(AgentId, u64)>,
 }
 
-/// An hour of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hour {
-    /// When it began.
-    pub begin: Timestamp,
-    /// Access tokens by client credentials.
-    pub issued: i64,
-    /// Access tokens by refresh.
-    pub refreshed: i64,
-    /// Revocations of tokens and of families.
-    pub revoked: i64,
-    /// Whoever was refused.
-    pub refused: i64,
-}
-
 /// A day of an agent, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
@@ -104,34 +89,6 @@ impl Activity {
             false => batch,
         }
     }
-}
-
-/// The last `n` hours of the server, the latest last.
-///
-/// # Errors
-/// The store's failure.
-pub async fn hours(store: &dyn Store, now: Timestamp, n: usize) -> Result<Vec<Hour>, StoreError> {
-    let hours: Vec<_> = steps(now, HOUR, n.min(HOURS)).collect();
-    let keys: Vec<_> = Partition::all()
-        .map(|partition| {
-            let hours = hours.iter();
-            let keys = hours.flat_map(|hour| Happening::ALL.map(|what| what.key(partition, *hour)));
-            keys.collect::<Vec<_>>()
-        })
-        .collect();
-    let parts = try_join_all(keys.iter().map(|keys| store.counts(keys))).await?;
-    let sum = |at: usize, what: Happening| {
-        let place = at * Happening::ALL.len() + what as usize;
-        parts.iter().filter_map(|part| part.get(place)).sum()
-    };
-    let hours = hours.into_iter().enumerate().map(|(at, hour)| Hour {
-        begin: begin_of(hour, HOUR),
-        issued: sum(at, Happening::Issued),
-        refreshed: sum(at, Happening::Refreshed),
-        revoked: sum(at, Happening::Revoked),
-        refused: sum(at, Happening::Refused),
-    });
-    Ok(hours.collect())
 }
 
 /// The last days of an agent, the latest last.
@@ -180,45 +137,4 @@ fn steps(now: Timestamp, step: Duration, n: usize) -> impl Iterator<Item = u64> 
     let latest = step_of(now, step);
     let earliest = latest.saturating_sub(n.saturating_sub(1) as u64);
     earliest..=latest
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use machineauth_core::clock::{Clock as _, ManualClock};
-
-    use super::*;
-    use crate::store::{MemoryStore, Outcome, SWEEP_MARGIN};
-
-    #[tokio::test]
-    async fn an_hour_counts_what_happened_in_it_and_is_forgotten_in_time() {
-        let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
-        let store = MemoryStore::new(Arc::new(clock.clone()));
-        let activity = Activity::default();
-        let partition = Partition::of("x");
-        for (what, n) in [(Happening::Issued, 1), (Happening::Refused, 7)] {
-            let batch = activity.count(Batch::new(partition), what, n, clock.now());
-            assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
-        }
-        clock.advance(HOUR);
-        let batch = activity.count(Batch::new(partition), Happening::Issued, 2, clock.now());
-        assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
-
-        let seen = hours(&store, clock.now(), 3).await.unwrap();
-        let seen: Vec<_> = seen
-            .iter()
-            .map(|hour| (hour.issued, hour.refused))
-            .collect();
-        assert_eq!(seen, [(0, 0), (1, 7), (2, 0)]);
-
-        let kept = HOUR * u32::try_from(HOURS).unwrap();
-        clock.advance(kept + SWEEP_MARGIN + HOUR);
-        assert_eq!(store.sweep(partition, 10).await.unwrap(), 3);
-        let key = Happening::Issued.key(
-            partition,
-            step_of(Timestamp::from_secs(1_800_000_000), HOUR),
-        );
-        assert_eq!(store.counts(&[key]).await.unwrap(), [0]);
-    }
 }

@@ -13,7 +13,6 @@ use crate::domain::grants::{GrantError, ScopePolicy};
 use crate::domain::keys::KeyError;
 use crate::domain::organization::InvalidOrganization;
 use crate::domain::organizations::OrganizationError;
-use crate::domain::sealing::SealingError;
 use crate::domain::teams::TeamError;
 use crate::domain::tokens::RevokeError;
 use crate::domain::webhooks::WebhookError;
@@ -263,16 +262,12 @@ impl From<KeyError> for ApiError {
     }
 }
 
-impl From<VerifyError> for ApiError {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Store(error) | VerifyError::Sealing(SealingError::Store(error)) => {
-                error.into()
-            }
-            VerifyError::Sealing(error) => {
-                tracing::error!(%error, "the audit trail cannot be verified");
-                Self::ServerError
-            }
+/// Logged where it happened.
+impl From<&VerifyError> for ApiError {
+    fn from(error: &VerifyError) -> Self {
+        match error.is_unavailable() {
+            true => Self::TemporarilyUnavailable(Unavailable::Store),
+            false => Self::ServerError,
         }
     }
 }

@@ -217,8 +217,8 @@ pub struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// An answer that refuses, before it has a form.
-#[derive(Debug)]
+/// An answer that refuses, before it has a form. The response that it becomes has it among its extensions.
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// What it is in HTTP.
     pub status: StatusCode,
@@ -248,7 +248,8 @@ impl IntoResponse for Refusal {
             message: &self.description,
         };
         let mut response = (self.status, Json(body)).into_response();
-        response.headers_mut().extend(self.header);
+        response.headers_mut().extend(self.header());
+        response.extensions_mut().insert(self);
         response
     }
 }

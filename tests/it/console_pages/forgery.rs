@@ -1,155 +1,199 @@
-//! What others would like to do with the console (I19).
+//! I19: nobody acts through somebody else's browser, and nobody does more than its role allows: at every path of the router.
 
-use std::collections::BTreeMap;
-
-use machineauth_tests::issuer::{ADMIN, Issuer};
-use machineauth_tests::visitor::{Form, Page, Visitor};
+use machineauth_tests::audit::events;
+use machineauth_tests::console::Furniture;
+use machineauth_tests::http::Answer;
+use machineauth_tests::issuer::Issuer;
+use machineauth_tests::visitor::{Page, Visitor};
 use reqwest::Method;
+use serde_json::json;
 
-use super::{MARKUP, furnished};
+const PASSWORD: &str = "correct horse battery";
+/// What everybody does, whatever its role: to itself, and what changes nothing.
+const OF_EVERYBODY: [&str; 5] = [
+    "/admin/sign-",
+    "/admin/account",
+    "/admin/invitation/",
+    "/admin/tokens",
+    "/admin/audit/verification",
+];
+/// What begins as one of those, and is more.
+const OF_FEW: [&str; 2] = ["/admin/tokens/revoke", "/admin/tokens/test"];
 
-/// Every form of every page that an owner can reach, by where it goes.
-async fn all_forms(visitor: &mut Visitor<'_>) -> BTreeMap<String, Form> {
-    let pages = visitor.wanders().await;
-    let forms = pages.iter().flat_map(Page::forms);
-    forms.map(|form| (form.action.clone(), form)).collect()
+fn is_of_everybody(action: &str) -> bool {
+    let is_of_everybody = OF_EVERYBODY.iter().any(|own| action.starts_with(own));
+    is_of_everybody && !OF_FEW.contains(&action)
 }
 
-/// A viewer, who was invited and has accepted.
-async fn viewer(issuer: &Issuer) -> Visitor<'_> {
-    let mut owner = Visitor::administrator(issuer).await;
-    let invite = "/admin/administrators/invite";
-    let page = owner.sees(invite).await;
-    let fields = [("email", "viewer@example.com"), ("role", "viewer")];
-    let page = owner.submits(&page, invite, &fields).await;
-    let link = page.text_of("secret");
-    let path = link.strip_prefix(&issuer.base).unwrap();
+/// Somebody who was invited with that role, signed in.
+async fn joined<'a>(issuer: &'a Issuer, email: &str, role: &str) -> Visitor<'a> {
+    let body = json!({ "email": email, "role": role });
+    let path = "/api/administrators/invitations";
+    let invited = issuer.admin(Method::POST, path, Some(body)).await;
+    let body = json!({ "token": invited.str("token"), "password": PASSWORD });
+    let request = issuer.request(Method::POST, "/api/auth/invitation");
+    assert_eq!(Answer::to(request.json(&body)).await.status, 201);
     let mut visitor = Visitor::new(issuer);
-    let page = visitor.sees(path).await;
-    let fields = [
-        ("new_password", "correct horse battery"),
-        ("repeated", "correct horse battery"),
-    ];
-    let page = visitor.submits(&page, path, &fields).await;
-    assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/admin"));
+    visitor.signs_in(email, PASSWORD).await;
     visitor
 }
 
-/// What forms a viewer may send, too: they change nothing but its own.
-const OF_EVERYBODY: [&str; 4] = [
-    "/admin/sign-out",
-    "/admin/tokens",
-    "/admin/account/",
-    "/admin/sign-in",
-];
-
 #[tokio::test]
-async fn no_form_is_taken_that_another_site_could_have_sent() {
-    let issuer = furnished("a name").await;
+async fn a_form_that_another_page_sends_is_refused_at_every_action() {
+    let issuer = Issuer::start().await;
+    let furniture = Furniture::create(&issuer, "thing").await;
     let mut visitor = Visitor::administrator(&issuer).await;
-    let foreign = Visitor::administrator(&issuer).await.sees("/admin").await;
-    let foreign = foreign.form("/admin/sign-out").hidden[0].1.clone();
-    let forms = all_forms(&mut visitor).await;
-    assert!(forms.len() > 25, "{:?}", forms.keys());
-    let before = visitor.sees("/admin/audit").await;
-    for action in forms.keys() {
-        for token in [None, Some(""), Some(foreign.as_str())] {
+    let own = visitor.form_token().await;
+    let foreign = Visitor::administrator(&issuer).await.form_token().await;
+    let before = events(&*issuer.app.store).await.len();
+    for action in furniture.actions(&issuer).await {
+        for token in [None, Some(""), Some("x"), Some(foreign.as_str())] {
             let form: Vec<_> = token
-                .map(|token| ("form_token", token))
                 .into_iter()
+                .map(|token| ("form_token", token))
                 .collect();
-            let answer = visitor.asks(Method::POST, action, Some(&form)).await;
+            let answer = visitor.asks(Method::POST, &action, Some(&form)).await;
             assert_eq!(answer.status, 403, "{action} {token:?}: {}", answer.text);
         }
-        let answer = visitor.asks(Method::POST, action, None).await;
+        // What a page elsewhere can send without asking first, and a form cannot be.
+        let mut by_script = visitor.clone();
+        by_script.headers = vec![("content-type", "text/plain".to_owned())];
+        let form = [("form_token", own.as_str())];
+        let answer = by_script.asks(Method::POST, &action, Some(&form)).await;
+        assert_eq!(answer.status, 403, "{action} as text: {}", answer.text);
+        let answer = visitor.asks(Method::POST, &action, None).await;
         assert_eq!(answer.status, 403, "{action} without a form");
     }
-    let after = visitor.sees("/admin/audit").await;
-    assert_eq!(events(&before), events(&after));
-}
-
-fn events(page: &Page) -> usize {
-    page.text.matches("<tr id=\"e-").count()
+    let after = events(&*issuer.app.store).await.len();
+    assert_eq!(after, before, "nothing was done");
 }
 
 #[tokio::test]
-async fn a_viewer_sees_everything_and_changes_nothing() {
-    let issuer = furnished("a name").await;
-    let mut owner = Visitor::administrator(&issuer).await;
-    let forms = all_forms(&mut owner).await;
-    let mut viewer = viewer(&issuer).await;
-    let offered = all_forms(&mut viewer).await;
-    for action in offered.keys() {
-        let is_own = OF_EVERYBODY.iter().any(|own| action.starts_with(own));
-        assert!(is_own, "a viewer is offered {action}");
-    }
-    let token = viewer.sees("/admin").await.form("/admin/sign-out").hidden[0]
-        .1
-        .clone();
-    let is_of_everybody = |action: &str| {
-        let of_everybody = OF_EVERYBODY.iter().any(|own| action.starts_with(own));
-        of_everybody && action != "/admin/tokens/revoke" && action != "/admin/tokens/test"
+async fn nobody_without_a_session_sees_or_does_anything() {
+    let issuer = Issuer::start().await;
+    let furniture = Furniture::create(&issuer, "thing").await;
+    let mut stranger = Visitor::new(&issuer);
+    let before = events(&*issuer.app.store).await.len();
+    let is_open = |path: &str| {
+        let open = ["/admin/sign-in", "/admin/invitation"];
+        open.iter().any(|open| path.starts_with(open))
     };
-    let mut tried = 0;
-    for action in forms.keys().filter(|action| !is_of_everybody(action)) {
-        let form = [("form_token", token.as_str())];
-        let answer = viewer.asks(Method::POST, action, Some(&form)).await;
+    for page in furniture.pages(&issuer).await {
+        if is_open(&page) {
+            continue;
+        }
+        let answer = stranger.asks(Method::GET, &page, None).await;
+        assert_eq!(answer.status, 303, "{page}: {}", answer.text);
+        assert!(answer.header("location").starts_with("/admin/sign-in"));
+        assert_eq!(answer.header("cache-control"), "no-store", "{page}");
+        assert!(!answer.text.contains("thing"), "{page}");
+    }
+    for action in furniture.actions(&issuer).await {
+        let form = [("form_token", "x")];
+        let answer = stranger.asks(Method::POST, &action, Some(&form)).await;
+        match is_open(&action) {
+            true => assert_eq!(answer.status, 403, "{action}"),
+            false => assert_eq!(answer.status, 303, "{action}: {}", answer.text),
+        }
+    }
+    let after = events(&*issuer.app.store).await.len();
+    assert_eq!(after, before, "nothing was done");
+}
+
+#[tokio::test]
+async fn a_viewer_is_refused_every_action_and_offered_none() {
+    let issuer = Issuer::start().await;
+    let furniture = Furniture::create(&issuer, "thing").await;
+    let mut viewer = joined(&issuer, "viewer@example.com", "viewer").await;
+    let token = viewer.form_token().await;
+    let before = events(&*issuer.app.store).await;
+    for action in furniture.actions(&issuer).await {
+        if !is_of_everybody(&action) {
+            let form = [("form_token", token.as_str()), ("name", "changed")];
+            let answer = viewer.asks(Method::POST, &action, Some(&form)).await;
+            assert_eq!(answer.status, 403, "{action}: {}", answer.text);
+        }
+    }
+    for path in furniture.pages(&issuer).await {
+        for form in viewer.opens(&path).await.forms() {
+            assert!(
+                is_of_everybody(&form.action),
+                "{path} offers {}",
+                form.action
+            );
+        }
+    }
+    let after = events(&*issuer.app.store).await;
+    let new = after.iter().filter(|event| !before.contains(event));
+    let new: Vec<_> = new.collect();
+    assert!(new.is_empty(), "{new:?}");
+}
+
+#[tokio::test]
+async fn an_admin_is_refused_what_concerns_administrators() {
+    let issuer = Issuer::start().await;
+    let furniture = Furniture::create(&issuer, "thing").await;
+    let mut deputy = joined(&issuer, "deputy@example.com", "admin").await;
+    let token = deputy.form_token().await;
+    let before = events(&*issuer.app.store).await.len();
+    let actions = furniture.actions(&issuer).await;
+    let concerns = |action: &&String| action.starts_with("/admin/administrators");
+    for action in actions.iter().filter(concerns) {
+        let form = [("form_token", token.as_str()), ("role", "owner")];
+        let answer = deputy.asks(Method::POST, action, Some(&form)).await;
         assert_eq!(answer.status, 403, "{action}: {}", answer.text);
-        tried += 1;
     }
-    assert!(tried > 20, "{tried}");
-    for page in [
-        "/admin/agents/new",
-        "/admin/organizations/new",
-        "/admin/webhooks/new",
-    ] {
-        assert_eq!(viewer.opens(page).await.status, 403, "{page}");
-    }
+    let list = deputy.sees("/admin/administrators").await;
+    assert!(list.says("deputy@example.com"), "{}", list.text);
+    let forms = list.forms();
+    assert!(
+        !forms.iter().any(|form| concerns(&&form.action)),
+        "{forms:?}"
+    );
+    let after = events(&*issuer.app.store).await.len();
+    assert_eq!(after, before, "nothing changed");
 }
 
+/// No page of another site shows the console in a frame, keeps it, or hears where its reader was.
 #[tokio::test]
-async fn no_stored_markup_is_markup_on_any_page() {
-    let issuer = furnished(MARKUP).await;
+async fn every_page_runs_our_files_only_is_framed_and_kept_by_nobody() {
+    let issuer = Issuer::start().await;
+    let furniture = Furniture::create(&issuer, "thing").await;
     let mut visitor = Visitor::administrator(&issuer).await;
-    let pages = visitor.wanders().await;
-    let shown = pages.iter().filter(|page| page.says("alert(1)")).count();
-    assert!(shown > 8, "{shown}");
-    for page in pages {
-        assert!(
-            !page.text.contains("<script>"),
-            "{}: {}",
-            page.path,
-            page.text
-        );
-        assert!(!page.text.contains("<img"), "{}: {}", page.path, page.text);
+    let mut pages = vec![Visitor::new(&issuer).sees("/admin/sign-in").await];
+    for path in furniture.pages(&issuer).await {
+        pages.push(visitor.opens(&path).await);
     }
-}
-
-#[tokio::test]
-async fn every_page_runs_our_files_only_and_is_framed_by_nobody() {
-    let issuer = furnished("a name").await;
-    let mut visitor = Visitor::administrator(&issuer).await;
-    let mut pages = visitor.wanders().await;
-    pages.push(Visitor::new(&issuer).sees("/admin/sign-in").await);
-    let mut refused = visitor.opens("/admin/agents/nothing").await;
-    refused.path = "a page that is not there".into();
-    pages.push(refused);
     assert!(pages.len() > 20);
     for page in pages {
-        let policy = page.headers["content-security-policy"].to_str().unwrap();
-        assert_eq!(
-            policy,
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-             form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        );
-        assert_eq!(page.headers["x-frame-options"], "DENY");
-        assert_eq!(page.headers["cache-control"], "no-store", "{}", page.path);
-        assert_eq!(page.headers["referrer-policy"], "no-referrer");
-        for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
-            assert!(!page.text.contains(inline), "{} has {inline}", page.path);
+        let path = &page.path;
+        let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+        for (header, value) in [
+            ("content-security-policy", policy),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            assert_eq!(page.headers[header], value, "{path}: {header}");
         }
-        for script in page.text.split("<script").skip(1) {
-            assert!(script.starts_with(" src=\"/admin/assets/"), "{script}");
+        holds_nothing_foreign(&page);
+    }
+}
+
+#[track_caller]
+fn holds_nothing_foreign(page: &Page) {
+    for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
+        assert!(!page.text.contains(inline), "{} has {inline}", page.path);
+    }
+    for script in page.text.split("<script").skip(1) {
+        assert!(script.starts_with(" src=\"/admin/assets/"), "{script}");
+    }
+    for foreign in ["http://", "https://", "//"] {
+        for attribute in ["src", "href", "action"] {
+            let link = format!("{attribute}=\"{foreign}");
+            assert!(!page.text.contains(&link), "{}: {link}", page.path);
         }
     }
 }
@@ -181,14 +225,9 @@ async fn files_are_kept_for_good_under_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn the_configuration_is_shown_without_its_secrets() {
-    let issuer = Issuer::builder()
-        .with("ADMIN_PASSWORD", "correct horse battery")
-        .start()
-        .await;
-    let mut visitor = Visitor::new(&issuer);
-    visitor.signs_in(ADMIN.0, "correct horse battery").await;
-    let page = visitor.sees("/admin/configuration").await;
-    assert!(page.says("ADMIN_PASSWORD") && page.says("JWT_ISSUER"));
-    assert!(!page.says("correct horse battery"));
+async fn every_link_leads_somewhere() {
+    let issuer = Issuer::start().await;
+    Furniture::create(&issuer, "thing").await;
+    let pages = Visitor::administrator(&issuer).await.wanders().await;
+    assert!(pages.len() > 20, "{}", pages.len());
 }

@@ -226,3 +226,29 @@ async fn who_is_about_to_come_in_is_shown_to_owners_only() {
     let page = ada.sees("/admin/administrators").await;
     assert!(page.says("ada@example.com") && !page.says("bob@example.com"));
 }
+
+#[tokio::test]
+async fn what_is_over_already_is_said_and_is_no_failure() {
+    let issuer = Issuer::start().await;
+    invited(&issuer, "ada@example.com", "viewer").await;
+    let mut owner = Visitor::administrator(&issuer).await;
+    let list = owner.sees("/admin/administrators").await;
+    let forms = list.forms();
+    let withdraw = forms.iter().find(|form| form.action.ends_with("/withdraw"));
+    let withdraw = &withdraw.unwrap().action;
+    let page = owner.submits(&list, withdraw, &[]).await;
+    assert!(page.says("The invitation was withdrawn."), "{}", page.text);
+    let page = owner.submits(&list, withdraw, &[]).await;
+    assert_eq!(page.status, 200);
+    assert!(page.says("There is no such invitation any more"));
+
+    // The oldest session is the one in which the invitation was made.
+    let own = owner.sees(ACCOUNT).await;
+    let forms = own.forms();
+    let mut ends = forms.iter().filter(|form| form.action.ends_with("/end"));
+    let end = &ends.next_back().unwrap().action;
+    for said in ["The session was ended.", "The session had ended before."] {
+        let page = owner.submits(&own, end, &[]).await;
+        assert!(page.says(said), "{}", page.text);
+    }
+}

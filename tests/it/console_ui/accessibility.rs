@@ -1,10 +1,11 @@
 //! Nobody is shut out: axe-core finds nothing serious on any page, by day and by night, and a phone shows all of it.
 
 use machineauth_tests::browser::{Browser, Scheme};
+use machineauth_tests::console::Furniture;
 use machineauth_tests::issuer::ADMIN;
 use serde_json::Value;
 
-use super::{Desk, Things, pages, sign_in};
+use super::{Desk, sign_in};
 
 /// A name for a picture of the page at `path`: its words, without identifiers.
 fn name(path: &str) -> String {
@@ -35,12 +36,12 @@ async fn surplus(browser: &Browser) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_has_a_serious_finding_in_light_or_dark_or_on_a_phone() {
     let desk = Desk::set("accessibility").await;
-    let things = Things::create(&desk.issuer, "Thing").await;
+    let furniture = Furniture::create(&desk.issuer, "Thing").await;
     let browser = &desk.browser;
     browser.open("/admin/sign-in").await;
     let mut faults = findings(browser, "/admin/sign-in", "before signing in").await;
     sign_in(browser, ADMIN).await;
-    for page in pages(&desk.issuer, &things).await {
+    for page in furniture.pages(&desk.issuer).await {
         for (scheme, (width, height), how) in [
             (Scheme::Light, (1280, 900), "light"),
             (Scheme::Dark, (1280, 900), "dark"),

@@ -1,16 +1,16 @@
 //! The page of one administrator, for owners.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
-use super::{identifier, role};
+use super::{ended, identifier, role};
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::moment::Moment;
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::domain::administrators::{Owner, Profile, Role, Session};
 use crate::domain::id::{AdministratorId, SessionId};
@@ -169,8 +169,6 @@ pub async fn end_session(
 ) -> Result<Response, Failure> {
     administrator.owner()?;
     let id = identifier(&id)?;
-    let session = session.parse().map_err(|_| ApiError::NO_SUCH_SESSION)?;
-    let by = &administrator.by;
-    app.administrators.end_session(id, session, by).await?;
-    Ok(Done::SESSION_ENDED.then(&path_of(id)))
+    let done = ended(&app, id, &session, &administrator.by).await?;
+    Ok(done.then(&path_of(id)))
 }

@@ -5,18 +5,21 @@ mod detail;
 pub use self::detail::{end_session, remove, set_role, show};
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Span};
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::console::shown_once::ShownOnce;
-use crate::domain::administrators::{Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role};
+use crate::domain::administrators::{
+    AdministratorError, Email, INVITATION_LIFETIME, Invitation, Owner, Profile, Role,
+};
+use crate::domain::event::By;
 use crate::domain::id::AdministratorId;
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
@@ -37,9 +40,8 @@ pub async fn list(
     State(app): State<App>,
     Query(following): Query<Following>,
 ) -> Result<Response, Failure> {
-    // Who is about to come in is for those who let it in.
     let invitations = match administrator.owner() {
-        Ok(_) => app.administrators.invitations().await?,
+        Ok(owner) => app.administrators.invitations(&owner).await?,
         Err(_) => Vec::new(),
     };
     Ok(page(&ListPage {
@@ -139,11 +141,41 @@ pub async fn withdraw(
     Change { administrator, .. }: Change,
 ) -> Result<Response, Failure> {
     let (owner, id) = (administrator.owner()?, identifier(&id)?);
-    app.administrators
-        .withdraw_invitation(&owner, id, &administrator.by)
-        .await?;
-    tracing::info!(administrator.id = %id, "withdrew an invitation");
-    Ok(Done::INVITATION_WITHDRAWN.then(paths::ADMINISTRATORS))
+    let by = &administrator.by;
+    let withdrawn = app.administrators.withdraw_invitation(&owner, id, by);
+    let done = match withdrawn.await {
+        Ok(()) => {
+            tracing::info!(administrator.id = %id, "withdrew an invitation");
+            Done::INVITATION_WITHDRAWN
+        }
+        // The page that was shown is older than that.
+        Err(AdministratorError::NoSuchInvitation) => Done::INVITATION_GONE,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(done.then(paths::ADMINISTRATORS))
+}
+
+/// Ends a session of an administrator. What is to be said then.
+pub(super) async fn ended(
+    app: &App,
+    administrator: AdministratorId,
+    session: &str,
+    by: &By,
+) -> Result<Done, AdministratorError> {
+    let missing = AdministratorError::NoSuchSession;
+    let ended = match session.parse() {
+        Ok(session) => {
+            let administrators = &app.administrators;
+            administrators.end_session(administrator, session, by).await
+        }
+        Err(_) => Err(missing),
+    };
+    match ended {
+        Ok(()) => Ok(Done::SESSION_ENDED),
+        // The page that was shown is older than that.
+        Err(AdministratorError::NoSuchSession) => Ok(Done::SESSION_GONE),
+        Err(error) => Err(error),
+    }
 }
 
 fn role(form: &Form) -> Result<Role, ApiError> {

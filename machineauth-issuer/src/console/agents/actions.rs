@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::detail::{self, Forms};
 use super::secret::SecretPage;
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::wrong;
 use crate::console::page::Done;

@@ -1,20 +1,20 @@
 //! The page of an agent.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 use serde_json::{Map, Value};
 
 use super::found;
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::chart::{Chart, Step, Tone};
 use crate::console::failure::Failure;
 use crate::console::form::Form;
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::names::Names;
 use crate::console::page::{Following, Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::activity;
 use crate::domain::agent::Agent;

@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::console::address::Query;
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Number};
 use crate::console::names::{self, Names};
 use crate::console::page::{Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::agent::Agent;
 use crate::domain::agents::{AgentQuery, Order, Place, Shelf, is_name_prefix};
@@ -67,11 +67,10 @@ pub async fn list(
     let shell = administrator
         .shell(&app, Section::Agents)
         .after(asked.done.as_deref());
-    let organizations = names::some_organizations(&app).await?;
     let mut shown = ListPage {
         shell,
         rows: Vec::new(),
-        organizations,
+        organizations: Vec::new(),
         names: Names::default(),
         total: None,
         query: asked.query(),
@@ -84,10 +83,15 @@ pub async fn list(
         Ok(read) => read,
         Err(error) => {
             shown.form.refuse(error)?;
+            shown.organizations = names::some_organizations(&app).await?;
             return Ok(refused(&shown));
         }
     };
-    let mut found = app.agents.list(&query, after.as_ref(), 0, PAGE + 1).await?;
+    let (organizations, mut found) = futures_util::try_join!(
+        names::some_organizations(&app),
+        app.agents.list(&query, after.as_ref(), 0, PAGE + 1),
+    )?;
+    shown.organizations = organizations;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     shown.next = found

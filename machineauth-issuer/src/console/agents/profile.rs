@@ -1,7 +1,7 @@
 //! The form of an agent: creating and changing it.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use super::secret::SecretPage;
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::names;
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::date::{Date, moment};
 use crate::domain::agent::{

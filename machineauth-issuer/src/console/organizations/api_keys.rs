@@ -1,12 +1,13 @@
 //! `/admin/organizations/{id}/api-keys`
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::scope::ScopeSet;
 
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::page::{Done, Section, Shell, page, refused};

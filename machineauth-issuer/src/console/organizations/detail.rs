@@ -1,17 +1,17 @@
 //! The page of an organization: what belongs to it.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
 
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::domain::agent::Agent;
 use crate::domain::agents::{AgentQuery, Order, Shelf};

@@ -6,10 +6,10 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::console::address::Query;
 use crate::console::failure::Failure;
 use crate::console::moment::{Moment, Number};
 use crate::console::page::{Section, Shell, page};
-use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::id::OrganizationId;
 use crate::domain::organization::Organization;

@@ -1,11 +1,12 @@
 //! `/admin/organizations/{id}/teams`
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::Form;
 use crate::console::page::{Done, Section, Shell, page, refused};

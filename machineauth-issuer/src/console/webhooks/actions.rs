@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::deliveries;
 use super::detail::{Forms, refused_with};
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::page::{Done, Section};

@@ -1,15 +1,15 @@
 //! `/admin/webhooks/{id}/deliveries`
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::found;
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::moment::Moment;
 use crate::console::page::{Done, Following, Section, Shell, page};
-use crate::console::query::Query;
 use crate::console::session::{Administrator, Change};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::webhooks::{Delivery, Webhook};

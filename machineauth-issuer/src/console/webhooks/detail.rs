@@ -1,18 +1,18 @@
 //! The page of a webhook, with its deliveries.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::{found, path_of};
 use crate::app::App;
+use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
 use crate::console::form::Form;
 use crate::console::moment::{Moment, Number};
 use crate::console::names::Names;
 use crate::console::page::{Section, Shell, page, refused};
-use crate::console::query::Query;
 use crate::console::session::Administrator;
 use crate::domain::id::DeliveryId;
 use crate::domain::webhooks::{Delivery, Health, Status, StoredWebhook, Webhook};

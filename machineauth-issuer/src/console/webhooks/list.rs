@@ -1,22 +1,20 @@
 //! The list of webhooks.
 
-use std::cmp::Reverse;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::future::try_join_all;
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::console::address::Query;
 use crate::console::failure::Failure;
 use crate::console::moment::{Moment, Number};
 use crate::console::names::Names;
 use crate::console::page::{Section, Shell, page};
-use crate::console::query::Query;
 use crate::console::session::Administrator;
-use crate::domain::webhooks::{Health, Webhook};
-use crate::store::StoreError;
+use crate::domain::webhooks::{Overview, Standing};
 
 /// How many webhooks a page has.
 const PAGE: usize = 50;
@@ -33,17 +31,29 @@ pub struct Asked {
 #[template(path = "webhooks/list.html")]
 struct ListPage {
     shell: Shell,
-    rows: Vec<Row>,
+    webhooks: Arc<Overview>,
     names: Names,
-    total: usize,
     number: usize,
-    is_last: bool,
 }
 
-struct Row {
-    webhook: Webhook,
-    health: Health,
-    waiting: i64,
+impl ListPage {
+    fn begin(&self) -> usize {
+        (self.number - 1).saturating_mul(PAGE)
+    }
+
+    fn standings(&self) -> &[Standing] {
+        let standings = &self.webhooks.standings;
+        let end = self.begin().saturating_add(PAGE).min(standings.len());
+        standings.get(self.begin()..end).unwrap_or_default()
+    }
+
+    fn total(&self) -> usize {
+        self.webhooks.standings.len()
+    }
+
+    fn is_last(&self) -> bool {
+        self.begin().saturating_add(PAGE) >= self.total()
+    }
 }
 
 /// The list, the newest first.
@@ -52,31 +62,16 @@ pub async fn list(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let mut found = app.webhooks.all().await?;
-    found.sort_by_key(|stored| Reverse(stored.value.created_at));
-    let (total, number) = (found.len(), asked.page.max(1));
-    let begin = (number - 1).saturating_mul(PAGE);
-    let shown = found.into_iter().skip(begin).take(PAGE);
-    let rows = shown.map(async |stored| -> Result<_, StoreError> {
-        let id = stored.value.id;
-        let (health, waiting) =
-            futures_util::try_join!(app.webhooks.health(id), app.webhooks.waiting(id))?;
-        Ok(Row {
-            webhook: stored.value,
-            health,
-            waiting,
-        })
-    });
-    let rows = try_join_all(rows).await?;
-    let organizations = rows.iter().filter_map(|row| row.webhook.organization_id);
-    Ok(page(&ListPage {
-        names: Names::of(&app, organizations).await?,
+    let mut shown = ListPage {
         shell: administrator
             .shell(&app, Section::Webhooks)
             .after(asked.done.as_deref()),
-        is_last: begin.saturating_add(PAGE) >= total,
-        rows,
-        total,
-        number,
-    }))
+        webhooks: app.webhooks.overview().await?,
+        names: Names::default(),
+        number: asked.page.max(1),
+    };
+    let standings = shown.standings().iter();
+    let organizations = standings.filter_map(|standing| standing.webhook.organization_id);
+    shown.names = Names::of(&app, organizations).await?;
+    Ok(page(&shown))
 }

@@ -134,11 +134,11 @@ impl Administrators {
         }
     }
 
-    /// The invitations that can be accepted, the newest first.
+    /// The invitations that can be accepted, the newest first: who is about to come in is for those who let it in.
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn invitations(&self) -> Result<Vec<Invitation>, StoreError> {
+    pub async fn invitations(&self, _owner: &Owner) -> Result<Vec<Invitation>, StoreError> {
         let (known, rows) = futures_util::try_join!(self.known(), self.rows())?;
         let good = rows.iter().filter(|(_, row)| row.value.is_good(&known));
         let mut invitations: Vec<_> = good.map(|(_, row)| row.value.invitation(&known)).collect();

@@ -52,7 +52,10 @@ impl Webhooks {
         let fact = Fact::webhook(Action::WebhookCreated, &webhook).imported();
         let batch = event::record(batch, fact, by, now);
         match self.store.commit(&batch).await? {
-            Outcome::Committed => Ok(()),
+            Outcome::Committed => {
+                self.remembered.forget();
+                Ok(())
+            }
             Outcome::Conflict => Err(WebhookError::Contended),
         }
     }

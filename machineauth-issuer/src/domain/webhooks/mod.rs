@@ -3,10 +3,10 @@
 //! A webhook of an organization lives in that organization's partition, one of the server in its own; everything on its
 //! way to it lives beside it.
 
-mod backlog;
 mod delivery;
 mod history;
 mod import;
+mod overview;
 mod queue;
 mod removal;
 mod secrets;
@@ -18,9 +18,9 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::backlog::Backlog;
 pub use self::delivery::{Attempt, Delivery, Retries, Status, Verdict};
 pub use self::import::BroughtWebhook;
+pub use self::overview::{Backlog, Overview, Remembered, Standing};
 pub use self::queue::{Claim, Settled};
 pub use self::secrets::{DEFAULT_GRACE, LONGEST_GRACE};
 pub use self::webhook::{
@@ -121,6 +121,8 @@ pub struct Webhooks {
     pub vault: Arc<Vault>,
     /// What they get.
     pub policy: WebhookPolicy,
+    /// How all of them stood lately.
+    pub remembered: Remembered,
 }
 
 impl Webhooks {
@@ -153,6 +155,7 @@ impl Webhooks {
         match self.store.commit(&batch).await? {
             Outcome::Conflict => Err(WebhookError::Contended),
             Outcome::Committed => {
+                self.remembered.forget();
                 let version = batch.version();
                 let value = webhook;
                 Ok((Versioned { value, version }, secret))
@@ -373,6 +376,7 @@ impl Webhooks {
             let (batch, answer) = alter(&mut webhook, batch, self.clock.now())?;
             let batch = batch.put(&key, WEBHOOKS.encode(&webhook));
             if self.store.commit(&batch).await? == Outcome::Committed {
+                self.remembered.forget();
                 let version = batch.version();
                 let value = webhook;
                 return Ok((Versioned { value, version }, answer));

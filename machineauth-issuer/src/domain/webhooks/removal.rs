@@ -32,6 +32,7 @@ impl Webhooks {
             let fact = Fact::webhook(Action::WebhookDeleted, &stored.value);
             let batch = event::record(batch, fact, by, now);
             if self.store.commit(&batch).await? == Outcome::Committed {
+                self.remembered.forget();
                 self.clean_up_after(id).await?;
                 return Ok(());
             }

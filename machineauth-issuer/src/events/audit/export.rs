@@ -1,14 +1,17 @@
-//! The trail as a file: everything that is asked for, read while it is sent.
+//! The trail as a file: everything that is asked for, or all seals, read while it is sent.
 
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
-use super::{Cursor, Entry, EntryView, Filter, Trail, csv};
-use crate::store::StoreError;
+use super::{Cursor, Entry, EntryView, Filter, LOOKED_AT, Trail, csv, scan_seals, seals_head};
+use crate::domain::sealing::SealingKey;
+use crate::store::{DynStore, Key, StoreError};
 
-/// How many events are read at once.
+/// How many events or seals are read at once.
 const READ_AT_ONCE: usize = 500;
+/// What a file of seals is on the wire, and what it is called.
+pub const SEALS: (&str, &str) = ("application/x-ndjson", "audit-seals.jsonl");
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +82,35 @@ pub fn export(
                 return Ok(None);
             };
             let cursor = Option::<Cursor>::as_ref(&cursor);
-            let page = trail.page(&filter, cursor, READ_AT_ONCE).await?;
+            let page = trail.page(&filter, cursor, READ_AT_ONCE, LOOKED_AT).await?;
             for entry in page.entries {
                 format.write(&mut text, entry);
             }
             let next = page.next.map(|cursor| (String::new(), Some(cursor)));
+            Ok(Some((Bytes::from(text), next)))
+        }
+    })
+}
+
+/// The text of all seals in `store`, a piece at a time: first the key that seals.
+pub fn seals(
+    store: DynStore,
+    key: &SealingKey,
+) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + use<> {
+    let begin = Some((seals_head(key), None));
+    try_unfold(begin, move |state| {
+        let store = DynStore::clone(&store);
+        async move {
+            let Some((mut text, after)) = state else {
+                return Ok(None);
+            };
+            let read = scan_seals(&*store, Option::<Key>::as_ref(&after), READ_AT_ONCE).await?;
+            let is_end = read.len() < READ_AT_ONCE;
+            let last = read.last().map(|(key, _)| key.clone());
+            for (_, seal) in read {
+                text.push_str(&seal.to_line());
+            }
+            let next = Some((String::new(), last)).filter(|_| !is_end);
             Ok(Some((Bytes::from(text), next)))
         }
     })

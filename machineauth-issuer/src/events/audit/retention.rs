@@ -3,6 +3,7 @@
 use machineauth_core::clock::Timestamp;
 
 use super::seal::{Seal, seal_key, seals};
+use super::segment::Segment;
 use crate::domain::event::AuditSettings;
 use crate::store::{Batch, Log, Outcome, Partition, Store, StoreError};
 
@@ -64,7 +65,9 @@ async fn step(
     // Only after the entries: the other way round, a crash would leave entries that nothing seals.
     let gone = oldest.iter().take(over - 1);
     let batch = gone.fold(Batch::new(partition), |batch, seal| {
-        batch.delete(&seal_key(partition, seal.first))
+        batch
+            .delete(&seal_key(partition, seal.first))
+            .delete(&Segment::key(partition, seal.first))
     });
     match store.commit(&batch).await? {
         Outcome::Committed | Outcome::Conflict => {}

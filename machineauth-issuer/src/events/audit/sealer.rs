@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::cursor::partitions;
 use super::seal::{MAX_SEGMENT, Seal, seal_key, seals};
+use super::segment::Segment;
 use crate::domain::lease::Lease;
 use crate::domain::sealing::{SealingError, SealingKey};
 use crate::domain::vault::Vault;
@@ -164,6 +165,12 @@ impl Sealer {
             let batch = batch
                 .put(&row, SEALED.encode(&sealed))
                 .put(&seal_key(partition, seal.first), seals().encode(&seal));
+            let batch = match Segment::of(&entries) {
+                Some(segment) => {
+                    batch.put(&Segment::key(partition, segment.first), segment.encode())
+                }
+                None => batch,
+            };
             match self.store.commit(&batch).await? {
                 Outcome::Committed if entries.len() < MAX_SEGMENT => return Ok(()),
                 // A conflict means that another issuer sealed: it is looked how far.

@@ -9,12 +9,13 @@ use machineauth_core::clock::Timestamp;
 
 use super::cursor::{Cursor, partitions};
 use super::filter::Filter;
+use super::segment::Concerning;
 use crate::domain::agents::{AgentError, Agents};
 use crate::domain::event::Event;
-use crate::store::{DynStore, Log, Partition, StoreError};
+use crate::store::{DynStore, Log, Partition, Position, StoreError};
 
-/// How many entries are looked at for one page. A filter that takes few gives short pages, and a cursor to go on with.
-const LOOKED_AT: usize = 20_000;
+/// How many entries are looked at for one page at most. A filter that takes few gives short pages, and a cursor to go on with.
+pub const LOOKED_AT: usize = 20_000;
 /// How many entries of a log are read at first, and at most, at once.
 const FIRST_STEP: usize = 8;
 const LONGEST_STEP: usize = 256;
@@ -47,6 +48,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Where the trail goes on, unless it is at its end.
     pub next: Option<Cursor>,
+    /// When that happened which was looked at last.
+    pub until: Option<Timestamp>,
     /// How many there are in all, as far as that was asked and looked at.
     pub total: u64,
 }
@@ -54,8 +57,12 @@ pub struct Page {
 /// One log, being read downwards.
 struct Stream {
     partition: Partition,
-    /// The number of the next entry to read from the store; 0 when none is left.
+    /// The number of the next entry to read from the store; at or below `floor` when none is left.
     next: u64,
+    /// The number of the entry that is not read any more.
+    floor: u64,
+    /// What can be passed over, where one agent is asked for.
+    concerning: Option<Concerning>,
     step: usize,
     read: VecDeque<Entry>,
 }
@@ -66,7 +73,7 @@ impl Trail {
         Self { store, agents }
     }
 
-    /// Up to `limit` events that `filter` takes, after `cursor`, or from the newest.
+    /// Up to `limit` events that `filter` takes, after `cursor`, or from the newest. At `look_at` entries it is looked at most.
     ///
     /// # Errors
     /// The store's failure.
@@ -75,16 +82,18 @@ impl Trail {
         filter: &Filter,
         cursor: Option<&Cursor>,
         limit: usize,
+        look_at: usize,
     ) -> Result<Page, StoreError> {
-        let mut merge = self.begin(filter, cursor).await?;
-        let mut entries = Vec::new();
-        for _ in 0..LOOKED_AT {
+        let mut merge = self.begin(filter, cursor, None).await?;
+        let (mut entries, mut until) = (Vec::new(), None);
+        for _ in 0..look_at {
             if entries.len() == limit {
                 break;
             }
             let Some(entry) = merge.next(&self.store, filter).await? else {
                 break;
             };
+            until = Some(entry.event.at);
             if filter.takes(&entry.event) {
                 entries.push(entry);
             }
@@ -93,7 +102,46 @@ impl Trail {
             total: entries.len() as u64,
             entries,
             next: merge.cursor(),
+            until,
         })
+    }
+
+    /// What `filter` takes of what was recorded after `since` and not after `until`, newest first. `None` where that are more
+    /// than `limit` events, or more would have to be looked at than for a page.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn between(
+        &self,
+        filter: &Filter,
+        since: &Cursor,
+        until: &Cursor,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        let mut merge = self.begin(filter, Some(until), Some(since)).await?;
+        let mut entries = Vec::new();
+        for _ in 0..LOOKED_AT {
+            let Some(entry) = merge.next(&self.store, filter).await? else {
+                return Ok(Some(entries));
+            };
+            if filter.takes(&entry.event) {
+                if entries.len() == limit {
+                    return Ok(None);
+                }
+                entries.push(entry);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the trail ends now: a page after this cursor begins with the newest event.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn end(&self) -> Result<Cursor, StoreError> {
+        let heads = partitions().map(|partition| self.store.head(partition, Log::Audit));
+        let heads = try_join_all(heads).await?;
+        Ok(Cursor::new(heads.iter().map(Position::sequence)))
     }
 
     /// Up to `limit` events that `filter` takes, without the first `skip` of them, and how many there are in all: among
@@ -108,7 +156,7 @@ impl Trail {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let whole = filter.is_whole() && filter.organization.is_none();
-        let mut merge = self.begin(filter, None).await?;
+        let mut merge = self.begin(filter, None, None).await?;
         let (mut entries, mut next) = (Vec::new(), None);
         let mut taken = 0;
         for _ in 0..LOOKED_AT {
@@ -133,6 +181,7 @@ impl Trail {
                 true => self.length().await?,
                 false => taken as u64,
             },
+            until: entries.last().map(|entry| entry.event.at),
             entries,
             next: next.unwrap_or_else(|| merge.cursor()),
         })
@@ -151,26 +200,40 @@ impl Trail {
         Ok(try_join_all(lengths).await?.into_iter().sum())
     }
 
-    async fn begin(&self, filter: &Filter, cursor: Option<&Cursor>) -> Result<Merge, StoreError> {
-        let next: Vec<_> = match cursor {
-            Some(cursor) => cursor.next().collect(),
-            None => partitions().map(|_| u64::MAX).collect(),
+    /// Begins to read at `cursor`, or at the newest entry, down to what was the newest at `floor`.
+    async fn begin(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+        floor: Option<&Cursor>,
+    ) -> Result<Merge, StoreError> {
+        let numbers = |cursor: Option<&Cursor>, otherwise| -> Vec<u64> {
+            match cursor {
+                Some(cursor) => cursor.next().collect(),
+                None => partitions().map(|_| otherwise).collect(),
+            }
         };
+        let (next, floor) = (numbers(cursor, u64::MAX), numbers(floor, 0));
+        let ranges = next.into_iter().zip(floor);
         let home = self.home(filter).await?;
-        let streams = partitions().zip(next).map(|(partition, next)| async move {
-            let is_home = |home| partition == home || partition == Partition::SYSTEM;
-            let next = match (home, filter.to) {
-                (Some(home), _) if !is_home(home) => 0,
-                (_, Some(to)) if cursor.is_none() => self.last_until(partition, to).await?,
-                _ => next,
-            };
-            Ok::<_, StoreError>(Stream {
-                partition,
-                next,
-                step: FIRST_STEP,
-                read: VecDeque::new(),
-            })
-        });
+        let streams = partitions()
+            .zip(ranges)
+            .map(|(partition, (next, floor))| async move {
+                let is_home = |home| partition == home || partition == Partition::SYSTEM;
+                let next = match (home, filter.to) {
+                    (Some(home), _) if !is_home(home) => 0,
+                    (_, Some(to)) if cursor.is_none() => self.last_until(partition, to).await?,
+                    _ => next,
+                };
+                Ok::<_, StoreError>(Stream {
+                    partition,
+                    next,
+                    floor,
+                    concerning: filter.agent.map(|agent| Concerning::new(agent, partition)),
+                    step: FIRST_STEP,
+                    read: VecDeque::new(),
+                })
+            });
         Ok(Merge(try_join_all(streams).await?))
     }
 
@@ -246,19 +309,33 @@ impl Merge {
 
 impl Stream {
     async fn fill(&mut self, store: &DynStore, filter: &Filter) -> Result<(), StoreError> {
-        if self.next == 0 {
+        if self.next <= self.floor {
             return Ok(());
         }
+        let mut lowest = self.floor + 1;
+        if let Some(concerning) = &mut self.concerning {
+            let (next, of_segment) = concerning.range(&**store, self.next).await?;
+            (self.next, lowest) = (next, lowest.max(of_segment));
+        }
+        if self.next < lowest {
+            self.next = 0;
+            return Ok(());
+        }
+        let left = usize::try_from(self.next - lowest).unwrap_or(self.step);
+        let step = self.step.min(left.saturating_add(1));
         let read = store
-            .log_back(self.partition, Log::Audit, self.next, self.step)
+            .log_back(self.partition, Log::Audit, self.next, step)
             .await?;
         let last = read.last().map_or(0, |(position, _)| position.sequence());
-        self.next = match read.len() < self.step {
+        self.next = match read.len() < step {
             true => 0,
             false => last.saturating_sub(1),
         };
         self.step = (self.step * 2).min(LONGEST_STEP);
         for (position, entry) in read {
+            if position.sequence() <= self.floor {
+                break;
+            }
             // What was tampered with does not hide the rest; verifying names it.
             let Ok(event) = Event::decode(&entry) else {
                 let (partition, sequence) = (self.partition, position.sequence());

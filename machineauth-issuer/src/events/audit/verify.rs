@@ -1,7 +1,9 @@
 //! Verifying the trail: whether every entry is as it was sealed, and none is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use machineauth_core::crypto::VerifyingKey;
 use serde::Serialize;
@@ -9,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::cursor::partitions;
 use super::seal::{Seal, entry_digest, mark, seal_key, seals, segment_digest};
+use super::segment::Segment;
 use crate::domain::sealing::{SealingError, SealingKey};
 use crate::domain::vault::Vault;
 use crate::store::{Log, Partition, Position, Store, StoreError};
@@ -64,6 +67,8 @@ pub enum Wrong {
     SealReplaced,
     /// The exported seal was not made with a key of this store.
     SealForeign,
+    /// What is noted of the agents in a segment is not so: lists of what concerns one agent may lack entries.
+    IndexChanged,
 }
 
 impl Wrong {
@@ -78,6 +83,7 @@ impl Wrong {
             Self::SealMissing => "a seal is gone before this one",
             Self::SealReplaced => "the seal is not the one that was exported",
             Self::SealForeign => "the exported seal was not made with a key of this store",
+            Self::IndexChanged => "what is noted of the agents in this segment is not so",
         }
     }
 }
@@ -93,6 +99,33 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
+impl VerifyError {
+    /// Whether trying again will help.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Sealing(SealingError::Store(error)) => {
+                error.is_unavailable()
+            }
+            Self::Sealing(_) => false,
+        }
+    }
+}
+
+/// How far a verification is. Others may look while it goes on.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    /// How many entries it has verified.
+    pub fn entries(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, entries: u64) {
+        self.0.fetch_add(entries, Ordering::Relaxed);
+    }
+}
+
 /// Verifies the trail in `store`, and that it goes on from the seals that were `exported`.
 ///
 /// # Errors
@@ -101,10 +134,11 @@ pub async fn verify(
     store: &dyn Store,
     vault: &Vault,
     exported: &[Seal],
+    progress: &Progress,
 ) -> Result<Report, VerifyError> {
     let keys = SealingKey::all_public(store, vault).await?;
     let verifications = partitions().map(|partition| {
-        let check = Check::of(store, partition, &keys);
+        let check = Check::of(store, partition, &keys, progress);
         check.run(exported)
     });
     let reports = stream::iter(verifications).buffered(CONCURRENT);
@@ -125,6 +159,9 @@ struct Check<'a> {
     store: &'a dyn Store,
     partition: Partition,
     keys: &'a BTreeMap<String, VerifyingKey>,
+    progress: &'a Progress,
+    /// The numbers of the first entries of all seals.
+    firsts: BTreeSet<u64>,
     report: Report,
 }
 
@@ -133,11 +170,14 @@ impl<'a> Check<'a> {
         store: &'a dyn Store,
         partition: Partition,
         keys: &'a BTreeMap<String, VerifyingKey>,
+        progress: &'a Progress,
     ) -> Self {
         Self {
             store,
             partition,
             keys,
+            progress,
+            firsts: BTreeSet::new(),
             report: Report::default(),
         }
     }
@@ -147,6 +187,9 @@ impl<'a> Check<'a> {
         // In this order, an entry that is appended or trimmed meanwhile is nothing wrong.
         let tail = self.store.tail(self.partition, log).await?;
         let sealed = self.chain(&tail).await?;
+        if self.report.findings.is_empty() {
+            self.has_no_other_segments(sealed).await?;
+        }
         let head = self.store.head(self.partition, log).await?;
         self.report.unsealed = head.sequence().saturating_sub(sealed.max(tail.sequence()));
         if self.report.findings.is_empty() {
@@ -175,6 +218,7 @@ impl<'a> Check<'a> {
             for (_, seal) in page {
                 let seal = seal.value;
                 self.report.seals += 1;
+                self.firsts.insert(seal.first);
                 let is_right =
                     self.follows(&seal, before.as_ref(), tail) && self.covers(&seal, tail).await?;
                 let sealed = seal.last_sequence();
@@ -227,6 +271,7 @@ impl<'a> Check<'a> {
             .map(|(position, entry)| entry_digest(position, entry))
             .collect();
         self.report.entries += entries.len() as u64;
+        self.progress.add(entries.len() as u64);
         let expected: Vec<u64> = (seal.first..=last).collect();
         let is_whole = entries.len() == expected.len()
             && entries
@@ -234,7 +279,7 @@ impl<'a> Check<'a> {
                 .zip(&expected)
                 .all(|((position, _), number)| position.sequence() == *number);
         if is_whole && segment_digest(&digests) == seal.digest {
-            return Ok(true);
+            return self.is_indexed(seal, &entries).await;
         }
         let found: BTreeMap<u64, [u8; 8]> = entries
             .iter()
@@ -244,6 +289,41 @@ impl<'a> Check<'a> {
         let (sequence, what) = first_wrong(seal, &found);
         self.find(sequence, what);
         Ok(false)
+    }
+
+    /// Whether what is noted of the agents in a segment hides none of its entries.
+    async fn is_indexed(
+        &mut self,
+        seal: &Seal,
+        entries: &[(Position, Bytes)],
+    ) -> Result<bool, StoreError> {
+        let noted = Segment::find(self.store, self.partition, seal.first).await?;
+        let is_right = noted.is_none() || noted == Segment::of(entries);
+        if !is_right {
+            self.find(seal.first, Wrong::IndexChanged);
+        }
+        Ok(is_right)
+    }
+
+    /// Looks for notes of stretches up to the entry numbered `sealed` that nobody sealed.
+    async fn has_no_other_segments(&mut self, sealed: u64) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let rows = Segment::scan(self.store, self.partition, after.as_ref(), PAGE).await?;
+            after = rows.last().map(|(key, _)| key.clone());
+            for (_, first) in &rows {
+                // What is later was sealed meanwhile. What is in no place of its own is passed over by all.
+                if let Some(first) = *first
+                    && first <= sealed
+                    && !self.firsts.contains(&first)
+                {
+                    self.find(first, Wrong::IndexChanged);
+                }
+            }
+            if rows.len() < PAGE {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether a seal that was exported is the one that the store has, unless its entries were trimmed.
