@@ -165,17 +165,14 @@ async fn nothing_that_is_refreshed_while_a_rotation_ends_all_tokens_is_good() {
 async fn nothing_that_is_issued_or_refreshed_while_its_agent_is_deactivated_is_good() {
     again_and_again(async |two, delays| {
         let (agent, access, refresh) = two.agent().await;
-        let ((issued, refreshed), _) = at_once(
-            delays,
-            async {
-                tokio::join!(
-                    two.one.token_answer(&agent),
-                    two.one.refresh(&agent, &refresh)
-                )
-            },
-            change(&two.other, &agent, "deactivate"),
-        )
-        .await;
+        let granting = Box::pin(async {
+            tokio::join!(
+                two.one.token_answer(&agent),
+                two.one.refresh(&agent, &refresh)
+            )
+        });
+        let deactivating = change(&two.other, &agent, "deactivate");
+        let ((issued, refreshed), _) = at_once(delays, granting, deactivating).await;
         two.are_ended(&[access]).await;
         for answer in [issued, refreshed] {
             if let Some((access, _)) = given(&answer) {

@@ -22,7 +22,7 @@ const TOKENS: usize = 30;
 const REFRESHES: usize = 10;
 const REVOCATIONS: usize = 5;
 const INTROSPECTIONS: usize = 5;
-/// So much of a week stands in the second half of what is kept.
+/// With which day the last one is compared.
 const A_WEEK: usize = 7;
 /// How much more there may be after another week.
 const TOLERANCE: f64 = 1.1;
@@ -254,9 +254,7 @@ impl Report<'_> {
     fn growth(&self) -> Option<f64> {
         let (last, rest) = self.0.split_last()?;
         let before = &rest[rest.len().checked_sub(A_WEEK)?];
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-        let growth = last.bytes() as f64 / before.bytes() as f64;
-        Some(growth)
+        Some(last.bytes() as f64 / before.bytes() as f64)
     }
 }
 
