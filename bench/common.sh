@@ -13,8 +13,8 @@ need() {
 work=$(mktemp -d)
 pids=()
 stop() {
+    # What was stopped hears of its end only once it goes on.
     [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-    # Who was stopped meanwhile hears of its end only when it goes on.
     [ ${#pids[@]} -eq 0 ] || kill -CONT "${pids[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
     rm -rf "$work"

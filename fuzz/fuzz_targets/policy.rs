@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| machineauth_fuzz::policy(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| machineauth_fuzz::verifiers::policy(data));

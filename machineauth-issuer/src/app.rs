@@ -36,7 +36,7 @@ use crate::events::audit::{Sealer, Trail, Verification};
 use crate::events::feed::Feed;
 use crate::events::webhooks::Delivering;
 use crate::events::webhooks::guard::SystemLookup;
-use crate::maintenance;
+use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::paths;
 use crate::protection::{Limits, address_block};
@@ -382,11 +382,19 @@ impl App {
             sealer: tokio::spawn(async move { sealer.run().await }),
             verification: tokio::spawn(async move { verification.run().await }),
             delivering: tokio::spawn(async move { delivering.run().await }),
-            maintenance: tokio::spawn(async move {
-                let (store, clock, audit) = (&*app.store, &*app.clock, app.config.audit);
-                maintenance::run(store, clock, &app.organizations, &app.webhooks, audit).await
-            }),
+            maintenance: tokio::spawn(async move { app.maintenance().run().await }),
             certificates,
+        }
+    }
+
+    /// What keeps the store small.
+    pub fn maintenance(&self) -> Maintenance<'_> {
+        Maintenance {
+            store: &*self.store,
+            clock: &*self.clock,
+            organizations: &self.organizations,
+            webhooks: &self.webhooks,
+            audit: self.config.audit,
         }
     }
 }

@@ -27,47 +27,58 @@ pub const GREATEST_SKEW: Duration = Duration::from_secs(5);
 /// How long nothing is swept after our clock has jumped. A jump by mistake is noticed and set right by then.
 const DISTRUST: Duration = Duration::from_secs(3600);
 
-/// Maintains the store, forever.
-pub async fn run(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    organizations: &Organizations,
-    webhooks: &Webhooks,
-    settings: AuditSettings,
-) {
-    let mut steps = interval(STEP);
-    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = ClockWatch::new(clock.now(), Instant::now());
-    for partition in Partition::all().cycle() {
-        steps.tick().await;
-        let trusted = watch.look(clock.now(), Instant::now());
-        if let Err(error) = organizations.clean_up(partition).await {
+/// Keeps one store small.
+#[derive(Clone, Copy, Debug)]
+pub struct Maintenance<'a> {
+    /// Which.
+    pub store: &'a dyn Store,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// What is left of those that were deleted is deleted.
+    pub organizations: &'a Organizations,
+    /// What was on its way to those that were deleted is deleted, and old deliveries are forgotten.
+    pub webhooks: &'a Webhooks,
+    /// How long the audit trail is kept.
+    pub audit: AuditSettings,
+}
+
+impl Maintenance<'_> {
+    /// Maintains one partition after the other, forever.
+    pub async fn run(&self) {
+        let mut steps = interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = ClockWatch::new(self.clock.now(), Instant::now());
+        for partition in Partition::all().cycle() {
+            steps.tick().await;
+            let trusted = watch.look(self.clock.now(), Instant::now());
+            self.step(partition, trusted).await;
+        }
+    }
+
+    /// Maintains a partition once, by a clock that can be `trusted` or not. What fails is logged, and its turn comes again.
+    pub async fn step(&self, partition: Partition, trusted: bool) {
+        if let Err(error) = self.organizations.clean_up(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "deleting what is left of an organization failed; it is tried again");
         }
-        if let Err(error) = webhooks.clean_up(partition).await {
+        if let Err(error) = self.webhooks.clean_up(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "deleting what was on its way to a deleted webhook failed; it is tried again");
         }
-        if trusted && let Err(error) = webhooks.trim(partition).await {
+        if trusted && let Err(error) = self.webhooks.trim(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "forgetting old deliveries to webhooks failed; it is tried again");
         }
-        if trusted && let Err(error) = trim_audit(store, clock, partition, settings).await {
+        if trusted && let Err(error) = self.trim_audit(partition).await {
             tracing::warn!(error = %Chain(&error), %partition, "trimming the audit trail failed; it is tried again");
         }
-        if let Err(error) = maintain(store, clock, partition, trusted).await {
+        if let Err(error) = maintain(self.store, self.clock, partition, trusted).await {
             tracing::warn!(error = %Chain(&error), %partition, "maintenance of the store failed; it is tried again");
         }
     }
-}
 
-/// What webhooks have yet to be told of stays.
-async fn trim_audit(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    partition: Partition,
-    settings: AuditSettings,
-) -> Result<(), StoreError> {
-    let told = told_through(store, partition).await?;
-    audit::trim(store, partition, settings, told, clock.now()).await
+    /// What webhooks have yet to be told of stays.
+    async fn trim_audit(&self, partition: Partition) -> Result<(), StoreError> {
+        let told = told_through(self.store, partition).await?;
+        audit::trim(self.store, partition, self.audit, told, self.clock.now()).await
+    }
 }
 
 async fn maintain(

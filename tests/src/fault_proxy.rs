@@ -3,14 +3,19 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
-/// Forwards every connection to one upstream address, until told to do harm. Stops when dropped.
+/// How often a slow connection lets something through.
+const SIP: Duration = Duration::from_millis(50);
+
+/// Forwards every connection to a server, until told to do harm. Stops when dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -18,22 +23,45 @@ pub struct FaultProxy {
     accepting: AbortHandle,
 }
 
+/// What is wrong with the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// Connections are accepted and requests taken, but nothing is forwarded in either direction.
+    Silent,
+    /// Everything takes that much longer, in both directions.
+    Delay(Duration),
+    /// So many bytes a second get through, in each direction of each connection.
+    Slow(usize),
+}
+
 #[derive(Debug)]
 struct Faults {
     /// When a request contains this, its connection is cut before the answer goes back.
     swallow: Mutex<Option<&'static [u8]>>,
-    /// Requests arrive, and nothing happens at all.
-    silent: watch::Sender<bool>,
+    trouble: watch::Sender<Trouble>,
     /// Moves when all connections are cut.
     cuts: watch::Sender<u64>,
+    /// Moves when all connections are stranded.
+    strandings: watch::Sender<u64>,
 }
 
 impl FaultProxy {
-    /// Listens on a free loopback port.
+    /// Listens on a free loopback port, before one server.
     ///
     /// # Panics
     /// When loopback has no free port.
     pub async fn start(upstream: SocketAddr) -> FaultProxy {
+        Self::before(vec![upstream]).await
+    }
+
+    /// Listens on a free loopback port, before servers of which each connection gets the next one that takes it.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub async fn before(upstreams: Vec<SocketAddr>) -> FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("loopback has a free port");
@@ -42,10 +70,11 @@ impl FaultProxy {
             .expect("a bound socket has an address");
         let faults = Arc::new(Faults {
             swallow: Mutex::new(None),
-            silent: watch::Sender::new(false),
-            cuts: watch::Sender::new(0),
+            trouble: watch::Sender::default(),
+            cuts: watch::Sender::default(),
+            strandings: watch::Sender::default(),
         });
-        let accepting = tokio::spawn(accept(listener, upstream, Arc::clone(&faults)));
+        let accepting = tokio::spawn(accept(listener, upstreams, Arc::clone(&faults)));
         FaultProxy {
             address,
             faults,
@@ -74,9 +103,23 @@ impl FaultProxy {
         self.faults.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// While silent, connections are accepted and requests taken, but nothing is forwarded in either direction.
+    /// Leaves all connections that are open half-open, as when a machine between goes away: neither side hears from the
+    /// other again, nor of the other's end. New connections work.
+    pub fn strand(&self) {
+        self.faults.strandings.send_modify(|count| *count += 1);
+    }
+
+    /// Makes this the trouble of all connections, from now on.
+    pub fn set(&self, trouble: Trouble) {
+        self.faults.trouble.send_replace(trouble);
+    }
+
+    /// Makes all connections [silent](Trouble::Silent), or lets them go on.
     pub fn set_silent(&self, silent: bool) {
-        self.faults.silent.send_replace(silent);
+        self.set(match silent {
+            true => Trouble::Silent,
+            false => Trouble::None,
+        });
     }
 }
 
@@ -108,27 +151,62 @@ impl Faults {
 
     async fn wait_while_silent(&self) {
         // The sender lives as long as `self`.
-        let _ = self.silent.subscribe().wait_for(|silent| !silent).await;
+        let _ = self
+            .trouble
+            .subscribe()
+            .wait_for(|trouble| *trouble != Trouble::Silent)
+            .await;
+    }
+
+    /// Lets through what has arrived on a connection that there is since `stranding`, as soon as it may.
+    async fn delay(&self, stranding: u64) {
+        self.wait_while_silent().await;
+        let trouble = *self.trouble.borrow();
+        if let Trouble::Delay(by) = trouble {
+            sleep(by).await;
+        }
+        if *self.strandings.borrow() != stranding {
+            std::future::pending().await
+        }
+    }
+
+    async fn write(&self, to: &mut OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let trouble = *self.trouble.borrow();
+            let sip = match trouble {
+                Trouble::Slow(a_second) => {
+                    sleep(SIP).await;
+                    (a_second / 20).clamp(1, bytes.len())
+                }
+                Trouble::None | Trouble::Silent | Trouble::Delay(_) => bytes.len(),
+            };
+            to.write_all(&bytes[..sip]).await?;
+            bytes = &bytes[sip..];
+        }
+        Ok(())
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn accept(listener: TcpListener, mut upstreams: Vec<SocketAddr>, faults: Arc<Faults>) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(serve(client, upstream, Arc::clone(&faults)));
+        tokio::spawn(serve(client, upstreams.clone(), Arc::clone(&faults)));
+        upstreams.rotate_left(1);
     }
 }
 
-async fn serve(client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn serve(client: TcpStream, upstreams: Vec<SocketAddr>, faults: Arc<Faults>) {
     let mut cuts = faults.cuts.subscribe();
+    let stranding = *faults.strandings.borrow();
     let forwarding = async {
         faults.wait_while_silent().await;
-        let server = TcpStream::connect(upstream).await?;
+        // The first that takes it.
+        let server = TcpStream::connect(&upstreams[..]).await?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let (doomed, dooms) = watch::channel(false);
         tokio::select! {
-            end = requests(from_client, to_server, &faults, &doomed) => end,
-            end = answers(from_server, to_client, &faults, &dooms) => end,
+            end = requests(from_client, to_server, &faults, stranding, &doomed) => end,
+            end = answers(from_server, to_client, &faults, stranding, &dooms) => end,
         }
     };
     // Whichever ends first drops both sockets.
@@ -142,19 +220,20 @@ async fn requests(
     mut from_client: OwnedReadHalf,
     mut to_server: OwnedWriteHalf,
     faults: &Faults,
+    stranding: u64,
     doomed: &watch::Sender<bool>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = from_client.read(&mut buffer).await?;
+        faults.delay(stranding).await;
         if read == 0 {
             return Ok(());
         }
-        faults.wait_while_silent().await;
         if faults.hits(&buffer[..read]) {
             doomed.send_replace(true);
         }
-        to_server.write_all(&buffer[..read]).await?;
+        faults.write(&mut to_server, &buffer[..read]).await?;
     }
 }
 
@@ -162,15 +241,19 @@ async fn answers(
     mut from_server: OwnedReadHalf,
     mut to_client: OwnedWriteHalf,
     faults: &Faults,
+    stranding: u64,
     doomed: &watch::Receiver<bool>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = from_server.read(&mut buffer).await?;
-        if read == 0 || *doomed.borrow() {
+        if *doomed.borrow() {
             return Ok(());
         }
-        faults.wait_while_silent().await;
-        to_client.write_all(&buffer[..read]).await?;
+        faults.delay(stranding).await;
+        if read == 0 {
+            return Ok(());
+        }
+        faults.write(&mut to_client, &buffer[..read]).await?;
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -14,6 +15,10 @@ use crate::captured;
 
 /// How long a process may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a shell runs so that the server that comes as its `$0` is told by an error when a file of its cannot grow, instead of
+/// being killed by a signal.
+pub const TOLD_OF_FULL_DISKS: &str = "trap '' XFSZ; exec \"$0\" serve";
 
 /// A running binary. It is killed when this is dropped.
 #[derive(Debug)]
@@ -114,6 +119,30 @@ impl Process {
         variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Self {
+        Self::try_start(program, directory, port, variables, arguments)
+            .await
+            .unwrap_or_else(|status| {
+                panic!(
+                    "{} ended with {status} instead of listening",
+                    program.display()
+                )
+            })
+    }
+
+    /// As [`Process::start`], for a program that may be unable to start at the moment.
+    ///
+    /// # Errors
+    /// How it ended, when it does that instead of listening.
+    ///
+    /// # Panics
+    /// When it does not listen in time.
+    pub async fn try_start(
+        program: &Path,
+        directory: &Path,
+        port: u16,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self, ExitStatus> {
         let mut child = Command::new(program)
             .current_dir(directory)
             .env_clear()
@@ -133,10 +162,7 @@ impl Process {
             .is_err()
         {
             if let Some(status) = child.try_wait().expect("a child can be asked") {
-                panic!(
-                    "{} ended with {status} instead of listening",
-                    program.display()
-                );
+                return Err(status);
             }
             assert!(
                 tokio::time::Instant::now() < deadline,
@@ -145,12 +171,35 @@ impl Process {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Self {
+        Ok(Self {
             base: format!("http://127.0.0.1:{port}"),
             child,
             stdout,
             stderr,
-        }
+        })
+    }
+
+    /// Lets no file of it grow beyond so many bytes, as when a disk is full, or lets them grow again. It must have been
+    /// started by [`TOLD_OF_FULL_DISKS`].
+    ///
+    /// # Panics
+    /// When the system does not let us.
+    pub fn set_largest_file(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).expect("our own process can be limited");
+    }
+
+    /// By which the system knows it.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn pid(&self) -> Pid {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        pid.and_then(Pid::from_raw)
+            .expect("the process is still running")
     }
 
     /// What it has written to its standard output so far, once a whole line of that holds `text`.

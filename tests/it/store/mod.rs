@@ -5,6 +5,7 @@ mod agreement;
 mod conformance;
 mod embedded;
 mod fixture;
+mod linearizability;
 mod memory;
 mod redis;
 mod valkey;

@@ -398,3 +398,16 @@ async fn an_issuer_without_workers_leaves_deliveries_to_another() {
         assert_eq!(of(&receiver.received(), event).len(), 1);
     }
 }
+
+/// I24: clocks step, and those of two issuers differ. What is before a webhook does not follow from them alone.
+#[tokio::test]
+async fn a_webhook_hears_of_what_comes_after_it_though_the_clock_steps_back() {
+    let (issuer, clock) = Issuer::at_fixed_time().await;
+    issuer.agent(&["read"]).await;
+    let receiver = Receiver::start().await;
+    hook(&issuer, &receiver, &["agent.created"], json!({})).await;
+    clock.set(clock.now().saturating_sub(Duration::from_secs(20)));
+    let agent = issuer.agent(&["read"]).await;
+    let received = receiver.count(1).await;
+    assert_eq!(received[0].json()["agent_id"], json!(agent.id));
+}

@@ -12,9 +12,11 @@ mod removal;
 mod secrets;
 mod webhook;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use machineauth_core::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,7 @@ use super::secret::SecretText;
 use super::teams;
 use super::vault::Vault;
 use crate::store::{
-    Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Version, Versioned,
+    Batch, DynStore, Key, Log, Outcome, Partition, StoreError, Table, Version, Versioned,
 };
 
 const WEBHOOKS: Table<Webhook> = Table::new("webhook", 1);
@@ -143,6 +145,7 @@ impl Webhooks {
         };
         let batch = self.belonging(&new, id).await?;
         let mut webhook = self.made_from(id, new, now)?;
+        webhook.began_behind = Some(self.log_lengths().await?);
         let secret = self.add_secret(&mut webhook, now);
         let key = record_key(id);
         let batch = batch.absent(&key).put(&key, WEBHOOKS.encode(&webhook));
@@ -161,6 +164,15 @@ impl Webhooks {
                 Ok((Versioned { value, version }, secret))
             }
         }
+    }
+
+    /// How many entries the audit logs have had so far, by the number of the partition.
+    async fn log_lengths(&self) -> Result<BTreeMap<u8, u64>, StoreError> {
+        let lengths = Partition::all().map(|partition| async move {
+            let head = self.store.head(partition, Log::Audit).await?;
+            Ok::<_, StoreError>((partition.number(), head.sequence()))
+        });
+        Ok(try_join_all(lengths).await?.into_iter().collect())
     }
 
     /// Whether a webhook can be made from this.
@@ -223,6 +235,7 @@ impl Webhooks {
             token_events: None,
             secrets: Vec::new(),
             created_at: now,
+            began_behind: None,
             updated_at: now,
             imported_at: None,
             last_tested_at: None,

@@ -1,5 +1,7 @@
 //! A webhook: whom to tell what happened, and how.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use machineauth_core::clock::Timestamp;
@@ -12,6 +14,7 @@ use crate::domain::event::{Action, Event};
 use crate::domain::id::{OrganizationId, TeamId, WebhookId};
 use crate::domain::secret::SecretText;
 use crate::domain::text;
+use crate::store::{Partition, Position};
 
 /// The most subscriptions of one webhook.
 pub(super) const MAX_EVENTS: usize = 100;
@@ -58,6 +61,10 @@ pub struct Webhook {
     pub secrets: Vec<SealedSecret>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How many entries the audit log of each partition had then, by the partition's number: what was before it. Clocks
+    /// alone do not say: they step, and those of two issuers differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_behind: Option<BTreeMap<u8, u64>>,
     /// When the record last changed.
     pub updated_at: Timestamp,
     /// When it was taken over from another server.
@@ -173,24 +180,29 @@ pub enum InvalidWebhook {
 }
 
 impl Webhook {
-    /// Whether it is to be told of `event`.
-    pub fn hears(&self, event: &Event, server: TokenEvents) -> bool {
+    /// Whether it is to be told of `event`, which stands at `place` in the audit log of its partition.
+    pub fn hears(&self, event: &Event, place: (Partition, Position), server: TokenEvents) -> bool {
         let sees = self.organization_id.is_none() || self.organization_id == event.organization_id;
         let of_its_team = self.team_id.is_none() || self.team_id == event.team_id;
         self.is_active
             && sees
             && of_its_team
-            && !self.is_younger_than(event)
+            && !self.is_younger_than(event, place)
             && self.is_subscribed_to(&event.action)
             && self.hears_of_tokens(event, server)
     }
 
     /// It is told of nothing that was before it, nor of what came over with it.
-    fn is_younger_than(&self, event: &Event) -> bool {
-        match self.imported_at {
-            Some(imported_at) => event.at <= imported_at,
-            None => event.at < self.created_at,
+    fn is_younger_than(&self, event: &Event, (partition, position): (Partition, Position)) -> bool {
+        if let Some(imported_at) = self.imported_at {
+            return event.at <= imported_at;
         }
+        let stands_before = self.began_behind.as_ref().is_none_or(|logs| {
+            let entries = logs.get(&partition.number()).copied().unwrap_or(0);
+            position.sequence() <= entries
+        });
+        // The time as well: a store that lost its last entries writes others in their places.
+        stands_before && event.at < self.created_at
     }
 
     fn hears_of_tokens(&self, event: &Event, server: TokenEvents) -> bool {

@@ -176,7 +176,7 @@ impl Dispatcher {
                     continue;
                 };
                 for webhook in webhooks.iter().map(|stored| &stored.value) {
-                    if webhook.hears(&event, server) {
+                    if webhook.hears(&event, (*partition, *position), server) {
                         let position = format!("{partition}.{}", position.sequence());
                         let delivery = payload::delivery(webhook, &event, position, &self.source);
                         found.entry(webhook.id).or_default().push(delivery);

@@ -101,8 +101,9 @@ async fn never_sent(
             position = *last;
             let deliveries = entries.iter().filter_map(|(position, entry)| {
                 let event = Event::decode(entry).ok()?;
+                let place = (partition, *position);
                 let is_meant =
-                    event.at >= since && webhook.hears(&event, webhooks.policy.token_events);
+                    event.at >= since && webhook.hears(&event, place, webhooks.policy.token_events);
                 let position = format!("{partition}.{}", position.sequence());
                 is_meant.then(|| payload::delivery(webhook, &event, position, source))
             });
