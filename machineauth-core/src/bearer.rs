@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::error::{Error, ErrorKind};
+use crate::hex;
 
 /// The parameter's name in a form-encoded query (RFC 6750 §2.3), and the usual one of a cookie.
 const ACCESS_TOKEN: &[u8] = b"access_token";
@@ -140,7 +141,7 @@ fn percent_decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] => match (hex(*high), hex(*low)) {
+            [b'%', high, low, after @ ..] => match (hex::digit(*high), hex::digit(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, after),
                 _ => (b'%', &rest[1..]),
             },
@@ -150,12 +151,6 @@ fn percent_decoded(text: &[u8]) -> impl Iterator<Item = u8> {
         rest = after;
         Some(byte)
     })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -3,13 +3,19 @@
 /// Decodes `text`, in either case; `None` when it is anything but pairs of digits.
 pub fn decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_ref().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    rest.is_empty().then(|| bytes.collect())?
+    if !rest.is_empty() {
+        return None;
+    }
+    // In one piece: what grows leaves parts of a secret behind.
+    let mut bytes = Vec::with_capacity(pairs.len());
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(bytes)
 }
 
-fn digit(byte: u8) -> Option<u8> {
+/// The value of a digit.
+pub(crate) fn digit(byte: u8) -> Option<u8> {
     let digit = char::from(byte).to_digit(16)?;
     u8::try_from(digit).ok()
 }

@@ -361,8 +361,8 @@ impl App {
             .count_stranger(action, block, method, name, agent);
     }
 
-    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the audit trail and its verification, deliveries to webhooks,
-    /// the maintenance of the store, the watch on the TLS certificate.
+    /// Starts what runs beside requests: the revocation feed, the rotation of keys, the audit trail and its verification,
+    /// deliveries to webhooks, the maintenance of the store, the watch on the TLS certificate.
     pub fn start_background(&self) -> Background {
         let feed = self.clone();
         let app = self.clone();

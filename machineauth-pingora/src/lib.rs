@@ -82,9 +82,10 @@
 //! ```
 //!
 //! Keys are fetched and revocations followed on the runtime of the background service, where HTTP clients belong: each
-//! service of Pingora has one of its own. All four methods matter. Without `upstream_request_filter` the upstream learns nothing, and believes what clients
-//! say about themselves if it reads the identity headers. Without `suppress_error_log` Pingora writes a line with the
-//! whole URL for every refused request, and some are refused because there is a token in the URL.
+//! service of Pingora has one of its own. All four methods matter. Without `upstream_request_filter` the upstream
+//! learns nothing, and believes what clients say about themselves if it reads the identity headers. Without
+//! `suppress_error_log` Pingora writes a line with the whole URL for every refused request, and some are refused
+//! because there is a token in the URL.
 //!
 //! A token that was verified before costs one look-up and no wait. Only a token whose key is not known yet waits for
 //! the issuer's keys, together with everybody else who needs them, for a bounded time.

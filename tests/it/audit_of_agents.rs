@@ -1,5 +1,7 @@
 //! What concerns one agent is found among everything else, whatever of it is sealed.
 
+use std::time::Duration;
+
 use machineauth_core::clock::Timestamp;
 use machineauth_issuer::domain::event::{Action, Actor, By, Event, Fact};
 use machineauth_issuer::domain::id::AgentId;
@@ -13,8 +15,14 @@ const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SEGMENT: usize = 500;
 
 fn token_of(agent: AgentId) -> Event {
+    token_at(agent, 0)
+}
+
+/// A token that was issued so many seconds after the start.
+fn token_at(agent: AgentId, seconds: u64) -> Event {
     let by = By::SYSTEM.known_as(Actor::Agent { id: agent });
-    Fact::new(Action::TokenIssued).happened(&by, START)
+    let at = START.saturating_add(Duration::from_secs(seconds));
+    Fact::new(Action::TokenIssued).happened(&by, at)
 }
 
 async fn append(store: &dyn Store, partition: Partition, events: impl Iterator<Item = Event>) {
@@ -91,6 +99,39 @@ async fn whatever_is_sealed_the_list_of_an_agent_is_what_concerns_it() {
     assert!(found.is_sorted_by(|later, earlier| later > earlier));
 }
 
+/// What is not looked at yet of one log may be newer than what is found in another.
+#[tokio::test]
+async fn a_page_passes_over_so_much_at_most_and_its_cursor_goes_on_in_order() {
+    let issuer = Issuer::start().await;
+    let store = &*issuer.app.store;
+    let agent: AgentId = issuer.agent(&[]).await.id.parse().unwrap();
+    let home = agent.partition();
+    append(store, Partition::SYSTEM, [token_at(agent, 1)].into_iter()).await;
+    append(store, home, [token_at(agent, 2)].into_iter()).await;
+    issuer.app.sealer.seal_all().await.unwrap();
+    for _ in 0..200 {
+        append(store, home, [token_at(AgentId::random(), 3)].into_iter()).await;
+        issuer.app.sealer.seal_all().await.unwrap();
+    }
+
+    let filter = Filter {
+        agent: Some(agent),
+        action: Some("token.*".into()),
+        ..Filter::default()
+    };
+    let first = issuer.app.trail.page(&filter, None, 10, 10).await.unwrap();
+    assert!(first.entries.is_empty(), "{first:?}");
+    let (mut found, mut cursor) = (Vec::new(), first.next);
+    assert!(cursor.is_some());
+    while cursor.is_some() {
+        let page = issuer.app.trail.page(&filter, cursor.as_ref(), 10, 10);
+        let page = page.await.unwrap();
+        found.extend(page.entries.into_iter().map(|entry| entry.partition));
+        cursor = page.next;
+    }
+    assert_eq!(found, [home, Partition::SYSTEM]);
+}
+
 /// Whoever changes what is noted of a segment, or adds a note, hides entries from such lists, and is found out.
 #[tokio::test]
 async fn a_note_that_hides_entries_is_found_by_verification() {
@@ -115,5 +156,28 @@ async fn a_note_that_hides_entries_is_found_by_verification() {
         assert_eq!(report.findings.len(), 1, "{report:?}");
         assert_eq!(report.findings[0].what, Wrong::IndexChanged);
         assert_eq!(report.findings[0].sequence, first);
+    }
+}
+
+#[tokio::test]
+async fn a_note_that_cannot_be_read_hides_nothing_and_is_found_by_verification() {
+    let issuer = Issuer::start().await;
+    let store = &*issuer.app.store;
+    let agent: AgentId = issuer.agent(&[]).await.id.parse().unwrap();
+    let home = agent.partition();
+    append(store, home, (0..9).map(|_| token_of(agent))).await;
+    issuer.app.sealer.seal_all().await.unwrap();
+    let row = home.key("audit_segment").with(1_u64);
+    for note in [b"\x01{".as_slice(), b"\xff{}"] {
+        let batch = Batch::new(home).put(&row, note.to_vec().into());
+        assert_eq!(store.commit(&batch).await.unwrap(), Outcome::Committed);
+        let path = format!("/api/audit-logs?agent_id={agent}");
+        let list = issuer.admin(Method::GET, &path, None).await.json();
+        assert_eq!(list["logs"].as_array().map(Vec::len), Some(10), "{list}");
+        let conclusion = issuer.app.verification.conclusion().await;
+        let report = conclusion.found.as_ref().unwrap();
+        assert_eq!(report.findings.len(), 1, "{report:?}");
+        assert_eq!(report.findings[0].what, Wrong::IndexChanged);
+        assert_eq!(report.findings[0].sequence, 1);
     }
 }

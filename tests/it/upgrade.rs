@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use machineauth_tests::agent::Agent;
@@ -14,8 +14,10 @@ use machineauth_tests::installation::{ADMIN, Installation};
 use machineauth_tests::process::Process;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tokio::sync::RwLock;
-use tokio::time::timeout;
+use tokio::select;
+use tokio::sync::{RwLock, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_issuer");
 /// How many clients are always in the middle of something.
@@ -23,6 +25,8 @@ const CLIENTS: usize = 4;
 /// How many tokens are fetched before the next step.
 const TOKENS_A_STEP: usize = 40;
 const A_MINUTE: Duration = Duration::from_secs(60);
+/// How long it is until somebody looks again whether an issuer is ready.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn issuers_of_two_versions_share_a_store_and_are_replaced_unnoticed_there_and_back() {
@@ -31,7 +35,7 @@ async fn issuers_of_two_versions_share_a_store_and_are_replaced_unnoticed_there_
     let first = installation.start_as(&earlier, &[]).await;
     let second = installation.start_as(&earlier, &[]).await;
     let balancer = Balancer::before(&[&first, &second]);
-    let load = Load::on(&balancer, &second.base).await;
+    let mut load = Load::on(&balancer, &second.base).await;
 
     let third = replace(&balancer, first, installation.start_as(this, &[]).await).await;
     load.goes_on().await;
@@ -77,9 +81,11 @@ impl Balancer {
 
     /// Sends nobody to `old` any more once `new` is ready; returns when nobody is there.
     async fn replace(&self, old: &str, new: &str) {
-        let ready = format!("{new}/health/ready");
+        let (client, ready) = (http::client(), format!("{new}/health/ready"));
         timeout(A_MINUTE, async {
-            while Answer::to(http::client().get(&ready)).await.status != 200 {}
+            while Answer::to(client.get(&ready)).await.status != 200 {
+                sleep(LOOKS_AGAIN_AFTER).await;
+            }
         })
         .await
         .expect("the new issuer is ready in time");
@@ -101,22 +107,23 @@ async fn replace(balancer: &Balancer, old: Process, new: Process) -> Process {
 /// Clients that fetch tokens, refresh them and have them introspected, and are never refused.
 #[derive(Debug)]
 struct Load {
-    clients: Vec<tokio::task::JoinHandle<()>>,
-    tokens: Arc<AtomicUsize>,
-    is_over: Arc<RwLock<bool>>,
+    clients: JoinSet<()>,
+    tokens: watch::Receiver<usize>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Load {
     async fn on(balancer: &Balancer, base: &str) -> Self {
-        let (tokens, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(RwLock::new(false)));
-        let mut clients = Vec::new();
+        let (counter, tokens) = watch::channel(0);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let agent = Issuer(base).agent().await;
-            let (balancer, tokens, is_over) =
-                (balancer.clone(), Arc::clone(&tokens), Arc::clone(&is_over));
-            clients.push(tokio::spawn(async move {
+            let (balancer, counter, is_over) =
+                (balancer.clone(), counter.clone(), Arc::clone(&is_over));
+            clients.spawn(async move {
                 for turn in number.. {
-                    if *is_over.read().await {
+                    if is_over.load(Ordering::Relaxed) {
                         return;
                     }
                     let bases = balancer.0.read().await;
@@ -125,10 +132,10 @@ impl Load {
                     let (again, _) = issuer.refreshed(&agent, &refresh).await.tokens();
                     for token in [access, again] {
                         assert!(issuer.is_active(&token).await);
-                        tokens.fetch_add(1, Ordering::Relaxed);
+                        counter.send_modify(|tokens| *tokens += 1);
                     }
                 }
-            }));
+            });
         }
         Self {
             clients,
@@ -138,27 +145,22 @@ impl Load {
     }
 
     /// Waits until some more clients were served.
-    async fn goes_on(&self) {
-        let enough = self.tokens.load(Ordering::Relaxed) + TOKENS_A_STEP;
-        let served = async {
-            while self.tokens.load(Ordering::Relaxed) < enough {
-                assert!(
-                    !self
-                        .clients
-                        .iter()
-                        .any(tokio::task::JoinHandle::is_finished),
-                    "a client was refused"
-                );
-                tokio::task::yield_now().await;
+    async fn goes_on(&mut self) {
+        let enough = *self.tokens.borrow() + TOKENS_A_STEP;
+        let served = self.tokens.wait_for(|tokens| *tokens >= enough);
+        select! {
+            served = timeout(A_MINUTE, served) => {
+                let served = served.expect("clients are served in time");
+                served.expect("clients count");
             }
-        };
-        timeout(A_MINUTE, served).await.expect("clients are served");
+            refused = self.clients.join_next() => panic!("a client was refused: {refused:?}"),
+        }
     }
 
-    async fn end(self) {
-        *self.is_over.write().await = true;
-        for client in self.clients {
-            client.await.expect("no client was refused");
+    async fn end(mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("no client was refused");
         }
     }
 }

@@ -54,11 +54,25 @@ impl Upstream {
         let count = Arc::new(AtomicUsize::new(0));
         let state = (name, Arc::clone(&count));
         let router = Router::new().fallback(echo).with_state(state);
+        Self::serve_router(listener, count, router)
+    }
+
+    fn serve_router(listener: TcpListener, count: Arc<AtomicUsize>, router: Router) -> Self {
         Self::serve(listener, count, async move |listener| {
             axum::serve(listener, router)
                 .await
                 .expect("the service runs");
         })
+    }
+
+    /// Takes the heads of requests, in the versions of [`Upstream::echo`], and neither reads a body nor answers.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub async fn deaf() -> Self {
+        let count = Arc::new(AtomicUsize::new(0));
+        let router = Router::new().fallback(hold).with_state(Arc::clone(&count));
+        Self::serve_router(bind().await, count, router)
     }
 
     /// Answers each connection's request with `first`, as it is, and with `rest` once it may go on.
@@ -191,6 +205,14 @@ async fn echo(
         "body": String::from_utf8_lossy(&body),
     }))
     .into_response()
+}
+
+/// Keeps what is not read: a body that nobody holds any more is another matter.
+async fn hold(State(count): State<Arc<AtomicUsize>>, request: Request) -> Response {
+    count.fetch_add(1, Ordering::SeqCst);
+    let answer = std::future::pending().await;
+    drop(request);
+    answer
 }
 
 /// What a service says arrived.

@@ -26,8 +26,8 @@ type Stored = Text<Box<[u8]>>;
 
 /// The text of a token, which is looked for by its end and compared as a whole.
 ///
-/// The end is the end of a signature: no two tokens share it, and to hash the rest as well would take as long as to compare
-/// it. Only what was accepted is kept, so nobody can fill the cache with texts of one end; the seed is random besides.
+/// The end is the end of a signature: no two tokens share it by chance, and to hash the rest as well would take as long as to
+/// compare it. Only what was accepted is kept, so nobody but an issuer could fill the cache with texts of one end.
 struct Text<T>(T);
 
 /// 192 bits of a signature.

@@ -1,5 +1,8 @@
 //! Which server a request goes to, and whether it goes to another one when that fails.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -56,7 +59,7 @@ impl EdgeProxy {
     /// is kept waiting twice for a server that is slow.
     pub(super) fn broke_off(
         &self,
-        session: &Session,
+        session: &mut Session,
         exchange: &mut Exchange,
         mut error: Box<Error>,
         reused: bool,
@@ -65,17 +68,15 @@ impl EdgeProxy {
             error.set_retry(false);
             return error;
         }
-        let kind = kind_of(&error);
-        let timed_out = kind == TIMEOUT;
-        // Over HTTP/2 Pingora waits for a client without an end. A server is not to blame that waits as well.
-        if timed_out && exchange.client_is_silent() {
+        if was_waiting_for_client(session, exchange, &error) {
             return refuse(exchange, Problem::ClientTimeout);
         }
+        let kind = kind_of(&error);
         self.attempt_failed(exchange, &error, kind);
         let repeatable = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated()
             && session.response_written().is_none()
-            && !timed_out;
+            && kind != TIMEOUT;
         // A connection that was idle may have been closed meanwhile: that says nothing about the server.
         let another = may_try_again(exchange) || reused && exchange.tried.len() <= 2;
         error.set_retry(repeatable && another);
@@ -98,6 +99,22 @@ pub(super) fn kind_of(error: &Error) -> &'static str {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => TIMEOUT,
         _ => "broken",
     }
+}
+
+/// Over HTTP/2 Pingora waits for a client without an end. A server is not to blame that waits as well, but one that takes
+/// nothing is: then it is we who do not read what the client has sent.
+fn was_waiting_for_client(session: &mut Session, exchange: &Exchange, error: &Error) -> bool {
+    *error.etype() == ErrorType::ReadTimedout
+        && session.is_http2()
+        && exchange.client_is_silent()
+        && !has_more(session)
+}
+
+/// Whether more of the request has come than was read, or its end. What has come is lost: only for what is over.
+fn has_more(session: &mut Session) -> bool {
+    let reading = pin!(session.as_downstream_mut().read_request_body());
+    let mut nobody = Context::from_waker(Waker::noop());
+    reading.poll(&mut nobody).is_ready()
 }
 
 fn may_try_again(exchange: &Exchange) -> bool {

@@ -181,8 +181,8 @@ impl Keeper {
         }
         let snapshot = Arc::new(prepared.snapshot);
         self.meet_neighbours(&snapshot).await;
-        // Before anybody is forgotten: those who watch would tell of them again.
-        watchers.abort_all();
+        // Before anybody is forgotten: those who still watch would tell of them again.
+        watchers.shutdown().await;
         self.around.metrics.forget_neighbours();
         *watchers = self.watch_servers(&snapshot);
         let routes = snapshot.routes.iter().count();

@@ -95,7 +95,11 @@ impl EdgeProxy {
                 tracing::debug!(error = error.etype().as_str(), "a socket broke off");
                 Ok(())
             }
-            Ok(()) if session.response_written().is_none() => require_token(session),
+            Ok(()) if session.response_written().is_none() => {
+                require_token(session)?;
+                // The token is taken for good again. The attempt is over all the same, and somebody waits for an answer.
+                Err(refuse(exchange, Problem::BadGateway))
+            }
             Ok(()) => Ok(()),
         }
     }

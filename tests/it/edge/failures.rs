@@ -99,6 +99,38 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_408_over_http2_too() {
     assert_eq!(blamed, None);
 }
 
+/// It is the server that keeps the client from sending, whichever version either of them speaks.
+#[tokio::test]
+async fn a_server_that_takes_no_body_is_504_and_its_client_is_not_blamed() {
+    // More than has room on the way.
+    let body = vec![b'x'; 32 << 20];
+    let head = format!(
+        "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let over_http1 = [head.as_bytes(), &body].concat();
+    let http2 = http::builder(&[]).http2_prior_knowledge().build().unwrap();
+    let limits = "[limits]\nclient_timeout = \"100ms\"\nmax_body = \"64MiB\"\n";
+    for protocol in ["http1", "http2"] {
+        let deaf = Upstream::deaf().await;
+        let address = deaf.address.to_string();
+        let upstream = format!("timeout = \"500ms\"\nprotocol = \"{protocol}\"");
+        let routes = public(&[&address], &upstream);
+        let configuration = format!("[server]\nh2c = true\n{limits}{routes}");
+        let edge = Edge::start(EDGE, &configuration).await;
+        let answer = edge.raw(&over_http1).await;
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{protocol}: {answer}");
+        let request = http2.post(format!("{}/a", edge.base)).body(body.clone());
+        let answer = Answer::to(request).await;
+        answer.expect_error(504, "gateway_timeout");
+        assert_eq!(deaf.count(), 2, "{protocol}");
+        let timeouts = edge
+            .metric("machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"timeout\"}")
+            .await;
+        assert_eq!(timeouts, Some(2.0), "{protocol}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_is_gone_before_it_is_answered_is_counted_as_that() {
     let silent = Upstream::failing(Failure::Silence).await;

@@ -8,62 +8,43 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::client::{Client, Owned};
-use super::history::{Aftermath, Outcome, Server, Shown};
+use super::HEALS_WITHIN;
+use super::canary::Canary;
+use super::client::{AGAIN_AFTER, Client, Owned, until_told};
+use super::history::{Aftermath, Server, Shown};
 use super::invariants::EVENTS;
 use super::scene::Scene;
 use crate::fault_proxy::Trouble;
 use crate::http::Answer;
 use crate::receiver::Receiver;
 
-/// How long everything may need to be well again, and to deliver what waits.
-const HEALS_WITHIN: Duration = Duration::from_secs(90);
 /// How many agents are looked at the same time.
 const AT_ONCE: usize = 12;
 /// How many tokens of an agent are tried at resource servers.
 const TRIED: usize = 6;
 
-const EVERYWHERE: [Server; 2] = [Server::Edge, Server::Api];
-
 /// Heals a scene, and waits until all of it serves: a new token is accepted everywhere, and refused everywhere once it is
-/// revoked.
+/// revoked. Returns the agents that this took.
 ///
 /// # Panics
 /// When that does not come to pass in time.
-pub async fn heal(scene: &Scene, client: &Client) -> Owned {
+pub async fn heal(scene: &Scene, client: &Client) -> [Owned; 2] {
     for link in scene.store_links.iter().chain([&scene.feed_link]) {
         link.set(Trouble::None);
         link.cut();
     }
     let deadline = Instant::now() + HEALS_WITHIN;
-    let issuers = scene.issuers.len();
-    for issuer in 0..issuers {
+    for issuer in 0..client.issuers() {
         while !is_ready(client, issuer).await {
             assert!(Instant::now() < deadline, "issuer {issuer} does not heal");
-            sleep(Duration::from_millis(50)).await;
+            sleep(AGAIN_AFTER).await;
         }
     }
-    let canary = client.create(0).await;
-    let mut canary = canary.expect("an issuer that is ready creates an agent");
-    let issued = client.issue(issuers - 1, &mut canary, 0).await;
-    assert_eq!(issued, Outcome::Done, "an issuer that is ready issues");
-    let token = canary.accesses[0];
-    for server in EVERYWHERE {
-        while client.call(server, canary.number, token).await != Outcome::Done {
-            assert!(Instant::now() < deadline, "{server:?} accepts nothing");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-    let revoked = client.revoke(0, &canary, token).await;
-    assert_eq!(revoked, Outcome::Done, "an issuer that is ready revokes");
-    for server in EVERYWHERE {
-        while client.call(server, canary.number, token).await != Outcome::Refused {
-            assert!(Instant::now() < deadline, "{server:?} hears of nothing");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
+    let dead = Canary::dies(client).await;
+    // Whoever hears of this one's revocation has heard of all that ended before.
+    let alive = Canary::lives(client).await;
     client.book.is_calm();
-    canary
+    [dead, alive]
 }
 
 async fn is_ready(client: &Client, issuer: usize) -> bool {
@@ -101,30 +82,32 @@ pub async fn look(client: &Client, agents: Vec<Owned>, receiver: &Receiver) -> A
     }
 }
 
-/// Tries an agent's secrets and tokens, and shows what the server shows of it. `None` where it shows nothing.
+/// Tries an agent's secrets and tokens, each until somebody tells, and shows what the server shows of it. `None` where it shows nothing.
 async fn look_at(client: &Client, mut agent: Owned) -> Option<(usize, Shown)> {
     let known = agent.accesses.clone();
     for secret in 0..=agent.current_secret() {
-        client.issue(secret, &mut agent, secret).await;
+        until_told(async || client.issue(secret, &mut agent, secret).await).await;
     }
     for (n, access) in known.iter().enumerate() {
-        client.introspect(n, agent.number, *access).await;
+        until_told(async || client.introspect(n, agent.number, *access).await).await;
     }
     for access in known.iter().rev().take(TRIED) {
-        for server in EVERYWHERE {
-            client.call(server, agent.number, *access).await;
+        for server in Server::ALL {
+            until_told(async || client.call(server, agent.number, *access).await).await;
         }
     }
     // One redeemed token comes again.
     if let Some(family) = agent.families.iter().find(|family| family.len() > 2) {
-        client.refresh(0, &agent, family[0]).await;
-        client.refresh(1, &agent, family[family.len() - 1]).await;
+        let presented = [family[0], family[family.len() - 1]];
+        for (n, token) in presented.into_iter().enumerate() {
+            until_told(async || client.refresh(n, &agent, token).await.0).await;
+        }
         for access in &known {
-            client.introspect(0, agent.number, *access).await;
+            until_told(async || client.introspect(0, agent.number, *access).await).await;
         }
     }
     let path = format!("/api/agents/{}", agent.id);
-    let answer = Answer::to(client.admin(0, Method::GET, &path)).await;
+    let answer = read(client, &path).await;
     if answer.status == 404 {
         return None;
     }
@@ -145,8 +128,23 @@ async fn look_at(client: &Client, mut agent: Owned) -> Option<(usize, Shown)> {
     Some((agent.number, shown))
 }
 
+/// What an issuer answers, once it does.
+async fn read(client: &Client, path: &str) -> Answer {
+    let deadline = Instant::now() + HEALS_WITHIN;
+    loop {
+        let answer = Answer::try_to(client.admin(0, Method::GET, path)).await;
+        if let Ok(answer) = answer
+            && answer.status != 503
+        {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "nobody tells {path}");
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
 async fn json(client: &Client, path: &str) -> Value {
-    let answer = Answer::to(client.admin(0, Method::GET, path)).await;
+    let answer = read(client, path).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
 }
@@ -162,7 +160,7 @@ impl Trail {
         let mut events = Vec::new();
         for action in EVENTS {
             let path = format!("/api/audit-logs?action={action}&format=jsonl");
-            let answer = Answer::to(client.admin(0, Method::GET, &path)).await;
+            let answer = read(client, &path).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             for line in answer.text.lines() {
                 let entry: Value = serde_json::from_str(line).expect("each line is JSON");

@@ -1,13 +1,20 @@
 //! A client: asks, and writes down what it was told.
 
+use std::time::Duration;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
+use super::HEALS_WITHIN;
 use super::book::Book;
 use super::history::{Act, Outcome, Pair, Server, Token};
 use crate::agent::Agent;
 use crate::http::{self, Answer};
 use crate::installation::ADMIN;
+
+/// How long somebody waits before asking again.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -76,6 +83,11 @@ impl Client {
     /// A plain look at one of the issuers.
     pub fn get(&self, issuer: usize, path: &str) -> RequestBuilder {
         self.http.get(self.at(issuer, path))
+    }
+
+    /// How many issuers there are.
+    pub fn issuers(&self) -> usize {
+        self.addresses.issuers.len()
     }
 
     fn at(&self, issuer: usize, path: &str) -> String {
@@ -192,7 +204,7 @@ impl Client {
     }
 
     /// Asks an issuer whether a token is active.
-    pub async fn introspect(&self, issuer: usize, agent: usize, access: Token) {
+    pub async fn introspect(&self, issuer: usize, agent: usize, access: Token) -> Outcome {
         let sent = self.book.now();
         let form = [("token", self.book.text(access))];
         let url = self.at(issuer, "/oauth/introspect");
@@ -204,6 +216,7 @@ impl Client {
         };
         let act = Act::Introspect { access };
         self.book.write(agent, act, sent, outcome);
+        outcome
     }
 
     /// Uses a token.
@@ -226,6 +239,34 @@ impl Client {
             access: self.book.token(answer.str("access_token")),
             refresh: self.book.token(answer.str("refresh_token")),
         }
+    }
+}
+
+/// Asks until somebody tells: also where everything is well a busy machine has an answer too late now and then.
+///
+/// # Panics
+/// When nobody does in time.
+pub(super) async fn until_told(ask: impl AsyncFnMut() -> Outcome) -> Outcome {
+    until("nobody tells", Outcome::is_told, ask).await
+}
+
+/// Asks until the outcome is the one that is waited for.
+///
+/// # Panics
+/// With the complaint, when it is not in time.
+pub(super) async fn until(
+    complaint: &str,
+    is_so: impl Fn(Outcome) -> bool,
+    mut ask: impl AsyncFnMut() -> Outcome,
+) -> Outcome {
+    let deadline = Instant::now() + HEALS_WITHIN;
+    loop {
+        let outcome = ask().await;
+        if is_so(outcome) {
+            return outcome;
+        }
+        assert!(Instant::now() < deadline, "{complaint}: {outcome:?}");
+        sleep(AGAIN_AFTER).await;
     }
 }
 

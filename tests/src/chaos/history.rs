@@ -15,6 +15,11 @@ pub enum Server {
     Api,
 }
 
+impl Server {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Edge, Self::Api];
+}
+
 /// A token in the book: never its text.
 pub type Token = usize;
 
@@ -101,6 +106,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether it happened.
+    pub fn is_done(self) -> bool {
+        self == Self::Done
+    }
+
+    /// Whether the client knows what became of it.
+    pub fn is_told(self) -> bool {
+        !matches!(self, Self::Unreached | Self::Unknown)
+    }
+
     /// Whether it may have happened.
     pub fn is_possible(self) -> bool {
         !matches!(self, Self::Refused | Self::Unreached)

@@ -159,6 +159,8 @@ fn a_secret_that_is_lost_is_found() {
     let mut story = Story::with_tokens(0);
     story.happens(Act::Rotate, Outcome::Done);
     let late = story.history.calm + Duration::from_secs(1);
+    story.at(late, issue(1, None), Outcome::Unknown);
+    assert_eq!(story.broken(), [""; 0], "nobody knows");
     story.at(late, issue(1, None), Outcome::Refused);
     assert_eq!(story.broken(), ["no acknowledged secret is lost"]);
     // Where a rotation was not answered, the secret is another one perhaps.
@@ -255,6 +257,8 @@ fn a_revoked_token_that_is_accepted_too_long_is_found() {
 fn a_token_that_nobody_ended_and_that_is_refused_is_found() {
     let mut story = Story::with_tokens(1);
     let late = story.history.calm + Duration::from_secs(1);
+    story.at(late, Act::Introspect { access: 1 }, Outcome::Unknown);
+    assert_eq!(story.broken(), [""; 0], "nobody knows");
     story.at(late, Act::Introspect { access: 1 }, Outcome::Refused);
     assert_eq!(story.broken(), ["no token is refused that nobody ended"]);
     story.happens(Act::Revoke { access: 1 }, Outcome::Unknown);

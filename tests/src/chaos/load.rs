@@ -168,7 +168,7 @@ impl Owner {
             }
             Step::Call => {
                 if let Some(at) = self.some_access(agent) {
-                    let server = *self.dice.pick(&[Server::Edge, Server::Api]);
+                    let server = *self.dice.pick(&Server::ALL);
                     client.call(server, agent.number, agent.accesses[at]).await;
                 }
             }

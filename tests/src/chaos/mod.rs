@@ -7,6 +7,7 @@
 
 pub mod aftermath;
 pub mod book;
+mod canary;
 pub mod client;
 pub mod faults;
 pub mod history;
@@ -42,6 +43,8 @@ const OWNERS: usize = 6;
 const A_SECOND: Duration = Duration::from_secs(1);
 /// How long a heartbeat is on its way at most: as long as a network fails.
 const ON_ITS_WAY: Duration = Duration::from_secs(3);
+/// How long everything may need to be well again, and to do what waits.
+const HEALS_WITHIN: Duration = Duration::from_secs(90);
 
 /// What is to happen.
 #[derive(Clone, Debug)]
@@ -90,9 +93,9 @@ impl Run {
             part.await.expect("no client panics");
         }
 
-        let canary = aftermath::heal(&scene, &client).await;
+        let canaries = aftermath::heal(&scene, &client).await;
         let mut agents = std::mem::take(&mut *retired.lock().expect("no client panics"));
-        agents.push(canary);
+        agents.extend(canaries);
         let aftermath = aftermath::look(&client, agents, &receiver).await;
         scene.end().await;
         let bounds = Bounds {
@@ -117,7 +120,7 @@ impl Run {
             retired: retired.clone(),
         });
         let mut load: Vec<_> = owners.map(|owner| tokio::spawn(owner.work(end))).collect();
-        for server in [Server::Edge, Server::Api] {
+        for server in Server::ALL {
             load.push(tokio::spawn(watch(
                 client.clone(),
                 server,

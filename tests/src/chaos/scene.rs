@@ -8,8 +8,9 @@ use machineauth_core::crypto::random;
 use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::HEALS_WITHIN;
 use super::client::Addresses;
 use crate::fault_proxy::FaultProxy;
 use crate::installation::ADMIN;
@@ -19,7 +20,8 @@ use crate::upstream::Upstream;
 
 /// After this time without news of revocations the edge refuses every token.
 pub const EDGE_STALE_AFTER: Duration = Duration::from_secs(10);
-/// The same of the example that verifies by itself.
+/// The same of the example that verifies by itself. No run of the tests is that long: until all is calm, nothing that it takes
+/// breaks a promise there.
 pub const API_STALE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 const STORE: &str = "machineauth.redb";
@@ -195,6 +197,9 @@ impl Member {
     }
 
     /// Starts it, as often as it takes: what it needs may be away.
+    ///
+    /// # Panics
+    /// When it does not start in time.
     pub async fn start(&self) {
         let variables: Vec<_> = self
             .variables
@@ -202,6 +207,7 @@ impl Member {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        let deadline = Instant::now() + HEALS_WITHIN;
         let mut process = self.process.lock().await;
         while process.is_none() {
             let started = Process::try_start(
@@ -213,7 +219,11 @@ impl Member {
             );
             match started.await {
                 Ok(started) => *process = Some(started),
-                Err(_) => sleep(Duration::from_millis(200)).await,
+                Err(status) => {
+                    let has_time = Instant::now() < deadline;
+                    assert!(has_time, "{} ends with {status}", self.base());
+                    sleep(Duration::from_millis(200)).await;
+                }
             }
         }
     }

@@ -62,13 +62,16 @@ pub async fn list(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
+    let webhooks = app.webhooks.overview().await?;
+    // Pages at the end go when webhooks are removed.
+    let pages = webhooks.standings.len().div_ceil(PAGE).max(1);
     let mut shown = ListPage {
         shell: administrator
             .shell(&app, Section::Webhooks)
             .after(asked.done.as_deref()),
-        webhooks: app.webhooks.overview().await?,
+        webhooks,
         names: Names::default(),
-        number: asked.page.max(1),
+        number: asked.page.clamp(1, pages),
     };
     let standings = shown.standings().iter();
     let organizations = standings.filter_map(|standing| standing.webhook.organization_id);

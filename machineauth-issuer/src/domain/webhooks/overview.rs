@@ -1,7 +1,7 @@
 //! All webhooks at a glance: how each receiver has been, and what is on its way to it.
 //!
 //! Looking at all of them takes a walk over the store, so whoever asks within a few seconds gets what was found: pages that
-//! many look at, and programs that collect metrics.
+//! many look at, and programs that collect metrics. However long a walk takes, who asks meanwhile makes no more than one more.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -62,9 +62,17 @@ pub struct Backlog {
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// Whoever looks holds the lock, so that others wait for what is found.
-    found: Mutex<Option<Found>>,
+    last: Mutex<Last>,
     /// How many webhooks were changed here.
     changes: AtomicU64,
+}
+
+/// What came of looking.
+#[derive(Debug, Default)]
+struct Last {
+    found: Option<Found>,
+    /// When it was given up last because the store was unavailable.
+    failed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -79,6 +87,49 @@ impl Remembered {
     /// A webhook was changed here: what was found before is not so any more.
     pub(super) fn forget(&self) {
         self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// What was found, if that is new enough, or else what `look` finds. Who waited for somebody who looked in vain does not
+    /// look again: with the store down, the last of many would wait for all of them, one after the other.
+    async fn or_found_by(
+        &self,
+        look: impl Future<Output = Result<Overview, StoreError>>,
+    ) -> Result<Arc<Overview>, StoreError> {
+        // Whoever waits gets what is begun from now on, however long it takes.
+        let arrived_at = Instant::now();
+        let changes = self.changes.load(Ordering::Acquire);
+        let mut last = self.last.lock().await;
+        if let Some(found) = &last.found
+            && found.changes >= changes
+            && found.asked_at + STALENESS > arrived_at
+        {
+            return Ok(Arc::clone(&found.overview));
+        }
+        if last.failed_at.is_some_and(|at| arrived_at < at) {
+            let source = "the one before, who asked the same, had no answer";
+            return Err(StoreError::Unavailable {
+                source: source.into(),
+            });
+        }
+        let asked_at = Instant::now();
+        let changes = self.changes.load(Ordering::Acquire);
+        match look.await {
+            Ok(overview) => {
+                let overview = Arc::new(overview);
+                last.found = Some(Found {
+                    overview: Arc::clone(&overview),
+                    asked_at,
+                    changes,
+                });
+                Ok(overview)
+            }
+            Err(error) => {
+                if error.is_unavailable() {
+                    last.failed_at = Some(Instant::now());
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -117,28 +168,15 @@ impl Webhooks {
     /// # Errors
     /// The store's failure.
     pub async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
-        let mut found = self.remembered.found.lock().await;
-        let (asked_at, changes) = (
-            Instant::now(),
-            self.remembered.changes.load(Ordering::Acquire),
-        );
-        if let Some(found) = &*found
-            && found.changes == changes
-            && asked_at - found.asked_at < STALENESS
-        {
-            return Ok(Arc::clone(&found.overview));
-        }
+        self.remembered.or_found_by(self.look()).await
+    }
+
+    async fn look(&self) -> Result<Overview, StoreError> {
         let walks = Partition::data().map(|partition| self.walk(partition));
         let walks = try_join_all(walks).await?;
         let mut standings: Vec<_> = walks.into_iter().flatten().collect();
         standings.sort_by_key(|standing| Reverse(standing.webhook.created_at));
-        let overview = Arc::new(Overview { standings });
-        *found = Some(Found {
-            overview: Arc::clone(&overview),
-            asked_at,
-            changes,
-        });
-        Ok(overview)
+        Ok(Overview { standings })
     }
 
     async fn walk(&self, partition: Partition) -> Result<Vec<Standing>, StoreError> {
@@ -181,5 +219,78 @@ impl Webhooks {
         let prefix = WAITING.key(webhook.partition()).with(webhook);
         let oldest = WAITING.scan(&*self.store, &prefix, None, 1).await?;
         Ok(oldest.first().map(|(_, stored)| stored.value.created_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn nothing() -> Result<Overview, StoreError> {
+        Ok(Overview {
+            standings: Vec::new(),
+        })
+    }
+
+    fn unavailable() -> Result<Overview, StoreError> {
+        Err(StoreError::Unavailable {
+            source: "nobody answers".into(),
+        })
+    }
+
+    /// What five get who all ask before anything is found, and how often it was looked.
+    async fn ask(
+        remembered: &Remembered,
+        found: fn() -> Result<Overview, StoreError>,
+    ) -> (Vec<Result<Arc<Overview>, StoreError>>, usize) {
+        let (looks, all_ask) = (AtomicUsize::new(0), Semaphore::new(0));
+        let (counter, gate) = (&looks, &all_ask);
+        let asked = (0..5).map(|_| {
+            remembered.or_found_by(async move {
+                counter.fetch_add(1, Ordering::Relaxed);
+                let _open = gate.acquire().await.unwrap();
+                found()
+            })
+        });
+        let (answers, ()) = futures_util::join!(join_all(asked), async { gate.add_permits(1) });
+        (answers, looks.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn who_asks_meanwhile_gets_what_is_found() {
+        let (answers, looks) = ask(&Remembered::default(), nothing).await;
+        assert_eq!(looks, 1);
+        let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|one| Arc::ptr_eq(one, &answers[0])));
+    }
+
+    #[tokio::test]
+    async fn who_waited_in_vain_does_not_ask_the_store_again_and_who_comes_later_does() {
+        let remembered = Remembered::default();
+        let (answers, looks) = ask(&remembered, unavailable).await;
+        assert_eq!(looks, 1);
+        let is_unavailable =
+            |answer: &Result<_, StoreError>| answer.as_ref().is_err_and(StoreError::is_unavailable);
+        assert!(answers.iter().all(is_unavailable), "{answers:?}");
+        let (answers, looks) = ask(&remembered, nothing).await;
+        assert_eq!(looks, 1);
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_while_it_is_looked_is_looked_for_again() {
+        let remembered = Remembered::default();
+        let look = async {
+            remembered.forget();
+            nothing()
+        };
+        let before = remembered.or_found_by(look).await.unwrap();
+        let after = remembered.or_found_by(async { nothing() }).await.unwrap();
+        assert!(!Arc::ptr_eq(&before, &after));
     }
 }

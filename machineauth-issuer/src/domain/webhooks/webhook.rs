@@ -187,13 +187,13 @@ impl Webhook {
         self.is_active
             && sees
             && of_its_team
-            && !self.is_younger_than(event, place)
+            && !self.is_predated_by(event, place)
             && self.is_subscribed_to(&event.action)
             && self.hears_of_tokens(event, server)
     }
 
     /// It is told of nothing that was before it, nor of what came over with it.
-    fn is_younger_than(&self, event: &Event, (partition, position): (Partition, Position)) -> bool {
+    fn is_predated_by(&self, event: &Event, (partition, position): (Partition, Position)) -> bool {
         if let Some(imported_at) = self.imported_at {
             return event.at <= imported_at;
         }

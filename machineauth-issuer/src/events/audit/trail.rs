@@ -15,6 +15,7 @@ use crate::domain::event::Event;
 use crate::store::{DynStore, Log, Partition, Position, StoreError};
 
 /// How many entries are looked at for one page at most. A filter that takes few gives short pages, and a cursor to go on with.
+/// Passing over segments that do not concern an agent counts as well: as the entries that could have been read instead.
 pub const LOOKED_AT: usize = 20_000;
 /// How many entries of a log are read at first, and at most, at once.
 const FIRST_STEP: usize = 8;
@@ -84,12 +85,9 @@ impl Trail {
         limit: usize,
         look_at: usize,
     ) -> Result<Page, StoreError> {
-        let mut merge = self.begin(filter, cursor, None).await?;
+        let mut merge = self.begin(filter, cursor, None, look_at).await?;
         let (mut entries, mut until) = (Vec::new(), None);
-        for _ in 0..look_at {
-            if entries.len() == limit {
-                break;
-            }
+        while entries.len() < limit {
             let Some(entry) = merge.next(&self.store, filter).await? else {
                 break;
             };
@@ -118,12 +116,10 @@ impl Trail {
         until: &Cursor,
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
-        let mut merge = self.begin(filter, Some(until), Some(since)).await?;
+        let (cursor, floor) = (Some(until), Some(since));
+        let mut merge = self.begin(filter, cursor, floor, LOOKED_AT).await?;
         let mut entries = Vec::new();
-        for _ in 0..LOOKED_AT {
-            let Some(entry) = merge.next(&self.store, filter).await? else {
-                return Ok(Some(entries));
-            };
+        while let Some(entry) = merge.next(&self.store, filter).await? {
             if filter.takes(&entry.event) {
                 if entries.len() == limit {
                     return Ok(None);
@@ -131,7 +127,7 @@ impl Trail {
                 entries.push(entry);
             }
         }
-        Ok(None)
+        Ok(merge.is_at_end().then_some(entries))
     }
 
     /// Where the trail ends now: a page after this cursor begins with the newest event.
@@ -156,10 +152,10 @@ impl Trail {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let whole = filter.is_whole() && filter.organization.is_none();
-        let mut merge = self.begin(filter, None, None).await?;
+        let mut merge = self.begin(filter, None, None, LOOKED_AT).await?;
         let (mut entries, mut next) = (Vec::new(), None);
         let mut taken = 0;
-        for _ in 0..LOOKED_AT {
+        loop {
             if entries.len() == limit && next.is_none() {
                 next = Some(merge.cursor());
             }
@@ -200,12 +196,13 @@ impl Trail {
         Ok(try_join_all(lengths).await?.into_iter().sum())
     }
 
-    /// Begins to read at `cursor`, or at the newest entry, down to what was the newest at `floor`.
+    /// Begins to read at `cursor`, or at the newest entry, down to what was the newest at `floor`, `look_at` entries at most.
     async fn begin(
         &self,
         filter: &Filter,
         cursor: Option<&Cursor>,
         floor: Option<&Cursor>,
+        look_at: usize,
     ) -> Result<Merge, StoreError> {
         let numbers = |cursor: Option<&Cursor>, otherwise| -> Vec<u64> {
             match cursor {
@@ -234,7 +231,10 @@ impl Trail {
                     read: VecDeque::new(),
                 })
             });
-        Ok(Merge(try_join_all(streams).await?))
+        Ok(Merge {
+            streams: try_join_all(streams).await?,
+            left: look_at,
+        })
     }
 
     /// Where everything is that `filter` takes, and that is not with what belongs to the server. `None`: anywhere.
@@ -277,23 +277,43 @@ impl Trail {
     }
 }
 
-struct Merge(Vec<Stream>);
+/// All logs, being read downwards together.
+struct Merge {
+    streams: Vec<Stream>,
+    /// How many entries may still be looked at.
+    left: usize,
+}
 
 impl Merge {
-    /// The newest event that is left.
+    /// The newest event that is left, unless none may be looked at any more.
     async fn next(
         &mut self,
         store: &DynStore,
         filter: &Filter,
     ) -> Result<Option<Entry>, StoreError> {
-        let empty = self.0.iter_mut().filter(|stream| stream.read.is_empty());
-        try_join_all(empty.map(|stream| stream.fill(store, filter))).await?;
-        let newest = self
-            .0
-            .iter_mut()
-            .filter(|stream| !stream.read.is_empty())
-            .max_by_key(|stream| stream.read.front().map(|entry| entry.event.at));
-        Ok(newest.and_then(|stream| stream.read.pop_front()))
+        while self.left > 0 {
+            let streams = self.streams.iter_mut();
+            let empty = streams.filter(|stream| stream.read.is_empty());
+            try_join_all(empty.map(|stream| stream.fill(store, filter))).await?;
+            // What one of them has yet to find may be newer than what the others have.
+            if self.streams.iter().any(Stream::is_behind) {
+                self.left = self.left.saturating_sub(LONGEST_STEP);
+                continue;
+            }
+            self.left -= 1;
+            let streams = self.streams.iter_mut();
+            let newest = streams
+                .filter(|stream| !stream.read.is_empty())
+                .max_by_key(|stream| stream.read.front().map(|entry| entry.event.at));
+            return Ok(newest.and_then(|stream| stream.read.pop_front()));
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing is left.
+    fn is_at_end(&self) -> bool {
+        let mut streams = self.streams.iter();
+        streams.all(|stream| stream.read.is_empty() && !stream.is_behind())
     }
 
     /// Where to go on, unless nothing is left.
@@ -302,24 +322,29 @@ impl Merge {
             Some(entry) => entry.sequence,
             None => stream.next,
         };
-        let is_left = self.0.iter().any(|stream| next(stream) > 0);
-        is_left.then(|| Cursor::new(self.0.iter().map(next)))
+        let is_left = self.streams.iter().any(|stream| next(stream) > 0);
+        is_left.then(|| Cursor::new(self.streams.iter().map(next)))
     }
 }
 
 impl Stream {
+    /// Whether there is more to read before anything of it can be shown.
+    fn is_behind(&self) -> bool {
+        self.read.is_empty() && self.next > self.floor
+    }
+
+    /// Reads on. Nothing may come of it, and yet something be left.
     async fn fill(&mut self, store: &DynStore, filter: &Filter) -> Result<(), StoreError> {
         if self.next <= self.floor {
             return Ok(());
         }
         let mut lowest = self.floor + 1;
         if let Some(concerning) = &mut self.concerning {
-            let (next, of_segment) = concerning.range(&**store, self.next).await?;
-            (self.next, lowest) = (next, lowest.max(of_segment));
-        }
-        if self.next < lowest {
-            self.next = 0;
-            return Ok(());
+            let range = concerning.range(&**store, self.next, self.floor).await?;
+            (lowest, self.next) = range.into_inner();
+            if self.next < lowest {
+                return Ok(());
+            }
         }
         let left = usize::try_from(self.next - lowest).unwrap_or(self.step);
         let step = self.step.min(left.saturating_add(1));

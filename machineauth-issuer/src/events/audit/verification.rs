@@ -1,8 +1,10 @@
 //! Verifying the trail beside requests: it takes as long as the trail is long, and no request does.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use machineauth_core::clock::{Clock, Timestamp};
 use tokio::sync::watch;
 
@@ -70,35 +72,38 @@ impl Verification {
         self.state.borrow().clone()
     }
 
-    /// Asks for a verification, unless one goes on.
-    pub async fn start(&self) {
+    /// Asks for a verification, unless one goes on. Says which one that is.
+    pub async fn start(&self) -> Arc<Running> {
         // Progress is measured by it, and nothing else: it may be missing.
         let entries = self.trail.length().await.unwrap_or(0);
-        let since = self.clock.now();
-        self.state.send_if_modified(|state| {
-            let is_idle = state.running.is_none();
-            state.running.get_or_insert_with(|| {
-                Arc::new(Running {
-                    since,
-                    entries,
-                    progress: Progress::default(),
-                })
-            });
-            is_idle
+        let mut running = Arc::new(Running {
+            since: self.clock.now(),
+            entries,
+            progress: Progress::default(),
         });
+        self.state.send_if_modified(|state| match &state.running {
+            Some(already) => {
+                running = Arc::clone(already);
+                false
+            }
+            None => {
+                state.running = Some(Arc::clone(&running));
+                true
+            }
+        });
+        running
     }
 
     /// Asks for a verification, unless one goes on, and waits for what comes of it.
     pub async fn conclusion(&self) -> Arc<Conclusion> {
         let mut state = self.state.subscribe();
-        self.start().await;
+        let asked = self.start().await;
         loop {
-            if let VerificationState {
-                running: None,
-                last: Some(last),
-            } = &*state.borrow_and_update()
-            {
-                return Arc::clone(last);
+            let VerificationState { running, last } = state.borrow_and_update().clone();
+            // Another one may go on already: others ask as well.
+            let is_over = running.is_none_or(|running| !Arc::ptr_eq(&running, &asked));
+            if let Some(last) = last.filter(|_| is_over) {
+                return last;
             }
             // The sender is ours.
             let _ = state.changed().await;
@@ -125,7 +130,10 @@ impl Verification {
     }
 
     async fn conclude(&self, running: &Running) -> Conclusion {
-        let found = verify(&*self.store, &self.vault, &[], &running.progress).await;
+        let verified = verify(&*self.store, &self.vault, &[], &running.progress);
+        // A panic is not to end all verifications to come.
+        let verified = AssertUnwindSafe(verified).catch_unwind().await;
+        let found = verified.unwrap_or(Err(VerifyError::Panicked));
         match &found {
             Ok(report) if report.intact => {}
             Ok(report) => {

@@ -14,7 +14,7 @@ use super::seal::{Seal, entry_digest, mark, seal_key, seals, segment_digest};
 use super::segment::Segment;
 use crate::domain::sealing::{SealingError, SealingKey};
 use crate::domain::vault::Vault;
-use crate::store::{Log, Partition, Position, Store, StoreError};
+use crate::store::{Entry, Key, Log, Partition, Position, Store, StoreError};
 
 /// Seals read at once.
 const PAGE: usize = 100;
@@ -97,6 +97,9 @@ pub enum VerifyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The program has a fault.
+    #[error("the verification panicked; report this with what was logged before")]
+    Panicked,
 }
 
 impl VerifyError {
@@ -106,7 +109,7 @@ impl VerifyError {
             Self::Store(error) | Self::Sealing(SealingError::Store(error)) => {
                 error.is_unavailable()
             }
-            Self::Sealing(_) => false,
+            Self::Sealing(_) | Self::Panicked => false,
         }
     }
 }
@@ -160,6 +163,8 @@ struct Check<'a> {
     partition: Partition,
     keys: &'a BTreeMap<String, VerifyingKey>,
     progress: &'a Progress,
+    /// The number of the last entry that was trimmed, as far as it was looked.
+    tail: u64,
     /// The numbers of the first entries of all seals.
     firsts: BTreeSet<u64>,
     report: Report,
@@ -177,6 +182,7 @@ impl<'a> Check<'a> {
             partition,
             keys,
             progress,
+            tail: 0,
             firsts: BTreeSet::new(),
             report: Report::default(),
         }
@@ -184,18 +190,18 @@ impl<'a> Check<'a> {
 
     async fn run(mut self, exported: &[Seal]) -> Result<Report, StoreError> {
         let log = Log::Audit;
-        // In this order, an entry that is appended or trimmed meanwhile is nothing wrong.
-        let tail = self.store.tail(self.partition, log).await?;
-        let sealed = self.chain(&tail).await?;
+        // In this order, an entry that is appended meanwhile is nothing wrong.
+        self.tail = self.store.tail(self.partition, log).await?.sequence();
+        let sealed = self.chain().await?;
         if self.report.findings.is_empty() {
             self.has_no_other_segments(sealed).await?;
         }
         let head = self.store.head(self.partition, log).await?;
-        self.report.unsealed = head.sequence().saturating_sub(sealed.max(tail.sequence()));
+        self.report.unsealed = head.sequence().saturating_sub(sealed.max(self.tail));
         if self.report.findings.is_empty() {
             let name = self.partition.to_string();
             for seal in exported.iter().filter(|seal| seal.partition == name) {
-                self.compare(seal, &tail).await?;
+                self.compare(seal).await?;
             }
         }
         // The first one says where it begins; what follows may be its consequence.
@@ -205,7 +211,7 @@ impl<'a> Check<'a> {
     }
 
     /// Follows the chain of seals to its end, or to the first thing wrong. Says how far the log is sealed.
-    async fn chain(&mut self, tail: &Position) -> Result<u64, StoreError> {
+    async fn chain(&mut self) -> Result<u64, StoreError> {
         let prefix = seals().key(self.partition);
         let mut after = None;
         let mut before: Option<Seal> = None;
@@ -215,12 +221,17 @@ impl<'a> Check<'a> {
                 .await?;
             let exhausted = page.len() < PAGE;
             after = page.last().map(|(key, _)| key.clone());
-            for (_, seal) in page {
+            let notes: Vec<Key> = page
+                .iter()
+                .map(|(_, seal)| Segment::key(self.partition, seal.value.first))
+                .collect();
+            let notes = self.store.get_all(&notes).await?;
+            for ((_, seal), note) in page.into_iter().zip(notes) {
                 let seal = seal.value;
                 self.report.seals += 1;
                 self.firsts.insert(seal.first);
-                let is_right =
-                    self.follows(&seal, before.as_ref(), tail) && self.covers(&seal, tail).await?;
+                let is_right = self.follows(&seal, before.as_ref()).await?
+                    && self.covers(&seal, note.as_ref()).await?;
                 let sealed = seal.last_sequence();
                 before = Some(seal);
                 if !is_right {
@@ -234,29 +245,39 @@ impl<'a> Check<'a> {
     }
 
     /// Whether the seal is ours, and goes on where the one before it ended.
-    fn follows(&mut self, seal: &Seal, before: Option<&Seal>, tail: &Position) -> bool {
+    async fn follows(&mut self, seal: &Seal, before: Option<&Seal>) -> Result<bool, StoreError> {
         let key = self.keys.get(&seal.kid);
         if !key.is_some_and(|key| seal.is_signed_by(key)) {
             self.find(seal.first, Wrong::SealForged);
-            return false;
+            return Ok(false);
         }
         let follows = match before {
             Some(before) => {
                 seal.previous == before.chained() && seal.first == before.last_sequence() + 1
             }
-            // What was trimmed went up to the end of a seal, which is kept.
-            None => seal.previous.is_empty() || seal.last_sequence() <= tail.sequence(),
+            None => seal.previous.is_empty(),
         };
-        if !follows {
-            self.find(seal.first, Wrong::SealMissing);
+        // What was trimmed went up to the end of a seal, which is kept.
+        if follows || self.is_trimmed(seal.last_sequence()).await? {
+            return Ok(true);
         }
-        follows
+        self.find(seal.first, Wrong::SealMissing);
+        Ok(false)
     }
 
-    /// Whether the entries are those that were sealed.
-    async fn covers(&mut self, seal: &Seal, tail: &Position) -> Result<bool, StoreError> {
+    /// Whether the log was trimmed to the entry numbered `last` at least, before or meanwhile.
+    async fn is_trimmed(&mut self, last: u64) -> Result<bool, StoreError> {
+        if last > self.tail {
+            let tail = self.store.tail(self.partition, Log::Audit).await?;
+            self.tail = tail.sequence();
+        }
+        Ok(last <= self.tail)
+    }
+
+    /// Whether the entries are those that were sealed, and what is noted of them is so.
+    async fn covers(&mut self, seal: &Seal, note: Option<&Entry>) -> Result<bool, StoreError> {
         let last = seal.last_sequence();
-        if last <= tail.sequence() {
+        if last <= self.tail {
             // Trimmed; and nothing but whole segments are.
             return Ok(true);
         }
@@ -279,7 +300,10 @@ impl<'a> Check<'a> {
                 .zip(&expected)
                 .all(|((position, _), number)| position.sequence() == *number);
         if is_whole && segment_digest(&digests) == seal.digest {
-            return self.is_indexed(seal, &entries).await;
+            return Ok(self.is_indexed(seal, note, &entries));
+        }
+        if self.is_trimmed(last).await? {
+            return Ok(true);
         }
         let found: BTreeMap<u64, [u8; 8]> = entries
             .iter()
@@ -292,17 +316,18 @@ impl<'a> Check<'a> {
     }
 
     /// Whether what is noted of the agents in a segment hides none of its entries.
-    async fn is_indexed(
+    fn is_indexed(
         &mut self,
         seal: &Seal,
+        note: Option<&Entry>,
         entries: &[(Position, Bytes)],
-    ) -> Result<bool, StoreError> {
-        let noted = Segment::find(self.store, self.partition, seal.first).await?;
-        let is_right = noted.is_none() || noted == Segment::of(entries);
+    ) -> bool {
+        // What cannot be read is not what was noted.
+        let is_right = note.is_none_or(|note| Segment::decode(note) == Segment::of(entries));
         if !is_right {
             self.find(seal.first, Wrong::IndexChanged);
         }
-        Ok(is_right)
+        is_right
     }
 
     /// Looks for notes of stretches up to the entry numbered `sealed` that nobody sealed.
@@ -327,7 +352,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether a seal that was exported is the one that the store has, unless its entries were trimmed.
-    async fn compare(&mut self, exported: &Seal, tail: &Position) -> Result<(), StoreError> {
+    async fn compare(&mut self, exported: &Seal) -> Result<(), StoreError> {
         let key = self.keys.get(&exported.kid);
         if !key.is_some_and(|key| exported.is_signed_by(key)) {
             self.find(exported.first, Wrong::SealForeign);
@@ -339,7 +364,7 @@ impl<'a> Check<'a> {
         match stored {
             Some(stored) if stored.value == *exported => {}
             Some(_) => self.find(exported.first, Wrong::SealReplaced),
-            None if exported.last_sequence() <= tail.sequence() => {}
+            None if self.is_trimmed(exported.last_sequence()).await? => {}
             None => self.find(exported.first, Wrong::TailCut),
         }
         Ok(())

@@ -2,12 +2,17 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::store::{InvalidAddress, StoreError};
+
+/// How long what was sent may stay unacknowledged by the other machine.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// How to use Redis, besides its URL.
 #[derive(Debug, Clone, Default)]
@@ -174,7 +179,9 @@ impl Address {
         let url = format!("{}://{credentials}{host}{rest}", self.scheme);
         let info = url.into_connection_info().map_err(|_| INVALID)?;
         let settings = info.redis_settings().clone().set_protocol(protocol);
-        let info = info.set_redis_settings(settings);
+        let info = info
+            .set_redis_settings(settings)
+            .set_tcp_settings(tcp_settings());
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             return Client::open(info).map_err(|_| INVALID);
         }
@@ -189,6 +196,14 @@ impl Address {
             why: InvalidAddress::CertificateAuthorities,
         })
     }
+}
+
+/// A command leaves although the one before it is not acknowledged, and a connection ends on which nothing is.
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
 }
 
 /// Without user, password and parameters.

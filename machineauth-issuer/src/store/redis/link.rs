@@ -73,9 +73,10 @@ impl<'a> Request<'a> {
         self.replicas > 0
     }
 
-    async fn query(&self, live: &mut Live) -> RedisResult<Value> {
+    async fn query(&self, live: &mut Live, deadline: Instant) -> RedisResult<Value> {
         if !self.is_asking && !self.waits() {
-            return live.pipeline.query(self.command, &live.connection).await;
+            let (pipeline, connection) = (&live.pipeline, &live.connection);
+            return pipeline.query(self.command, deadline, connection).await;
         }
         let mut all = redis::pipe();
         if self.is_asking {
@@ -287,7 +288,7 @@ impl Live {
     }
 
     async fn query(&mut self, request: Request<'_>, deadline: Instant) -> Result<Value, Failure> {
-        timeout_at(deadline, request.query(self))
+        timeout_at(deadline, request.query(self, deadline))
             .await
             .map_err(|_| Failure::Lost(silent()))?
             .map_err(Failure::of_an_answer)

@@ -9,33 +9,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 /// How many commands go together at most: the first waits for the answer to the last, and Redis should have something to
 /// do while the next ones gather.
 const MOST: usize = 16;
 
 /// The commands that are about to be sent on a connection.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Pipeline(Arc<Mutex<Vec<Waiting>>>);
 
 /// A command, and who waits for its answer.
-#[derive(Debug)]
 struct Waiting {
     command: Cmd,
     asker: oneshot::Sender<RedisResult<Value>>,
+    /// How long the asker waits.
+    deadline: Instant,
 }
 
 impl Pipeline {
-    /// Sends a command, with those that others send now, and returns its answer.
+    /// Sends a command, with those that others send now, and returns its answer. What could not be sent by its `deadline`
+    /// never is.
     pub(super) async fn query(
         &self,
         command: &Cmd,
+        deadline: Instant,
         connection: &MultiplexedConnection,
     ) -> RedisResult<Value> {
         let (asker, answer) = oneshot::channel();
-        let command = command.clone();
+        let waiting = Waiting {
+            command: command.clone(),
+            asker,
+            deadline,
+        };
         // In tasks of their own: who asked may go away, and the others still wait.
-        match self.join(Waiting { command, asker }) {
+        match self.join(waiting) {
             Place::First => {
                 let (pipeline, connection) = (self.clone(), connection.clone());
                 tokio::spawn(async move {
@@ -78,26 +86,33 @@ enum Place {
 async fn send(all: Vec<Waiting>, mut connection: MultiplexedConnection) {
     let mut pipe = redis::pipe();
     let mut askers = Vec::with_capacity(all.len());
-    for Waiting { command, asker } in all {
-        pipe.add_command(command);
-        askers.push(asker);
+    let mut last = Instant::now();
+    for waiting in all {
+        // Who has gone away was told that it did not happen in time.
+        if !waiting.asker.is_closed() {
+            pipe.add_command(waiting.command);
+            askers.push(waiting.asker);
+            last = last.max(waiting.deadline);
+        }
     }
     if askers.is_empty() {
         return; // Others were the last ones and took them along.
     }
-    let answers: RedisResult<Vec<RedisResult<Value>>> =
-        pipe.ignore_errors().query_async(&mut connection).await;
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => vec![Err(error); askers.len()],
+    let answers = pipe
+        .ignore_errors()
+        .query_async::<Vec<RedisResult<Value>>>(&mut connection);
+    // Nobody waits any longer. The library does not send what nobody waits for, and a connection that nobody holds ends.
+    let Ok(answers) = timeout_at(last, answers).await else {
+        return;
     };
+    let answers = answers.unwrap_or_else(|error| vec![Err(error); askers.len()]);
     for (asker, answer) in askers.into_iter().zip(answers) {
         // Who has gone away needs no answer.
         drop(asker.send(answer));
     }
 }
 
-/// The runtime ends, or the task that was to send was lost to a panic.
+/// The runtime ends, or nobody waits any longer.
 fn given_up() -> RedisError {
     RedisError::from((ErrorKind::Io, "the connection was given up"))
 }

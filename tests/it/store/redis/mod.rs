@@ -4,6 +4,7 @@ mod changes;
 mod cluster;
 mod connecting;
 mod faults;
+mod pipeline;
 mod replicas;
 mod sentinel;
 
