@@ -50,8 +50,8 @@ pub struct Origin {
 
 impl RequestId {
     fn mint() -> Self {
-        let number = u128::from_le_bytes(random());
-        Self(format!("{number:032x}").into())
+        let number = u128::from_le_bytes(random()) >> 32;
+        Self(format!("{number:024x}").into())
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {

@@ -169,14 +169,15 @@ impl Load {
 async fn agree(one: &str, other: &str) {
     let (one, other) = (Issuer(one), Issuer(other));
     let agent = one.agent().await;
-    let (token, refresh) = other.tokens(&agent).await;
+    let (token, first) = other.tokens(&agent).await;
     assert!(one.is_active(&token).await);
 
-    let (again, refresh_again) = one.refreshed(&agent, &refresh).await.tokens();
-    assert!(other.is_active(&again).await);
-    let replayed = other.refreshed(&agent, &refresh).await;
+    let (token, second) = one.refreshed(&agent, &first).await.tokens();
+    assert!(other.is_active(&token).await);
+    let (_, third) = other.refreshed(&agent, &second).await.tokens();
+    let replayed = one.refreshed(&agent, &first).await;
     replayed.0.expect_error(400, "invalid_grant");
-    let family_is_over = one.refreshed(&agent, &refresh_again).await;
+    let family_is_over = other.refreshed(&agent, &third).await;
     family_is_over.0.expect_error(400, "invalid_grant");
 
     let (token, _) = one.tokens(&agent).await;
