@@ -20,7 +20,7 @@ const FORGOTTEN_PER_STEP: usize = 200;
 const STEPS: usize = 20;
 /// How many deliveries are read at once, and looked at in all, for those that stand where it is asked for.
 const READ_AT_ONCE: usize = 250;
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: usize = 5_000;
 
 impl Webhooks {
     /// The delivery `id` to a webhook.
