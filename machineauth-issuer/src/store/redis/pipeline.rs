@@ -28,8 +28,8 @@ struct Waiting {
 }
 
 impl Pipeline {
-    /// Sends a command, with those that others send now, and returns its answer. What could not be sent by its `deadline`
-    /// never is.
+    /// Sends a command, with those that others send now, and returns its answer. What could not be sent by the latest
+    /// `deadline` among them never is.
     pub(super) async fn query(
         &self,
         command: &Cmd,
