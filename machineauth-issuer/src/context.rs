@@ -10,7 +10,7 @@ use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
-use machineauth_core::crypto::random;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::event::{Actor, By, UserAgent};
@@ -20,6 +20,8 @@ use crate::openapi::DescribeRequest;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Hexadecimal digits of an id of ours.
+const REQUEST_ID: usize = 24;
 const MAX_REQUEST_ID: usize = 128;
 
 /// The other end of a connection, as the accept loop saw it.
@@ -50,8 +52,9 @@ pub struct Origin {
 
 impl RequestId {
     fn mint() -> Self {
-        let number = u128::from_le_bytes(random()) >> 32;
-        Self(format!("{number:024x}").into())
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().simple().encode_lower(&mut text);
+        Self(text[..REQUEST_ID].into())
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {

@@ -1,12 +1,19 @@
 //! Every path of the HTTP API with its handlers, in one table. What is in it is also in the API's description.
 
+use std::convert::Infallible;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::FutureExt as _;
+use futures_util::future::Map;
+use tokio::time::error::Elapsed;
+use tokio::time::{Timeout, timeout};
+use tower::Service;
+use tower::layer::layer_fn;
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
@@ -22,8 +29,7 @@ use crate::paths::{
     AGENTS, INTROSPECT, JWKS, MACHINE_TOKEN, OAUTH_METADATA, OPENAPI, OPENID_METADATA, REFRESH,
     REVOCATIONS, REVOKE, TOKEN,
 };
-use crate::protection::gate::gate;
-use crate::protection::origins;
+use crate::protection::gate::GateLayer;
 
 /// How long a request may take until its answer begins, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,10 +43,7 @@ pub fn router(app: App) -> Router {
         .merge(reader.with_state(Document::new(&description)))
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::method_not_allowed)
-        .layer(from_fn(within_time))
-        .layer(origins::layer(&app))
-        .layer(from_fn_with_state(app, gate))
-        .layer(from_fn(console::failure::as_page))
+        .layer((GateLayer::new(app), layer_fn(WithinTime)))
 }
 
 /// What is to be said about the HTTP API.
@@ -405,9 +408,25 @@ fn reader(description: OpenApi) -> Table<Document> {
 }
 
 /// A client that sends its body a byte at a time does not hold a request forever.
-async fn within_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::Timeout.into_response(),
+#[derive(Clone, Debug)]
+struct WithinTime<S>(S);
+
+type InTime = Result<Result<Response, Infallible>, Elapsed>;
+
+impl<S> Service<Request> for WithinTime<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Map<Timeout<S::Future>, fn(InTime) -> Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let answered = timeout(REQUEST_TIMEOUT, self.0.call(request));
+        answered.map(|answered| answered.unwrap_or_else(|_| Ok(ApiError::Timeout.into_response())))
     }
 }

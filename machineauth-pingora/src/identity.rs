@@ -1,9 +1,11 @@
 //! Tell the upstream who calls.
 
 use std::borrow::Cow;
+use std::mem;
 
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts as ReqParts;
+use http::{HeaderMap, HeaderValue, Uri};
 use machineauth_core::bearer::credentials;
 use machineauth_core::dpop::DPOP;
 use machineauth_core::policy::OVERRIDES;
@@ -110,13 +112,13 @@ impl IdentityHeaders {
     }
 
     /// Removes whatever an upstream could take for one of our headers.
-    fn strip(&self, upstream: &mut RequestHeader) {
+    fn strip(&self, upstream: &mut HeaderMap) {
         remove_if(upstream, |name| self.is_ours(name));
     }
 
-    fn set(&self, agent: &Agent, upstream: &mut RequestHeader) -> Result<()> {
-        upstream.insert_header(&self.agent_id, id(agent.id())?)?;
-        upstream.insert_header(&self.scopes, value(&agent.scopes().to_string())?)?;
+    fn set(&self, agent: &Agent, upstream: &mut HeaderMap) -> Result<()> {
+        upstream.insert(self.agent_id.clone(), id(agent.id())?);
+        upstream.insert(self.scopes.clone(), value(&agent.scopes().to_string())?);
         let optional = [
             (Some(&self.organization_id), agent.organization_id()),
             (self.client_id.as_ref(), Some(agent.client_id())),
@@ -124,11 +126,11 @@ impl IdentityHeaders {
         ];
         for (name, text) in optional {
             if let (Some(name), Some(text)) = (name, text) {
-                upstream.insert_header(name, id(text)?)?;
+                upstream.insert(name.clone(), id(text)?);
             }
         }
         if let Some((name, signer)) = &self.signed {
-            upstream.insert_header(name, value(&signer.sign(agent))?)?;
+            upstream.insert(name.clone(), value(&signer.sign(agent))?);
         }
         Ok(())
     }
@@ -144,51 +146,82 @@ impl IdentityHeaders {
 /// [forward](crate::MachineAuthModule::forward_token) it. Where a policy judged the request, headers are removed that ask
 /// for another method or path ([`OVERRIDES`]).
 ///
-/// Bytes other than visible ASCII, and `%`, are percent-encoded in ids.
+/// Bytes other than visible ASCII, and `%`, are percent-encoded in ids. Names of headers go to a server of HTTP/1.1 in lower
+/// case, as HTTP/2 has all of them (RFC 9110 §5.1), whatever their spelling was.
 ///
 /// # Errors
 /// None that a request could cause: only if Pingora did not take a well-formed header.
 pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
+    change(upstream, |headers, target| {
+        identify(session, headers, target)
+    })
+}
+
+/// As [`forward_identity`], to a server who gets `headers` and `target`.
+pub(crate) fn identify(session: &Session, headers: &mut HeaderMap, target: &Uri) -> Result<()> {
     let Some(auth) = MachineAuth::of(session) else {
-        IdentityHeaders::default().strip(upstream);
+        IdentityHeaders::default().strip(headers);
         return Ok(());
     };
-    auth.identity().strip(upstream);
+    auth.identity().strip(headers);
     if auth.has_policy() {
-        strip(upstream, &OVERRIDES);
+        strip(headers, &OVERRIDES);
     }
     let ends_here = match auth.agent() {
         Some(_) => true,
-        None => auth.would_refuse().is_some() && has_token(upstream),
+        None => auth.would_refuse().is_some() && has_token(headers, target),
     };
     if ends_here && !auth.forwards_token() {
-        upstream.remove_header(&AUTHORIZATION);
-        upstream.remove_header(&DPOP);
+        headers.remove(AUTHORIZATION);
+        headers.remove(DPOP);
     }
     match auth.agent() {
-        Some(agent) => auth.identity().set(agent, upstream),
+        Some(agent) => auth.identity().set(agent, headers),
         None => Ok(()),
     }
 }
 
+/// Changes the headers of `request`. Beside them Pingora remembers how each name was spelled, and its own methods keep that
+/// true with copies of the names, which cost more than the headers themselves: so that is given up.
+///
+/// # Errors
+/// Those of `change`.
+pub(crate) fn change(
+    request: &mut RequestHeader,
+    change: impl FnOnce(&mut HeaderMap, &Uri) -> Result<()>,
+) -> Result<()> {
+    // What a URI cannot hold stands beside it.
+    let target = request.raw_path();
+    let is_beside = !request.raw_path_is_utf8() || !target.starts_with(b"/");
+    let target = is_beside.then(|| target.to_vec());
+    let (nothing, ()) = http::Request::new(()).into_parts();
+    let mut parts = ReqParts::from(mem::replace(request, nothing.into()));
+    let changed = change(&mut parts.headers, &parts.uri);
+    *request = parts.into();
+    if let Some(target) = target {
+        request.set_raw_path(&target)?;
+    }
+    changed
+}
+
 /// Whether there is an access token, or what was meant as one. Credentials of another kind are the upstream's matter.
-fn has_token(request: &RequestHeader) -> bool {
-    let read = credentials(&request.headers, &request.uri);
+fn has_token(headers: &HeaderMap, target: &Uri) -> bool {
+    let read = credentials(headers, target);
     !read.is_err_and(|error| error.kind() == ErrorKind::MissingToken)
 }
 
 /// Removes whatever an upstream could take for a header of one of these names.
-pub(crate) fn strip(upstream: &mut RequestHeader, names: &[HeaderName]) {
+pub(crate) fn strip(upstream: &mut HeaderMap, names: &[HeaderName]) {
     remove_if(upstream, |name| {
         names.iter().any(|ours| is_taken_for(ours, name))
     });
 }
 
-fn remove_if(upstream: &mut RequestHeader, is_wrong: impl Fn(&HeaderName) -> bool) {
-    let names = upstream.headers.keys();
+fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
+    let names = upstream.keys();
     let wrong: Vec<HeaderName> = names.filter(|name| is_wrong(name)).cloned().collect();
     for name in &wrong {
-        upstream.remove_header(name);
+        upstream.remove(name);
     }
 }
 

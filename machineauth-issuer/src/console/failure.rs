@@ -1,8 +1,6 @@
 //! What the console shows instead of a page.
 
 use askama::Template;
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -89,13 +87,16 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a layer before the console refuses, it refuses as the API does; below the console's paths a page says it.
-pub async fn as_page(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
+/// Whether a path is the console's.
+pub fn is_below_admin(path: &str) -> bool {
     let rest = path.strip_prefix(paths::ADMIN);
-    let is_ours = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let mut response = next.run(request).await;
-    if is_ours && let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What is refused before the console is reached is refused as the API does; [below the console's paths](is_below_admin) a
+/// page says it.
+pub fn as_page(mut response: Response) -> Response {
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let page = shown(refusal.status, refusal.description.into_owned(), false);
         let (head, body) = page.into_parts();
         response.headers_mut().extend(head.headers);

@@ -1,22 +1,31 @@
 //! The first and the last that happens to every request: where it comes from, whether it may come in, what every answer
 //! carries.
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::Either;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use machineauth_core::quota::{Exhausted, Remaining};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tower::{Layer, Service};
+use tower_http::cors::CorsLayer;
+use tracing::{Instrument as _, Span};
 
 use crate::app::App;
+use crate::console;
 use crate::context::{Origin, Peer, X_REQUEST_ID};
 use crate::domain::event::Action;
 use crate::error::ApiError;
-use crate::protection::challenge;
+use crate::protection::{challenge, origins};
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const NO_CONTENT_AT_ALL: HeaderValue =
@@ -25,64 +34,175 @@ const TWO_YEARS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 /// Asked by machines beside the server, which know no certificates.
 const HEALTH: &str = "/health";
 
-/// Lets a request in, and finishes its answer. What does not say that it may be cached may not (I4).
-pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let method = request.method().clone();
-    let peer = request.extensions().get::<Peer>().copied();
-    let settings = &app.config.protection;
-    let origin = Origin::of(peer, request.headers(), &settings.trusted_proxies);
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "request",
-        id = %origin.request_id,
-        method = %method,
-        route,
-        address = %origin.address,
-    );
-    let request_id = origin.request_id.header();
-    let is_secure = origin.is_secure;
-    let admitted = app.limits.admit(origin.address, app.clock.now());
-    let is_of_page = challenge::is_of_page(request.headers());
-    let is_health = request.uri().path().starts_with(HEALTH);
-    let mut response = async {
-        if !has_one_host(&request) {
-            return ApiError::InvalidRequest("Host: once, and only once".into()).into_response();
+/// Puts a [`Gate`] before each route.
+#[derive(Clone, Debug)]
+pub struct GateLayer {
+    app: App,
+    origins: Arc<CorsLayer>,
+}
+
+/// Lets requests in, and finishes their answers. What does not say that it may be cached may not (I4).
+///
+/// One service for all that, by hand: each of axum's layers copies the route behind it for every request.
+#[derive(Clone, Debug)]
+pub struct Gate<S> {
+    layer: GateLayer,
+    inner: S,
+}
+
+/// What is known about a request before it is let in, and needed once it is answered.
+struct Visit {
+    app: App,
+    begun: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    request_id: HeaderValue,
+    is_secure: bool,
+    admitted: Result<Option<Remaining>, Exhausted>,
+    /// Whether a script in a page asks.
+    is_of_page: bool,
+    /// Whether a page of ours is asked for.
+    is_for_page: bool,
+}
+
+impl GateLayer {
+    /// Before the routes of `app`.
+    pub fn new(app: App) -> Self {
+        Self {
+            origins: Arc::new(origins::layer(&app)),
+            app,
         }
-        if settings.require_https && !is_secure && !is_health {
-            return ApiError::HttpsRequired.into_response();
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate {
+            layer: self.clone(),
+            inner,
         }
-        match admitted {
-            Err(exhausted) => {
-                let exceeded = Action::LimitExceeded;
-                app.count_stranger(exceeded, origin.address, "address", None, None);
-                ApiError::TooManyRequests(exhausted).into_response()
+    }
+}
+
+impl<S> Service<Request> for Gate<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let origin = self.layer.origin_of(&request);
+        let visit = Visit::begin(self.layer.app.clone(), &origin, &request);
+        let span = visit.span(&origin);
+        if let Some(refusal) = span.in_scope(|| visit.refusal(&origin, &request)) {
+            let response = visit.finish(refusal.into_response());
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        request.extensions_mut().insert(origin);
+        let answer = span.in_scope(|| match origins::concern(&request) {
+            true => Either::Left(self.layer.origins.layer(self.inner.clone()).call(request)),
+            false => Either::Right(self.inner.call(request)),
+        });
+        let is_same_origin = matches!(answer, Either::Right(_));
+        let answered = async move {
+            let mut response = answer.await?;
+            tracing::debug!(status = response.status().as_u16(), "answered");
+            if is_same_origin {
+                origins::vary(response.headers_mut());
             }
-            Ok(_) => {
-                request.extensions_mut().insert(origin);
-                let response = next.run(request).await;
-                tracing::debug!(status = response.status().as_u16(), "answered");
-                response
-            }
+            Ok(visit.finish(response))
+        };
+        Box::pin(answered.instrument(span))
+    }
+}
+
+impl GateLayer {
+    fn origin_of(&self, request: &Request) -> Origin {
+        let peer = request.extensions().get::<Peer>().copied();
+        let trusted = &self.app.config.protection.trusted_proxies;
+        Origin::of(peer, request.headers(), trusted)
+    }
+}
+
+impl Visit {
+    fn begin(app: App, origin: &Origin, request: &Request) -> Self {
+        Self {
+            begun: Instant::now(),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            request_id: origin.request_id.header(),
+            is_secure: origin.is_secure,
+            admitted: app.limits.admit(origin.address, app.clock.now()),
+            is_of_page: challenge::is_of_page(request.headers()),
+            is_for_page: console::failure::is_below_admin(request.uri().path()),
+            app,
         }
     }
-    .instrument(span)
-    .await;
-    let headers = response.headers_mut();
-    finish(headers, is_secure && settings.require_https);
-    if is_of_page {
-        challenge::for_page(headers);
+
+    /// As the table has it; empty where none matched.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("", MatchedPath::as_str)
     }
-    headers.insert(X_REQUEST_ID, request_id);
-    if let Some(quota) = app.limits.quota_per_address()
-        && let Some(remaining) = admitted.unwrap_or_else(|exhausted| Some(exhausted.into()))
-    {
-        quota.announce(headers, "address", remaining);
+
+    fn span(&self, origin: &Origin) -> Span {
+        tracing::info_span!(
+            "request",
+            id = %origin.request_id,
+            method = %self.method,
+            route = self.route(),
+            address = %origin.address,
+        )
     }
-    app.metrics
-        .answered(&method, route, response.status(), begun.elapsed());
-    response
+
+    /// Why the request may not come in.
+    fn refusal(&self, origin: &Origin, request: &Request) -> Option<ApiError> {
+        if !has_one_host(request) {
+            return Some(ApiError::InvalidRequest("Host: once, and only once".into()));
+        }
+        let is_health = request.uri().path().starts_with(HEALTH);
+        if self.app.config.protection.require_https && !self.is_secure && !is_health {
+            return Some(ApiError::HttpsRequired);
+        }
+        let exhausted = self.admitted.err()?;
+        let exceeded = Action::LimitExceeded;
+        self.app
+            .count_stranger(exceeded, origin.address, "address", None, None);
+        Some(ApiError::TooManyRequests(exhausted))
+    }
+
+    fn finish(self, mut response: Response) -> Response {
+        if self.is_for_page {
+            response = console::failure::as_page(response);
+        }
+        let app = &self.app;
+        let headers = response.headers_mut();
+        let is_https_only = self.is_secure && app.config.protection.require_https;
+        finish(headers, is_https_only);
+        if self.is_of_page {
+            challenge::for_page(headers);
+        }
+        if let Some(quota) = app.limits.quota_per_address()
+            && let Some(remaining) = self
+                .admitted
+                .unwrap_or_else(|exhausted| Some(exhausted.into()))
+        {
+            quota.announce(headers, "address", remaining);
+        }
+        let (route, took) = (self.route(), self.begun.elapsed());
+        app.metrics
+            .answered(&self.method, route, response.status(), took);
+        response.headers_mut().insert(X_REQUEST_ID, self.request_id);
+        response
+    }
 }
 
 /// RFC 9112 §3.2: else a proxy in front might have meant another host than whoever reads this.

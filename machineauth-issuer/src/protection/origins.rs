@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use machineauth_core::quota::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -12,6 +12,10 @@ use crate::domain::id::OrganizationId;
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_secs(600);
+/// What an answer without `Origin` in its question depends on as well: a cache must not give it to a page.
+const VARY: HeaderValue = HeaderValue::from_static(
+    "origin, access-control-request-method, access-control-request-headers",
+);
 /// Below which an organization's own origins count, too.
 const ORGANIZATIONS: &str = "/api/organizations/";
 
@@ -46,6 +50,16 @@ pub fn layer(app: &App) -> CorsLayer {
             RATE_LIMIT_POLICY,
         ])
         .max_age(MAX_AGE)
+}
+
+/// Whether a page of another origin may be asking. Without `Origin` none is, unless somebody only asks what is allowed.
+pub fn concern<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
+}
+
+/// Says on what else the answer depends to a request that the [layer](layer) was spared.
+pub fn vary(headers: &mut HeaderMap) {
+    headers.append(header::VARY, VARY);
 }
 
 async fn allows(app: &App, origin: &HeaderValue, organization: Option<OrganizationId>) -> bool {

@@ -1,14 +1,14 @@
 //! What the edge tells an upstream about where a request came from.
 
-use http::Uri;
 use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Uri};
 use machineauth_core::policy::OVERRIDES;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::exchange::Exchange;
-use crate::identity::strip;
+use crate::identity::{change, identify, strip};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,49 +26,76 @@ const OURS: [HeaderName; 5] = [
     FORWARDED,
 ];
 
-/// Says who the client is to an upstream that sees only the edge.
-pub(super) fn origin(
+/// How many headers are put in, at most: growing for one after the other is more work.
+const MOST: usize = 8;
+
+/// Makes of the client's request that of a server: with who calls, and from where.
+pub(super) fn to_server(
     session: &Session,
-    upstream: &mut RequestHeader,
+    request: &mut RequestHeader,
     exchange: &Exchange,
 ) -> Result<()> {
-    let said = |name: &HeaderName| -> Vec<HeaderValue> {
-        let said = upstream.headers.get_all(name).iter();
-        said.filter(|_| exchange.proxied).cloned().collect()
-    };
-    let (before, proto, host) = (
-        said(&X_FORWARDED_FOR),
-        said(&X_FORWARDED_PROTO),
-        said(&X_FORWARDED_HOST),
-    );
-    strip(upstream, &OURS);
+    change(request, |headers, target| {
+        headers.reserve(MOST);
+        identify(session, headers, target)?;
+        origin(session, headers, exchange)
+    })?;
+    in_origin_form(request)
+}
+
+/// Says who the client is to a server that sees only the edge.
+fn origin(session: &Session, headers: &mut HeaderMap, exchange: &Exchange) -> Result<()> {
+    let before = exchange.proxied.then(|| Before::said_in(headers));
+    strip(headers, &OURS);
     // At the edge the route is what was judged, also where nobody has to show a token.
-    strip(upstream, &OVERRIDES);
-    upstream.insert_header(X_REQUEST_ID, format!("{:032x}", exchange.id))?;
+    strip(headers, &OVERRIDES);
+    let before = before.unwrap_or_default();
+    headers.insert(X_REQUEST_ID, value(&format!("{:032x}", exchange.id))?);
     let peer = session.client_addr().and_then(|address| address.as_inet());
     if let Some(peer) = peer {
-        let mut hops: Vec<&str> = before
-            .iter()
-            .filter_map(|hops| hops.to_str().ok())
-            .collect();
-        let peer = peer.ip().to_string();
-        hops.push(&peer);
-        upstream.insert_header(X_FORWARDED_FOR, hops.join(", "))?;
+        let hops = before.hops + &peer.ip().to_string();
+        headers.insert(X_FORWARDED_FOR, value(&hops)?);
     }
     let is_tls = session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());
     let ours = HeaderValue::from_static(if is_tls { "https" } else { "http" });
-    upstream.insert_header(X_FORWARDED_PROTO, proto.last().unwrap_or(&ours))?;
-    if let Some(host) = host.last() {
-        upstream.insert_header(X_FORWARDED_HOST, host)?;
+    headers.insert(X_FORWARDED_PROTO, before.proto.unwrap_or(ours));
+    if let Some(host) = before.host {
+        headers.insert(X_FORWARDED_HOST, host);
     }
     Ok(())
 }
 
+/// What a proxy in front, which is believed, says of where it has the request from.
+#[derive(Default)]
+struct Before {
+    /// Each with a comma behind it.
+    hops: String,
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+}
+
+impl Before {
+    fn said_in(headers: &HeaderMap) -> Self {
+        let last = |name| headers.get_all(name).iter().next_back().cloned();
+        let hops = headers.get_all(X_FORWARDED_FOR).iter();
+        let hops = hops.filter_map(|hops| hops.to_str().ok());
+        Self {
+            hops: hops.flat_map(|hops| [hops, ", "]).collect(),
+            proto: last(X_FORWARDED_PROTO),
+            host: last(X_FORWARDED_HOST),
+        }
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "a header of the edge")
+}
+
 /// A request in absolute form goes on as others do: the upstream sees the path that was judged, and nothing else
 /// (RFC 9112 §3.2.1).
-pub(super) fn in_origin_form(upstream: &mut RequestHeader) -> Result<()> {
+fn in_origin_form(upstream: &mut RequestHeader) -> Result<()> {
     let is_origin_form = upstream.raw_path().starts_with(b"/");
     if is_origin_form {
         return Ok(());

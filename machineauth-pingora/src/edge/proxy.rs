@@ -24,7 +24,6 @@ use super::metrics::Metrics;
 use super::request_id::RequestIds;
 use super::snapshot::Snapshot;
 use super::socket;
-use crate::identity::forward_identity;
 use crate::module::{MachineAuth, MachineAuthModule};
 use crate::respond::answer;
 
@@ -146,9 +145,7 @@ impl ProxyHttp for EdgeProxy {
         upstream: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        forward_identity(session, upstream)?;
-        forward::origin(session, upstream, exchange)?;
-        forward::in_origin_form(upstream)
+        forward::to_server(session, upstream, exchange)
     }
 
     async fn response_filter(

@@ -25,7 +25,6 @@ use super::attempts::kind_of;
 use super::exchange::Exchange;
 use super::forward;
 use super::proxy::{EdgeProxy, refuse, require_token};
-use crate::identity::forward_identity;
 use crate::module::MachineAuth;
 
 const WEBSOCKET: &[u8] = b"websocket";
@@ -191,9 +190,7 @@ fn upstream_request(session: &Session, exchange: &Exchange) -> Result<RequestHea
     }
     request.insert_header(CONNECTION, "Upgrade")?;
     request.insert_header(UPGRADE, "websocket")?;
-    forward_identity(session, &mut request)?;
-    forward::origin(session, &mut request, exchange)?;
-    forward::in_origin_form(&mut request)?;
+    forward::to_server(session, &mut request, exchange)?;
     Ok(request)
 }
 
