@@ -2,6 +2,7 @@
 //! carries.
 
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -109,7 +110,11 @@ where
         }
         request.extensions_mut().insert(origin);
         let answer = span.in_scope(|| match origins::concern(&request) {
-            true => Either::Left(self.layer.origins.layer(self.inner.clone()).call(request)),
+            true => {
+                let clone = self.inner.clone();
+                let inner = mem::replace(&mut self.inner, clone);
+                Either::Left(self.layer.origins.layer(inner).call(request))
+            }
             false => Either::Right(self.inner.call(request)),
         });
         let is_same_origin = matches!(answer, Either::Right(_));
