@@ -39,7 +39,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// Its name (RFC 9110 §11.1).
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
             Self::Dpop => "DPoP",

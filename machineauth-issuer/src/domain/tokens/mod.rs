@@ -32,56 +32,6 @@ use crate::store::{DynStore, StoreError};
 /// How long strangers' tokens with unknown keys make nobody ask the store again.
 const KEYS_COOL_DOWN: Duration = Duration::from_secs(1);
 
-/// Who holds an access token.
-#[derive(Debug)]
-pub struct Holder {
-    /// The agent as it is now. It may be suspended.
-    pub agent: Arc<StoredAgent>,
-}
-
-impl Holder {
-    /// What its token still allows: no more than the agent may have now (I8).
-    pub fn allowed_by(&self, token: &IssuedAccessToken) -> ScopeSet {
-        token.claims().scope.intersection(&self.agent.value.scopes)
-    }
-}
-
-/// Why a text is not taken for a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unrecognized {
-    /// It is one of ours, and so old that nobody accepts it any more.
-    LongExpired,
-    /// It is none of ours.
-    Unknown,
-    /// Nobody can tell: the keys cannot be read at the moment.
-    KeysUnavailable,
-}
-
-/// What is true of a token (RFC 7662 §2.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenState {
-    /// It can be used, for this: no more than its agent may have now (I8).
-    Active(ScopeSet),
-    /// It was revoked or redeemed, or its agent was deleted or suspended.
-    Revoked,
-    /// Its time is over.
-    Expired,
-}
-
-fn unrecognized(error: machineauth_core::Error) -> Unrecognized {
-    match error.kind() {
-        ErrorKind::Expired => Unrecognized::LongExpired,
-        _ => Unrecognized::Unknown,
-    }
-}
-
-/// The organization that a token says it was issued in. Nothing has been verified.
-fn organization_named_in(text: &str) -> Option<OrganizationId> {
-    let jws = Jws::parse(text).ok()?;
-    let claims = Claims::parse(jws.payload()).ok()?;
-    claims.organization_id?.parse().ok()
-}
-
 /// Looks at tokens, and ends them.
 #[derive(Debug)]
 pub struct Tokens {
@@ -264,4 +214,54 @@ impl Tokens {
         let is_usable = !revoked && redemption.is_none();
         Ok(is_usable.then(|| token.scope.intersection(&agent.scopes)))
     }
+}
+
+/// Who holds an access token.
+#[derive(Debug)]
+pub struct Holder {
+    /// The agent as it is now. It may be suspended.
+    pub agent: Arc<StoredAgent>,
+}
+
+impl Holder {
+    /// What its token still allows: no more than the agent may have now (I8).
+    pub fn allowed_by(&self, token: &IssuedAccessToken) -> ScopeSet {
+        token.claims().scope.intersection(&self.agent.value.scopes)
+    }
+}
+
+/// Why a text is not taken for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecognized {
+    /// It is one of ours, and so old that nobody accepts it any more.
+    LongExpired,
+    /// It is none of ours.
+    Unknown,
+    /// Nobody can tell: the keys cannot be read at the moment.
+    KeysUnavailable,
+}
+
+/// What is true of a token (RFC 7662 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    /// It can be used, for this: no more than its agent may have now (I8).
+    Active(ScopeSet),
+    /// It was revoked or redeemed, or its agent was deleted or suspended.
+    Revoked,
+    /// Its time is over.
+    Expired,
+}
+
+fn unrecognized(error: machineauth_core::Error) -> Unrecognized {
+    match error.kind() {
+        ErrorKind::Expired => Unrecognized::LongExpired,
+        _ => Unrecognized::Unknown,
+    }
+}
+
+/// The organization that a token says it was issued in. Nothing has been verified.
+fn organization_named_in(text: &str) -> Option<OrganizationId> {
+    let jws = Jws::parse(text).ok()?;
+    let claims = Claims::parse(jws.payload()).ok()?;
+    claims.organization_id?.parse().ok()
 }
