@@ -1,3 +1,4 @@
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use proptest::prelude::*;
 use serde_json::Value;
 
