@@ -37,6 +37,16 @@ pub enum Scheme {
     Dpop,
 }
 
+impl Scheme {
+    /// Its name (RFC 9110 §11.1).
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
 /// What stands for a token, and the scheme in which it was sent.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {

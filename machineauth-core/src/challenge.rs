@@ -1,19 +1,25 @@
 //! What a resource server answers when it refuses (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
 
+mod auth_params;
 mod grpc;
+mod protected_resource;
+mod verdict;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use auth_params::AuthParams;
 pub use grpc::Protocol;
+pub use protected_resource::ProtectedResource;
+use verdict::Verdict;
 
+use crate::bearer::Scheme;
 use crate::dpop::{DPOP_NONCE, Dpop};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::scope::ScopeSet;
 
 /// Seconds after which keys or revocations may be back. Short: both heal within a moment of the issuer's return.
@@ -149,7 +155,7 @@ impl Challenge {
     pub fn www_authenticate(&self) -> Option<HeaderValue> {
         let is_about_proof = matches!(self.verdict, Verdict::InvalidProof | Verdict::NonceNeeded);
         (!is_about_proof)
-            .then(|| self.challenge("Bearer"))
+            .then(|| self.challenge(Scheme::Bearer))
             .flatten()
     }
 
@@ -157,14 +163,14 @@ impl Challenge {
     /// accepted.
     pub fn dpop_authenticate(&self) -> Option<HeaderValue> {
         self.dpop.as_ref()?;
-        self.challenge("DPoP")
+        self.challenge(Scheme::Dpop)
     }
 
-    fn challenge(&self, scheme: &'static str) -> Option<HeaderValue> {
+    fn challenge(&self, scheme: Scheme) -> Option<HeaderValue> {
         if !self.verdict.asks_for_credentials() {
             return None;
         }
-        let mut parameters = Parameters::of(scheme);
+        let mut parameters = AuthParams::of(scheme);
         parameters.add("realm", self.realm.as_deref());
         // RFC 6750 §3.1: who sent no credentials is told how to authenticate, and nothing about errors.
         if self.verdict != Verdict::Unauthenticated {
@@ -176,12 +182,11 @@ impl Challenge {
         let max_age = self.max_age.map(|seconds| seconds.to_string());
         parameters.add("max_age", max_age.as_deref());
         parameters.add("resource_metadata", self.resource_metadata.as_deref());
-        if scheme == "DPoP" {
+        if scheme == Scheme::Dpop {
             let algorithms = self.dpop.as_ref().map(|dpop| dpop.algorithms.as_str());
             parameters.add("algs", algorithms);
         }
-        let value = HeaderValue::try_from(parameters.text);
-        Some(value.expect("quoted strings keep to visible ASCII and space"))
+        Some(parameters.into_header())
     }
 
     /// The value of the `Retry-After` header, in seconds, when the fault is on this side and will pass.
@@ -264,381 +269,5 @@ impl From<Error> for Challenge {
     }
 }
 
-/// What every challenge of one server says, whatever the error.
-#[derive(Clone, Debug, Default)]
-pub struct ProtectedResource {
-    realm: Option<String>,
-    metadata: Option<String>,
-}
-
-impl ProtectedResource {
-    /// Names the protection space (RFC 9110 §11.5).
-    #[must_use]
-    pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        self.realm = Some(realm.into());
-        self
-    }
-
-    /// Says where the resource's metadata is (RFC 9728 §5.1).
-    #[must_use]
-    pub fn metadata(mut self, url: impl Into<String>) -> Self {
-        self.metadata = Some(url.into());
-        self
-    }
-
-    /// Adds to a challenge what all of them say.
-    pub fn complete(&self, mut challenge: Challenge) -> Challenge {
-        if let Some(realm) = &self.realm {
-            challenge = challenge.realm(realm);
-        }
-        if let Some(url) = &self.metadata {
-            challenge = challenge.resource_metadata(url);
-        }
-        challenge
-    }
-}
-
-/// The few ways to refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// No credentials: how to authenticate.
-    Unauthenticated,
-    /// The request itself is wrong.
-    InvalidRequest,
-    /// The token is no good.
-    InvalidToken,
-    /// The proof of possession is no good (RFC 9449 §7.1).
-    InvalidProof,
-    /// The proof of possession needs a nonce (RFC 9449 §9).
-    NonceNeeded,
-    /// The token is good and not enough.
-    InsufficientScope,
-    /// The token is good, and the authentication behind it does not suffice.
-    InsufficientUserAuthentication,
-    /// Nothing that this token, or another one like it, can be used for.
-    Forbidden,
-    /// It cannot be told at the moment whether the token is good.
-    Unavailable,
-    /// A defect on this side, of which no request can be the cause.
-    Misconfigured,
-}
-
-impl Verdict {
-    /// The one mapping from errors to the wire.
-    fn on(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::MissingToken => Self::Unauthenticated,
-            ErrorKind::MultipleTokens
-            | ErrorKind::UnsupportedTokenTransport
-            | ErrorKind::MalformedRequest
-            | ErrorKind::AmbiguousPath => Self::InvalidRequest,
-            ErrorKind::MalformedToken
-            | ErrorKind::UnsupportedAlgorithm
-            | ErrorKind::UnknownKey
-            | ErrorKind::InvalidSignature
-            | ErrorKind::InvalidType
-            | ErrorKind::InvalidClaim(_)
-            | ErrorKind::Expired
-            | ErrorKind::NotYetValid
-            | ErrorKind::WrongIssuer
-            | ErrorKind::WrongAudience
-            | ErrorKind::Revoked
-            | ErrorKind::Inactive => Self::InvalidToken,
-            ErrorKind::InvalidProof => Self::InvalidProof,
-            ErrorKind::UseDpopNonce => Self::NonceNeeded,
-            ErrorKind::InsufficientScope => Self::InsufficientScope,
-            ErrorKind::InsufficientUserAuthentication => Self::InsufficientUserAuthentication,
-            ErrorKind::BrokenBinding | ErrorKind::Forbidden => Self::Forbidden,
-            ErrorKind::KeysUnavailable
-            | ErrorKind::IntrospectionUnavailable
-            | ErrorKind::RevocationsStale
-            | ErrorKind::ReplayGuardFull => Self::Unavailable,
-            ErrorKind::InvalidKey
-            | ErrorKind::InvalidConfiguration
-            | ErrorKind::CryptographyFailed
-            | ErrorKind::InvalidSeal => Self::Misconfigured,
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated
-            | Self::InvalidToken
-            | Self::InvalidProof
-            | Self::NonceNeeded
-            | Self::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn error_code(self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "unauthorized",
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidToken => "invalid_token",
-            Self::InvalidProof => "invalid_dpop_proof",
-            Self::NonceNeeded => "use_dpop_nonce",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
-            Self::Forbidden => "access_denied",
-            Self::Unavailable => "temporarily_unavailable",
-            Self::Misconfigured => "server_error",
-        }
-    }
-
-    fn asks_for_credentials(self) -> bool {
-        match self {
-            Self::Unauthenticated
-            | Self::InvalidRequest
-            | Self::InvalidToken
-            | Self::InvalidProof
-            | Self::NonceNeeded
-            | Self::InsufficientUserAuthentication
-            | Self::InsufficientScope => true,
-            Self::Forbidden | Self::Unavailable | Self::Misconfigured => false,
-        }
-    }
-}
-
-/// A challenge with its auth-params as quoted strings (RFC 9110 §11.2, §5.6.4).
-struct Parameters {
-    scheme: &'static str,
-    text: String,
-}
-
-impl Parameters {
-    fn of(scheme: &'static str) -> Self {
-        Self {
-            scheme,
-            text: scheme.to_owned(),
-        }
-    }
-
-    fn add(&mut self, name: &str, value: Option<&str>) {
-        let Some(value) = value else { return };
-        let separator = if self.text.len() == self.scheme.len() {
-            " "
-        } else {
-            ", "
-        };
-        let _ = write!(self.text, "{separator}{name}=\"");
-        self.text.extend(value.chars().map(quotable));
-        self.text.push('"');
-    }
-}
-
-/// RFC 6750 §3 allows neither `"` nor `\` in these values, not even escaped, and nothing beyond ASCII.
-fn quotable(character: char) -> char {
-    match character {
-        '"' | '\\' => '\'',
-        ' '..='~' => character,
-        _ => '?',
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::error::ClaimName;
-
-    fn challenge(kind: ErrorKind) -> Challenge {
-        Challenge::new(&Error::from(kind))
-    }
-
-    #[test]
-    fn who_sent_no_credentials_learns_how_to_authenticate_and_no_error_code() {
-        let challenge = challenge(ErrorKind::MissingToken).realm("api");
-        assert_eq!(challenge.status(), 401);
-        assert_eq!(
-            challenge.www_authenticate().unwrap(),
-            "Bearer realm=\"api\""
-        );
-        let bare = Challenge::from(Error::from(ErrorKind::MissingToken));
-        assert_eq!(bare.www_authenticate().unwrap(), "Bearer");
-    }
-
-    #[test]
-    fn a_bad_token_is_401_invalid_token() {
-        for kind in [
-            ErrorKind::MalformedToken,
-            ErrorKind::UnsupportedAlgorithm,
-            ErrorKind::UnknownKey,
-            ErrorKind::InvalidSignature,
-            ErrorKind::InvalidType,
-            ErrorKind::InvalidClaim(ClaimName::Audience),
-            ErrorKind::Expired,
-            ErrorKind::NotYetValid,
-            ErrorKind::WrongIssuer,
-            ErrorKind::WrongAudience,
-            ErrorKind::Revoked,
-            ErrorKind::Inactive,
-        ] {
-            let challenge = challenge(kind);
-            assert_eq!(challenge.status(), 401, "{kind:?}");
-            let header = challenge.www_authenticate().unwrap();
-            let header = header.to_str().unwrap();
-            assert!(
-                header.starts_with("Bearer error=\"invalid_token\", error_description=\""),
-                "{header}"
-            );
-        }
-    }
-
-    /// V18
-    #[test]
-    fn a_request_with_its_token_in_the_wrong_place_is_400_invalid_request() {
-        for kind in [
-            ErrorKind::MultipleTokens,
-            ErrorKind::UnsupportedTokenTransport,
-            ErrorKind::MalformedRequest,
-        ] {
-            let challenge = challenge(kind);
-            assert_eq!(challenge.status(), 400);
-            assert_eq!(challenge.error_code(), "invalid_request");
-        }
-    }
-
-    /// V16, V24
-    #[test]
-    fn what_cannot_be_told_at_the_moment_is_503_and_asks_to_come_back() {
-        for kind in [
-            ErrorKind::KeysUnavailable,
-            ErrorKind::IntrospectionUnavailable,
-            ErrorKind::RevocationsStale,
-        ] {
-            let response: Response<Bytes> = challenge(kind).to_response();
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers()[RETRY_AFTER], "5");
-            assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
-        }
-    }
-
-    #[test]
-    fn the_body_repeats_the_description_as_message_and_must_not_be_stored() {
-        let response: Response<Bytes> = challenge(ErrorKind::Expired).to_response();
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-        let body: Value = serde_json::from_slice(response.body()).unwrap();
-        assert_eq!(body["error"], "invalid_token");
-        assert_eq!(
-            body["error_description"],
-            Error::from(ErrorKind::Expired).to_string()
-        );
-        assert_eq!(body["message"], body["error_description"]);
-    }
-
-    #[test]
-    fn a_missing_scope_names_the_scopes_and_where_to_learn_more() {
-        let challenge = challenge(ErrorKind::InsufficientScope)
-            .scopes(&"read write".parse().unwrap())
-            .resource_metadata("https://api.example/.well-known/oauth-protected-resource");
-        let header = challenge.www_authenticate().unwrap();
-        let header = header.to_str().unwrap();
-        assert!(
-            header.ends_with(
-                "scope=\"read write\", \
-                 resource_metadata=\"https://api.example/.well-known/oauth-protected-resource\""
-            ),
-            "{header}"
-        );
-    }
-
-    /// V22
-    #[test]
-    fn where_tokens_may_be_bound_the_challenge_says_how_in_its_own_scheme() {
-        let dpop = Dpop::builder("https://api.example").algorithms([crate::Algorithm::ES256]);
-        let dpop = dpop.require_nonces([7; 32]).build().unwrap();
-        let challenges = |kind| {
-            let response: Response<Bytes> = challenge(kind).dpop(&dpop).to_response();
-            assert_eq!(response.status(), 401);
-            assert_eq!(response.headers()[DPOP_NONCE], dpop.nonce().unwrap());
-            let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
-            let values = values.map(|value| value.to_str().unwrap().to_owned());
-            values.collect::<Vec<_>>()
-        };
-        assert_eq!(
-            challenges(ErrorKind::MissingToken),
-            ["Bearer", "DPoP algs=\"ES256\""]
-        );
-        for (kind, error) in [
-            (ErrorKind::InvalidProof, "invalid_dpop_proof"),
-            (ErrorKind::UseDpopNonce, "use_dpop_nonce"),
-        ] {
-            let only = challenges(kind);
-            assert_eq!(only.len(), 1);
-            assert!(only[0].starts_with(&format!("DPoP error=\"{error}\"")));
-        }
-        let both = challenges(ErrorKind::Expired);
-        assert!(both[0].starts_with("Bearer error=\"invalid_token\""));
-        assert!(both[1].starts_with("DPoP error=\"invalid_token\""));
-    }
-
-    fn grpc(kind: ErrorKind) -> Response<Bytes> {
-        let content_type = HeaderValue::from_static("application/grpc-web+proto");
-        challenge(kind)
-            .description("100% no")
-            .protocol(Protocol::Grpc(content_type))
-            .to_response()
-    }
-
-    #[test]
-    fn grpc_callers_get_trailers_only_with_the_status_that_says_the_same() {
-        for (kind, status) in [
-            (ErrorKind::MissingToken, "16"),
-            (ErrorKind::Expired, "16"),
-            (ErrorKind::InsufficientScope, "7"),
-            (ErrorKind::Forbidden, "7"),
-            (ErrorKind::KeysUnavailable, "14"),
-            (ErrorKind::MultipleTokens, "3"),
-            (ErrorKind::InvalidConfiguration, "13"),
-        ] {
-            let response = grpc(kind);
-            assert_eq!(response.status(), 200);
-            assert_eq!(
-                response.headers()[CONTENT_TYPE],
-                "application/grpc-web+proto"
-            );
-            assert_eq!(response.headers()["grpc-status"], status, "{kind:?}");
-            assert_eq!(response.headers()["grpc-message"], "100%25 no");
-            assert!(response.body().is_empty());
-        }
-        let unavailable = grpc(ErrorKind::RevocationsStale);
-        assert_eq!(unavailable.headers()["grpc-retry-pushback-ms"], "5000");
-    }
-
-    /// RFC 9470 §3
-    #[test]
-    fn who_must_authenticate_again_is_told_how() {
-        let challenge = challenge(ErrorKind::InsufficientUserAuthentication)
-            .acr_values("mfa pwd")
-            .max_age(Duration::from_secs(300));
-        assert_eq!(challenge.status(), 401);
-        let header = challenge.www_authenticate().unwrap();
-        let header = header.to_str().unwrap();
-        assert!(
-            header.starts_with("Bearer error=\"insufficient_user_authentication\", "),
-            "{header}"
-        );
-        assert!(
-            header.ends_with("acr_values=\"mfa pwd\", max_age=\"300\""),
-            "{header}"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_breaks_out_of_its_quotes(realm in any::<String>(), url in any::<String>()) {
-            let challenge = challenge(ErrorKind::MissingToken).realm(&realm).resource_metadata(&url);
-            let header = challenge.www_authenticate().unwrap();
-            let header = header.to_str().unwrap();
-            prop_assert_eq!(header.matches('"').count(), 4);
-            prop_assert!(!header.contains('\\'));
-        }
-    }
-}
+mod tests;

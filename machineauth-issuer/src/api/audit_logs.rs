@@ -60,8 +60,8 @@ impl<S: Send + Sync> FromRequestParts<S> for AuditLogQuery {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<Self>::from_request_parts(parts, state).await;
-        let Query(query) =
-            query.map_err(|_| invalid("the parameters of the query: each at most once"))?;
+        let Query(query) = query
+            .map_err(|_| ApiError::invalid("the parameters of the query: each at most once"))?;
         Ok(query)
     }
 }
@@ -84,20 +84,23 @@ impl AuditLogQuery {
             Reach::Administrator => None,
             Reach::Tenant(tenant) => Some(tenant.organization),
         };
-        let agent = given(&self.agent_id)
-            .map(|id| id.parse().map_err(|_| invalid("agent_id: an identifier")));
+        let agent = given(&self.agent_id).map(|id| {
+            id.parse()
+                .map_err(|_| ApiError::invalid("agent_id: an identifier"))
+        });
         let address = given(&self.ip_address).map(|text| {
             text.parse()
-                .map_err(|_| invalid("ip_address: an address or a network"))
+                .map_err(|_| ApiError::invalid("ip_address: an address or a network"))
         });
         let time = |text, end_of_day| {
             given(text).map(|text| {
-                moment(text, end_of_day)
-                    .ok_or_else(|| invalid("from and to: a time as 2026-03-01T12:00:00Z, or a day"))
+                moment(text, end_of_day).ok_or_else(|| {
+                    ApiError::invalid("from and to: a time as 2026-03-01T12:00:00Z, or a day")
+                })
             })
         };
         if self.q.len() > MAX_TEXT || self.action.len() > MAX_TEXT {
-            return Err(invalid("q and action: at most 200 bytes"));
+            return Err(ApiError::invalid("q and action: at most 200 bytes"));
         }
         Ok(Filter {
             organization: own.or(asked),
@@ -123,7 +126,7 @@ impl AuditLogQuery {
             }
             "" | "json" => Ok(None),
             name => match Format::named(name) {
-                None => Err(invalid("format: json, csv or jsonl")),
+                None => Err(ApiError::invalid("format: json, csv or jsonl")),
                 format => Ok(format),
             },
         }
@@ -219,8 +222,4 @@ fn attachment(content_type: &'static str, name: &str) -> [(HeaderName, HeaderVal
 
 fn given(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-fn invalid(what: &'static str) -> ApiError {
-    ApiError::InvalidRequest(what.into())
 }

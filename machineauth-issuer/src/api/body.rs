@@ -64,13 +64,13 @@ impl<T: ToSchema> DescribeRequest for OptionalJsonBody<T> {
 
 fn parse<T: DeserializeOwned>(media_type: MediaType, body: &Bytes) -> Result<T, ApiError> {
     if media_type != MediaType::Json {
-        return Err(invalid(
+        return Err(ApiError::invalid(
             "send JSON, and say so: Content-Type: application/json",
         ));
     }
     // A sequence would be taken for the fields in their order.
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(invalid("expected a JSON object"));
+        return Err(ApiError::invalid("expected a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -84,7 +84,7 @@ fn parse<T: DeserializeOwned>(media_type: MediaType, body: &Bytes) -> Result<T, 
     })?;
     deserializer
         .end()
-        .map_err(|_| invalid("something follows the JSON object"))?;
+        .map_err(|_| ApiError::invalid("something follows the JSON object"))?;
     Ok(value)
 }
 
@@ -119,8 +119,4 @@ pub fn named<T: FromStr>(
         Some(text) => text.parse().map(Some).map_err(|_| missing.into()),
         None => Ok(None),
     }
-}
-
-fn invalid(what: &'static str) -> ApiError {
-    ApiError::InvalidRequest(what.into())
 }

@@ -132,8 +132,7 @@ async fn ring(
 }
 
 async fn asked(app: &App, caller: &Caller, query: QueryResult) -> Result<Arc<KeyRing>, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::InvalidRequest("organization_id: one identifier".into()))?;
+    let Query(query) = query.map_err(|_| ApiError::invalid("organization_id: one identifier"))?;
     ring(app, caller, query.organization_id.as_deref()).await
 }
 
@@ -187,7 +186,7 @@ pub async fn import(
         .as_deref()
         .map(KeyName::try_from)
         .transpose()
-        .map_err(|_| ApiError::InvalidRequest("kid: 1 to 128 of A-Z a-z 0-9 _ . -".into()))?;
+        .map_err(|_| ApiError::invalid("kid: 1 to 128 of A-Z a-z 0-9 _ . -"))?;
     let kid = ring.import(kid, key, body.immediately, &caller.by).await?;
     made(&app, &ring, kid.as_str())
 }

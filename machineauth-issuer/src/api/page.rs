@@ -57,8 +57,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<Self>::from_request_parts(parts, state).await;
         let Query(query) = query.map_err(|_| {
-            ApiError::InvalidRequest(
-                "page and limit: numbers; cursor: from the last answer; each at most once".into(),
+            ApiError::invalid(
+                "page and limit: numbers; cursor: from the last answer; each at most once",
             )
         })?;
         Ok(query)
@@ -116,18 +116,20 @@ impl PageQuery {
             None => MAX_LIMIT,
         });
         if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(invalid(format!("limit: 1 to {MAX_LIMIT}")));
+            return Err(ApiError::invalid(format!("limit: 1 to {MAX_LIMIT}")));
         }
         let number = self.page.unwrap_or(1);
         if number == 0 {
-            return Err(invalid("page: from 1".to_owned()));
+            return Err(ApiError::invalid("page: from 1".to_owned()));
         }
         if self.page.is_some() && self.cursor.is_some() {
-            return Err(invalid("page: not together with a cursor".to_owned()));
+            return Err(ApiError::invalid(
+                "page: not together with a cursor".to_owned(),
+            ));
         }
         let start = (number - 1).saturating_mul(limit);
         if start.saturating_add(limit) > DEEPEST {
-            return Err(invalid(format!(
+            return Err(ApiError::invalid(format!(
                 "page: numbered pages reach {DEEPEST} objects deep; go on with next_cursor"
             )));
         }
@@ -140,7 +142,7 @@ impl PageQuery {
     /// When the cursor is none of ours.
     pub fn cursor<T: FromStr>(&self) -> Result<Option<T>, ApiError> {
         let cursor = self.cursor.as_deref().map(str::parse).transpose();
-        cursor.map_err(|_| invalid("cursor: take it from the last answer".to_owned()))
+        cursor.map_err(|_| ApiError::invalid("cursor: take it from the last answer".to_owned()))
     }
 
     /// Where the page stands among `total` objects, when numbered pages were asked for.
@@ -154,10 +156,6 @@ impl PageQuery {
             total_pages: total.div_ceil(page.limit as u64),
         })
     }
-}
-
-fn invalid(what: String) -> ApiError {
-    ApiError::InvalidRequest(what.into())
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub async fn verify(
     query: Result<Query<VerifyQuery>, axum::extract::rejection::QueryRejection>,
     parts: Parts,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::InvalidRequest("audience: one text".into()))?;
+    let Query(query) = query.map_err(|_| ApiError::invalid("audience: one text"))?;
     let credential = match Credential::read(&parts.headers, &parts.uri) {
         Err(NoCredential::Missing) => return Err(ApiError::InvalidToken),
         read => read?,

@@ -18,6 +18,7 @@ use crate::domain::administrators::{
 };
 use crate::domain::id::SessionId;
 use crate::domain::password::SHORTEST;
+use crate::domain::secret::SecretText;
 use crate::error::ApiError;
 use crate::paths;
 
@@ -74,44 +75,58 @@ pub async fn show(
 /// Changes the password. All sessions end, and this browser gets a new one.
 pub async fn change_password(
     State(app): State<App>,
-    OwnChange(Change {
-        administrator,
-        mut form,
-    }): OwnChange,
+    OwnChange(change): OwnChange,
 ) -> Result<Response, Failure> {
-    match changed(&app, &administrator, &form).await {
+    match changed(&app, &change).await {
         Ok(proof) => {
             tracing::info!("an administrator changed its password");
             let path = Done::PASSWORD_CHANGED.at(paths::ACCOUNT);
-            sign_in::begun(&app, &administrator.origin, &proof, &path).await
+            sign_in::begun(&app, &change.administrator.origin, &proof, &path).await
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(
-                &AccountPage::new(&app, &administrator, form).await?,
-            ))
+            let Change {
+                administrator,
+                form,
+            } = change.refused(error)?;
+            let shown = AccountPage::new(&app, &administrator, form);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
-async fn changed(app: &App, administrator: &Administrator, form: &Form) -> Result<Proof, ApiError> {
-    let password = form.value("new_password");
-    if password != form.value("repeated") {
-        return Err(wrong("repeated", "this is another one"));
-    }
-    let password = password.to_owned().into();
+async fn changed(app: &App, change: &Change) -> Result<Proof, ApiError> {
+    let Change {
+        administrator,
+        form,
+    } = change;
+    let password = new_password(form)?;
     let proof = administrator.proof(app, form, "current_password").await?;
-    let by = &administrator.by;
-    let changed = app.administrators.change_password(&proof, &password, by);
-    changed.await.map_err(|error| match error {
-        AdministratorError::InvalidPassword(_) => wrong("new_password", &too_short()),
-        error => error.into(),
-    })
+    let administrators = &app.administrators;
+    let changed = administrators.change_password(&proof, &password, change.by());
+    changed.await.map_err(about_new_password)
 }
 
-/// What is said of a password that nobody should choose.
-pub fn too_short() -> String {
-    format!("at least {SHORTEST} characters, none of them a control character")
+/// The password that somebody chose, typed twice.
+///
+/// # Errors
+/// When the two differ.
+pub fn new_password(form: &Form) -> Result<SecretText, ApiError> {
+    let password = form.value("new_password");
+    match password == form.value("repeated") {
+        true => Ok(password.to_owned().into()),
+        false => Err(wrong("repeated", "this is another one")),
+    }
+}
+
+/// Why it was not taken, beside its field where it is about the password.
+pub fn about_new_password(error: AdministratorError) -> ApiError {
+    match error {
+        AdministratorError::InvalidPassword(_) => {
+            let what = format!("at least {SHORTEST} characters, none of them a control character");
+            wrong("new_password", &what)
+        }
+        error => error.into(),
+    }
 }
 
 /// Ends one session of whoever is signed in.

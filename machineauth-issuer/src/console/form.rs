@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use crate::error::ApiError;
+use crate::store::Version;
 
 /// The most fields that one form has (I22).
 const MAX_FIELDS: usize = 256;
@@ -37,9 +38,7 @@ impl Form {
             .map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")))
             .collect();
         match fields.len() > MAX_FIELDS {
-            true => Err(ApiError::InvalidRequest(
-                "the form has too many fields".into(),
-            )),
+            true => Err(ApiError::invalid("the form has too many fields")),
             false => Ok(Self {
                 fields,
                 problems: Vec::new(),
@@ -135,6 +134,28 @@ impl Form {
         })
     }
 
+    /// Insists that what cannot be undone was confirmed with the name of what it is done to.
+    ///
+    /// # Errors
+    /// Says `otherwise` of the field for the name.
+    pub fn confirms(&self, name: &str, otherwise: &str) -> Result<(), ApiError> {
+        match self.value("confirmation").trim() == name.trim() {
+            true => Ok(()),
+            false => Err(wrong("confirmation", otherwise)),
+        }
+    }
+
+    /// Insists that it was filled from this version: what was changed since is not undone unseen.
+    ///
+    /// # Errors
+    /// [`ApiError::PreconditionFailed`]
+    pub fn is_of(&self, version: Version) -> Result<(), ApiError> {
+        match self.value("version") == version.to_string() {
+            true => Ok(()),
+            false => Err(ApiError::PreconditionFailed),
+        }
+    }
+
     /// What is wrong with a field; `""` where nothing is.
     pub fn problem(&self, name: &str) -> &str {
         let mut problems = self.problems.iter();
@@ -196,7 +217,7 @@ fn is_field(name: &str) -> bool {
 
 /// What is said of a field that does not hold `what`.
 pub fn wrong(field: &'static str, what: &str) -> ApiError {
-    ApiError::InvalidRequest(format!("{field}: {what}").into())
+    ApiError::invalid(format!("{field}: {what}"))
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::account::too_short;
+use super::account::{about_new_password, new_password};
 use super::address::Path;
 use super::failure::Failure;
-use super::form::{Form, wrong};
+use super::form::Form;
 use super::moment::Moment;
 use super::page::{Assets, page, refused};
 use super::session::{FormToken, Visitor, VisitorForm};
 use super::sign_in;
 use crate::app::App;
-use crate::domain::administrators::{AdministratorError, Invitation, Proof};
+use crate::domain::administrators::{Invitation, Proof};
 use crate::domain::event::Actor;
 use crate::domain::password::SHORTEST;
 use crate::domain::secret::SecretText;
@@ -85,15 +85,8 @@ async fn accepted(
     token: &SecretText,
     form: &Form,
 ) -> Result<Proof, ApiError> {
-    let password = form.value("new_password");
-    if password != form.value("repeated") {
-        return Err(wrong("repeated", "this is another one"));
-    }
-    let password = password.to_owned().into();
+    let password = new_password(form)?;
     let by = visitor.origin.by(Actor::Anonymous);
     let accepted = app.administrators.accept_invitation(token, &password, &by);
-    accepted.await.map_err(|error| match error {
-        AdministratorError::InvalidPassword(_) => wrong("new_password", &too_short()),
-        error => error.into(),
-    })
+    accepted.await.map_err(about_new_password)
 }

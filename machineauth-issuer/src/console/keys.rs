@@ -157,79 +157,60 @@ async fn shown(
 }
 
 /// Makes a new key.
-pub async fn rotate(
-    State(app): State<App>,
-    Change {
-        administrator,
-        form,
-    }: Change,
-) -> Result<Response, Failure> {
-    let keys = Keys::of(&app, form.value("organization_id")).await?;
-    let immediately = form.is_ticked("immediately");
-    match keys.ring.rotate(immediately, &administrator.by).await {
+pub async fn rotate(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    let keys = Keys::of(&app, change.form.value("organization_id")).await?;
+    let immediately = change.form.is_ticked("immediately");
+    match keys.ring.rotate(immediately, change.by()).await {
         Ok(kid) => {
             tracing::info!(%kid, "made a signing key");
             Ok(keys.then(Done::KEY_ROTATED))
         }
-        Err(error) => refused_with(&app, &administrator, keys, form, error),
+        Err(error) => {
+            let change = change.refused(error)?;
+            Ok(refused_with(&app, change, keys, |forms| {
+                &mut forms.rotation
+            }))
+        }
     }
 }
 
-/// The page again, which says why nothing was done.
+/// The page again, with the form that was refused in its place.
 fn refused_with(
     app: &App,
-    administrator: &Administrator,
+    change: Change,
     keys: Keys,
-    mut form: Form,
-    error: KeyError,
-) -> Result<Response, Failure> {
-    form.refuse(error)?;
-    let forms = Forms {
-        rotation: form,
-        ..Forms::default()
-    };
-    Ok(refused(&KeysPage::new(app, administrator, keys, forms)))
+    place: fn(&mut Forms) -> &mut Form,
+) -> Response {
+    let mut forms = Forms::default();
+    *place(&mut forms) = change.form;
+    refused(&KeysPage::new(app, &change.administrator, keys, forms))
 }
 
 /// Takes over a key that was made elsewhere.
-pub async fn import(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    let keys = Keys::of(&app, form.value("organization_id")).await?;
-    match imported(&app, &keys, &form, &administrator).await {
+pub async fn import(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    let keys = Keys::of(&app, change.form.value("organization_id")).await?;
+    match imported(&app, &change, &keys).await {
         Ok(kid) => {
             tracing::info!(%kid, "imported a signing key");
             Ok(keys.then(Done::KEY_IMPORTED))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let forms = Forms {
-                import: form,
-                ..Forms::default()
-            };
-            Ok(refused(&KeysPage::new(&app, &administrator, keys, forms)))
+            let change = change.refused(error)?;
+            Ok(refused_with(&app, change, keys, |forms| &mut forms.import))
         }
     }
 }
 
-async fn imported(
-    app: &App,
-    keys: &Keys,
-    form: &Form,
-    administrator: &Administrator,
-) -> Result<KeyName, ApiError> {
+async fn imported(app: &App, change: &Change, keys: &Keys) -> Result<KeyName, ApiError> {
+    let form = &change.form;
     let algorithm = form.given("algorithm").map(str::parse).transpose();
     let algorithm = algorithm.map_err(|_| KeyError::WrongAlgorithm)?;
     let kid = form.given("kid").map(KeyName::try_from).transpose();
     let kid = kid.map_err(|_| wrong("kid", "1 to 128 of A-Z a-z 0-9 _ . -"))?;
     let key = keys::import(form.value("pem"), algorithm)?;
     // Whoever has made the key can sign what it likes with it.
-    administrator.prove(app, form).await?;
-    let (immediately, by) = (form.is_ticked("immediately"), &administrator.by);
+    change.prove(app).await?;
+    let (immediately, by) = (form.is_ticked("immediately"), change.by());
     Ok(keys.ring.import(kid, key, immediately, by).await?)
 }
 
@@ -237,46 +218,40 @@ async fn imported(
 pub async fn retire(
     State(app): State<App>,
     Path(kid): Path<String>,
-    Change {
-        administrator,
-        form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let keys = Keys::of(&app, form.value("organization_id")).await?;
-    match keys.ring.retire(&kid, &administrator.by).await {
+    let keys = Keys::of(&app, change.form.value("organization_id")).await?;
+    match keys.ring.retire(&kid, change.by()).await {
         Ok(()) => {
             tracing::info!(%kid, "a signing key retires");
             Ok(keys.then(Done::KEY_RETIRED))
         }
-        Err(error) => refused_with(&app, &administrator, keys, form, error),
+        Err(error) => {
+            let change = change.refused(error)?;
+            Ok(refused_with(&app, change, keys, |forms| {
+                &mut forms.rotation
+            }))
+        }
     }
 }
 
 /// Revokes the key whose name was typed: no verifier takes its tokens any more.
-pub async fn revoke(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    let keys = Keys::of(&app, form.value("organization_id")).await?;
-    let kid = form.value("revoked_kid").trim().to_owned();
-    match keys.ring.revoke(&kid, &administrator.by).await {
+pub async fn revoke(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    let keys = Keys::of(&app, change.form.value("organization_id")).await?;
+    let kid = change.form.value("revoked_kid").trim().to_owned();
+    match keys.ring.revoke(&kid, change.by()).await {
         Ok(()) => {
             tracing::warn!(%kid, "revoked a signing key");
             Ok(keys.then(Done::KEY_REVOKED))
         }
         Err(error) => {
-            form.refuse(match error {
+            let change = change.refused(match error {
                 KeyError::NotFound => wrong("revoked_kid", "there is no key of that name"),
                 error => error.into(),
             })?;
-            let forms = Forms {
-                revocation: form,
-                ..Forms::default()
-            };
-            Ok(refused(&KeysPage::new(&app, &administrator, keys, forms)))
+            Ok(refused_with(&app, change, keys, |forms| {
+                &mut forms.revocation
+            }))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who sits before the browser, and whether one of our own forms was sent (I19).
 //!
-//! Handlers take [`Administrator`] to show something, and [`Change`] to change something: extracting it is the check.
+//! Handlers take [`Administrator`] to show something, [`Editor`] to show a form, and [`Change`] to change something: extracting
+//! it is the check.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse as _, Response};
@@ -80,10 +81,7 @@ impl Administrator {
     }
 
     /// Insists on somebody who may change things.
-    ///
-    /// # Errors
-    /// For viewers.
-    pub fn may_change(&self) -> Result<(), Failure> {
+    fn may_change(&self) -> Result<(), Failure> {
         match self.identity.role.may_change() {
             true => Ok(()),
             false => Err(Failure::NOT_FOR_THIS_ROLE),
@@ -199,12 +197,59 @@ fn asks_to_sign_in(parts: &Parts) -> Failure {
     }
 }
 
-/// A form that somebody sent who may change things.
+/// Somebody who may change things, and asks for a form.
+pub struct Editor(Administrator);
+
+impl Editor {
+    /// Gives it this one.
+    pub fn fills(self, form: Form) -> Change {
+        Change {
+            administrator: self.0,
+            form,
+        }
+    }
+}
+
+impl FromRequestParts<App> for Editor {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let administrator = Administrator::from_request_parts(parts, app).await?;
+        administrator.may_change()?;
+        Ok(Self(administrator))
+    }
+}
+
+/// A form of somebody who may change things: as it is shown, or as it was sent.
 pub struct Change {
     /// Who.
     pub administrator: Administrator,
     /// What was typed.
     pub form: Form,
+}
+
+impl Change {
+    /// Who does it.
+    pub fn by(&self) -> &By {
+        &self.administrator.by
+    }
+
+    /// Insists that the password was proven lately, or is proven by the form: before a new secret is shown.
+    ///
+    /// # Errors
+    /// Names the field for the password.
+    pub async fn prove(&self, app: &App) -> Result<(), ApiError> {
+        self.administrator.prove(app, &self.form).await
+    }
+
+    /// The form to be shown again, with why it was refused.
+    ///
+    /// # Errors
+    /// The error itself where typing something else does not help.
+    pub fn refused(mut self, error: impl Into<ApiError>) -> Result<Self, Failure> {
+        self.form.refuse(error)?;
+        Ok(self)
+    }
 }
 
 /// A form about whoever sent it, which every role may send.

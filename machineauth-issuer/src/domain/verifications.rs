@@ -128,10 +128,9 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::store::{Batch, Partition};
 
     fn version() -> Version {
-        Batch::new(Partition::SYSTEM).version()
+        Version::mint()
     }
 
     fn hash(cost: u32) -> PasswordHash {

@@ -126,7 +126,7 @@ impl From<AgentError> for ApiError {
             }
             AgentError::PlanExhausted { .. } => Self::QuotaExceeded(error.to_string()),
             AgentError::Grace => Self::InvalidRequest(error.to_string().into()),
-            AgentError::NoSuchSecret => Self::NotFound("there is no such secret"),
+            AgentError::NoSuchSecret => Self::NO_SUCH_SECRET,
             AgentError::CurrentSecret => {
                 Self::Conflict("this is the agent's current secret: rotate it instead")
             }

@@ -128,10 +128,17 @@ impl ApiError {
     pub const NO_SUCH_DELIVERY: Self = Self::NotFound("there is no such delivery");
     /// There is no administrator of that name.
     pub const NO_SUCH_ADMINISTRATOR: Self = Self::NotFound("there is no such administrator");
+    /// There is no such secret of the agent, or it has ended.
+    pub const NO_SUCH_SECRET: Self = Self::NotFound("there is no such secret");
     /// There is no session of that name, or it is another administrator's.
     pub const NO_SUCH_SESSION: Self = Self::NotFound("there is no such session");
     /// There is no API key of that name in the organization.
     pub const NO_SUCH_API_KEY: Self = Self::NotFound("there is no such API key");
+
+    /// The request is malformed in this; the text names the field.
+    pub fn invalid(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidRequest(what.into())
+    }
 }
 
 impl Unavailable {

@@ -20,7 +20,8 @@ impl Version {
     /// What no batch is.
     pub(super) const NONE: Version = Version(0);
 
-    pub(super) fn mint() -> Version {
+    /// One that nothing has yet.
+    pub fn mint() -> Version {
         Version(Uuid::new_v4().as_u128())
     }
 

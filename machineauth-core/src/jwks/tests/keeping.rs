@@ -1,5 +1,8 @@
 //! What sources say about keeping keys, names that are missing, snapshots, and how the cache says it is doing.
 
+use std::path::PathBuf;
+
+use super::super::fetching::MOST_WAITING;
 use super::*;
 
 /// Answers as [`Source`] does, with a validator, and remembers which one it was asked about.
@@ -176,11 +179,7 @@ async fn a_flood_waits_in_bounded_numbers_for_a_slow_issuer() {
     assert!(waiting.try_join_next().is_none(), "the others still wait");
     release.notify_waiters();
     waiting.join_all().await;
-    assert_eq!(
-        cache.0.waiting.load(Ordering::SeqCst),
-        0,
-        "every place is given back"
-    );
+    assert!(cache.0.waiting.is_empty(), "every place is given back");
     assert_eq!(source.asked(), 2);
 }
 

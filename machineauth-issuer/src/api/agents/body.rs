@@ -111,7 +111,7 @@ impl AgentBody {
     /// Names the field that cannot be understood, or that never changes.
     pub fn into_change(mut self, now: Timestamp) -> Result<AgentChange, ApiError> {
         if self.organization_id.is_some() || self.team_id.is_some() {
-            return Err(invalid(
+            return Err(ApiError::invalid(
                 "organization_id, team_id: an agent stays where it was created",
             ));
         }
@@ -130,7 +130,9 @@ impl AgentBody {
     fn into_profile(self) -> Result<AgentChange, ApiError> {
         let is_active = match (self.status.map(Status::is_active), self.is_active) {
             (Some(one), Some(other)) if one != other => {
-                return Err(invalid("status, is_active: they contradict each other"));
+                return Err(ApiError::invalid(
+                    "status, is_active: they contradict each other",
+                ));
             }
             (one, other) => one.or(other),
         };
@@ -160,10 +162,6 @@ impl AgentBody {
                 .map_err(AgentError::from)?,
         })
     }
-}
-
-fn invalid(what: &'static str) -> ApiError {
-    ApiError::InvalidRequest(what.into())
 }
 
 /// The body of an action on an agent.

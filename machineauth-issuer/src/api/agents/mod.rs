@@ -1,18 +1,20 @@
 //! `/api/agents`: the administrators' view of agents.
 
 mod body;
+mod filter;
 mod view;
 
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::NoContent;
 use http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 pub use self::body::{ActionBody, AgentBody, Status};
+pub use self::filter::AgentFilter;
 pub use self::view::{
     AgentList, AgentView, CreatedAgent, Done, OneAgent, RotatedSecret, SecretList, SecretView,
 };
@@ -24,14 +26,12 @@ use super::organizations::OrganizationPath;
 use super::page::PageQuery;
 use crate::app::App;
 use crate::domain::agent::{Agent, NewAgent};
-use crate::domain::agents::{
-    AgentQuery, Order, Rotation, Shelf, StoredAgent, Suspension, is_name_prefix,
-};
+use crate::domain::agents::{AgentQuery, Rotation, Shelf, StoredAgent, Suspension};
 use crate::domain::event::By;
 use crate::domain::id::{AgentId, OrganizationId, SecretId};
 use crate::domain::usage::Usage;
 use crate::error::ApiError;
-use crate::openapi::{BadRequest, Conflict, DescribeRequest, Description, NotFound};
+use crate::openapi::{Conflict, DescribeRequest, Description, NotFound};
 
 /// The agent that the path names, when it is the caller's to see.
 #[derive(Debug)]
@@ -79,82 +79,6 @@ impl DescribeRequest for AgentPath {
 impl AgentPath {
     fn id(&self) -> AgentId {
         self.stored.value.id
-    }
-}
-
-/// Which agents a list is to have.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
-pub struct AgentFilter {
-    /// Only those whose names begin so, whatever their case.
-    #[param(max_length = 60)]
-    q: String,
-    /// Only those that are active, or those that are not.
-    #[param(inline)]
-    status: Option<Status>,
-    /// Only those of this organization.
-    org_id: String,
-    /// `name`, `-name`, `created_at` or `-created_at`.
-    #[param(pattern = "^(-?(name|created_at))?$")]
-    sort: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for AgentFilter {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::<Self>::from_request_parts(parts, state).await;
-        let Query(filter) = query.map_err(|_| {
-            ApiError::InvalidRequest(
-                "status: active or inactive; q, org_id and sort: texts; each at most once".into(),
-            )
-        })?;
-        Ok(filter)
-    }
-}
-
-impl DescribeRequest for AgentFilter {
-    fn describe(operation: &mut Description<'_>) {
-        operation.query::<Self>().refuses::<BadRequest>();
-    }
-}
-
-impl AgentFilter {
-    fn on(self, shelf: Shelf) -> Result<AgentQuery, ApiError> {
-        let name_prefix = Some(self.q).filter(|prefix| !prefix.is_empty());
-        let default = if name_prefix.is_some() {
-            "name"
-        } else {
-            "-created_at"
-        };
-        let sort = if self.sort.is_empty() {
-            default
-        } else {
-            &self.sort
-        };
-        let (word, is_descending) = match sort.strip_prefix('-') {
-            Some(word) => (word, true),
-            None => (sort, false),
-        };
-        let order = match word {
-            "name" => Order::Name,
-            "created_at" if name_prefix.is_none() => Order::Created,
-            "created_at" => return Err(invalid("sort: name or -name together with q")),
-            _ => return Err(invalid("sort: name, -name, created_at or -created_at")),
-        };
-        if name_prefix
-            .as_deref()
-            .is_some_and(|prefix| !is_name_prefix(prefix))
-        {
-            return Err(invalid("q: at most 60 bytes"));
-        }
-        Ok(AgentQuery {
-            shelf,
-            is_active: self.status.map(Status::is_active),
-            name_prefix,
-            order,
-            is_descending,
-        })
     }
 }
 
@@ -361,7 +285,7 @@ pub async fn act(
 ) -> Result<Json<RotatedSecret>, ApiError> {
     match body.action.as_deref() {
         Some("rotate") => rotated(&app, &path.stored.value, &body, &path.by).await,
-        _ => Err(invalid("action: must be \"rotate\"")),
+        _ => Err(ApiError::invalid("action: must be \"rotate\"")),
     }
 }
 
@@ -430,8 +354,7 @@ pub async fn cancel_secret(
     Path(SecretParameter { secret_id }): Path<SecretParameter>,
     State(app): State<App>,
 ) -> Result<NoContent, ApiError> {
-    let missing = ApiError::NotFound("there is no such secret");
-    let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
+    let secret: SecretId = secret_id.parse().map_err(|_| ApiError::NO_SUCH_SECRET)?;
     app.agents
         .cancel_secret(path.id(), secret, &path.by)
         .await?;
@@ -469,8 +392,4 @@ pub async fn reactivate(path: AgentPath, State(app): State<App>) -> Result<Json<
     Ok(Json(Done {
         message: "agent reactivated successfully",
     }))
-}
-
-fn invalid(what: &'static str) -> ApiError {
-    ApiError::InvalidRequest(what.into())
 }

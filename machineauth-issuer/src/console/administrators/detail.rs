@@ -8,7 +8,7 @@ use super::{ended, identifier, role};
 use crate::app::App;
 use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
-use crate::console::form::{Form, wrong};
+use crate::console::form::Form;
 use crate::console::moment::Moment;
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
 use crate::console::session::{Administrator, Change};
@@ -79,41 +79,33 @@ pub async fn show(
 pub async fn set_role(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let (owner, id) = (administrator.owner()?, identifier(&id)?);
-    match promoted(&app, &administrator, &owner, id, &form).await {
+    let (owner, id) = (change.administrator.owner()?, identifier(&id)?);
+    match promoted(&app, &change, &owner, id).await {
         Ok(role) => {
             tracing::info!(administrator.id = %id, %role, "changed an administrator's role");
             Ok(Done::ADMINISTRATOR_CHANGED.then(&path_of(id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let forms = Forms {
-                role: form,
-                ..Forms::default()
-            };
-            Ok(refused(
-                &DetailPage::new(&app, &administrator, id, forms).await?,
-            ))
+            let change = change.refused(error)?;
+            refused_with(&app, change, id, |forms| &mut forms.role).await
         }
     }
 }
 
 async fn promoted(
     app: &App,
-    administrator: &Administrator,
+    change: &Change,
     owner: &Owner,
     id: AdministratorId,
-    form: &Form,
 ) -> Result<Role, ApiError> {
-    let role = role(form)?;
-    administrator.prove(app, form).await?;
-    let by = &administrator.by;
-    app.administrators.set_role(owner, id, role, by).await?;
+    let role = role(&change.form)?;
+    change.prove(app).await?;
+    let administrators = &app.administrators;
+    administrators
+        .set_role(owner, id, role, change.by())
+        .await?;
     Ok(role)
 }
 
@@ -121,54 +113,55 @@ async fn promoted(
 pub async fn remove(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let (owner, id) = (administrator.owner()?, identifier(&id)?);
-    match removed(&app, &administrator, &owner, id, &form).await {
+    let (owner, id) = (change.administrator.owner()?, identifier(&id)?);
+    match removed(&app, &change, &owner, id).await {
         Ok(()) => {
             tracing::info!(administrator.id = %id, "removed an administrator");
             Ok(Done::ADMINISTRATOR_REMOVED.then(paths::ADMINISTRATORS))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let forms = Forms {
-                removal: form,
-                ..Forms::default()
-            };
-            Ok(refused(
-                &DetailPage::new(&app, &administrator, id, forms).await?,
-            ))
+            let change = change.refused(error)?;
+            refused_with(&app, change, id, |forms| &mut forms.removal).await
         }
     }
 }
 
 async fn removed(
     app: &App,
-    administrator: &Administrator,
+    change: &Change,
     owner: &Owner,
     id: AdministratorId,
-    form: &Form,
 ) -> Result<(), ApiError> {
-    let profile = app.administrators.find(id).await?;
-    if form.value("confirmation").trim() != &*profile.email {
-        return Err(wrong("confirmation", "this is not the address"));
-    }
-    administrator.prove(app, form).await?;
-    let by = &administrator.by;
-    Ok(app.administrators.remove(owner, id, by).await?)
+    let email = app.administrators.find(id).await?.email;
+    change.form.confirms(&email, "this is not the address")?;
+    change.prove(app).await?;
+    let administrators = &app.administrators;
+    Ok(administrators.remove(owner, id, change.by()).await?)
+}
+
+/// The page again, with the form that was refused in its place.
+async fn refused_with(
+    app: &App,
+    change: Change,
+    id: AdministratorId,
+    place: fn(&mut Forms) -> &mut Form,
+) -> Result<Response, Failure> {
+    let mut forms = Forms::default();
+    *place(&mut forms) = change.form;
+    let shown = DetailPage::new(app, &change.administrator, id, forms);
+    Ok(refused(&shown.await?))
 }
 
 /// Ends a session of an administrator.
 pub async fn end_session(
     State(app): State<App>,
     Path((id, session)): Path<(String, String)>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    administrator.owner()?;
+    change.administrator.owner()?;
     let id = identifier(&id)?;
-    let done = ended(&app, id, &session, &administrator.by).await?;
+    let done = ended(&app, id, &session, change.by()).await?;
     Ok(done.then(&path_of(id)))
 }

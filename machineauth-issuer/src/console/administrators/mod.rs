@@ -85,15 +85,9 @@ pub async fn invitation(
 }
 
 /// Invites somebody and shows the link.
-pub async fn invite(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    let owner = administrator.owner()?;
-    match invited(&app, &administrator, &owner, &form).await {
+pub async fn invite(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    let owner = change.administrator.owner()?;
+    match invited(&app, &change, &owner).await {
         Ok((invitation, token)) => {
             tracing::info!(role = %invitation.role, "invited an administrator");
             let link = format!(
@@ -103,7 +97,7 @@ pub async fn invite(
                 token.reveal()
             );
             let shown = ShownOnce {
-                shell: administrator.shell(&app, Section::Administrators),
+                shell: change.administrator.shell(&app, Section::Administrators),
                 title: &format!("{} is invited", invitation.email),
                 label: "Link",
                 purpose: "Whoever opens it first becomes the administrator: send it where only the invited person reads it.",
@@ -114,7 +108,10 @@ pub async fn invite(
             Ok(shown.answer())
         }
         Err(error) => {
-            form.refuse(error)?;
+            let Change {
+                administrator,
+                form,
+            } = change.refused(error)?;
             Ok(refused(&InvitePage::new(&app, &administrator, form)))
         }
     }
@@ -122,27 +119,28 @@ pub async fn invite(
 
 async fn invited(
     app: &App,
-    administrator: &Administrator,
+    change: &Change,
     owner: &Owner,
-    form: &Form,
 ) -> Result<(Invitation, SecretText), ApiError> {
-    let email = form.value("email").trim().parse::<Email>();
+    let email = change.form.value("email").trim().parse::<Email>();
     let email = email.map_err(|_| wrong("email", "an e-mail address as ada@example.com"))?;
-    let role = role(form)?;
-    administrator.prove(app, form).await?;
-    let by = &administrator.by;
-    Ok(app.administrators.invite(owner, &email, role, by).await?)
+    let role = role(&change.form)?;
+    change.prove(app).await?;
+    let administrators = &app.administrators;
+    Ok(administrators
+        .invite(owner, &email, role, change.by())
+        .await?)
 }
 
 /// Makes an invitation worthless.
 pub async fn withdraw(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let (owner, id) = (administrator.owner()?, identifier(&id)?);
-    let by = &administrator.by;
-    let withdrawn = app.administrators.withdraw_invitation(&owner, id, by);
+    let (owner, id) = (change.administrator.owner()?, identifier(&id)?);
+    let administrators = &app.administrators;
+    let withdrawn = administrators.withdraw_invitation(&owner, id, change.by());
     let done = match withdrawn.await {
         Ok(()) => {
             tracing::info!(administrator.id = %id, "withdrew an invitation");

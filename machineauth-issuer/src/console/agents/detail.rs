@@ -15,7 +15,7 @@ use crate::console::form::Form;
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::names::Names;
 use crate::console::page::{Following, Section, Shell, page, refused};
-use crate::console::session::Administrator;
+use crate::console::session::{Administrator, Change};
 use crate::domain::activity;
 use crate::domain::agent::Agent;
 use crate::domain::agents::StoredAgent;
@@ -101,17 +101,18 @@ pub async fn show(
     Ok(page(&shown))
 }
 
-/// The page again, with a form that was refused.
+/// The page again, with the form that was refused in its place.
 ///
 /// # Errors
 /// The store's failure.
 pub(super) async fn refused_with(
     app: &App,
-    administrator: &Administrator,
+    change: Change,
     stored: StoredAgent,
-    forms: Forms,
+    place: fn(&mut Forms) -> &mut Form,
 ) -> Result<Response, Failure> {
-    Ok(refused(
-        &DetailPage::new(app, administrator, stored, forms).await?,
-    ))
+    let mut forms = Forms::default();
+    *place(&mut forms) = change.form;
+    let shown = DetailPage::new(app, &change.administrator, stored, forms);
+    Ok(refused(&shown.await?))
 }

@@ -14,7 +14,7 @@ use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::names;
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::session::{Administrator, Change};
+use crate::console::session::{Change, Editor};
 use crate::date::{Date, moment};
 use crate::domain::agent::{
     Agent, AgentChange, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent, PublicKey, TokenFormat,
@@ -45,19 +45,14 @@ struct FormPage {
 }
 
 impl FormPage {
-    async fn new(
-        app: &App,
-        administrator: &Administrator,
-        form: Form,
-        agent: Option<Agent>,
-    ) -> Result<Self, Failure> {
+    async fn new(app: &App, change: Change, agent: Option<Agent>) -> Result<Self, Failure> {
         let organizations = match agent {
             Some(_) => Vec::new(),
             None => names::some_organizations(app).await?,
         };
         Ok(Self {
-            shell: administrator.shell(app, Section::Agents),
-            form,
+            shell: change.administrator.shell(app, Section::Agents),
+            form: change.form,
             agent,
             organizations,
         })
@@ -73,11 +68,10 @@ impl FormPage {
 
 /// The form for a new agent.
 pub async fn new(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let mut form = Form::filled([
         ("kind", asked.kind),
         ("organization_id", asked.organization_id),
@@ -88,38 +82,26 @@ pub async fn new(
     } else {
         form = form.with("refresh_tokens", "on");
     }
-    Ok(page(
-        &FormPage::new(&app, &administrator, form, None).await?,
-    ))
+    let shown = FormPage::new(&app, editor.fills(form), None);
+    Ok(page(&shown.await?))
 }
 
 /// Creates an agent and shows its secret.
-pub async fn create(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    match created(&app, &administrator, &form).await {
+pub async fn create(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    match created(&app, &change).await {
         Ok((agent, secret)) => {
             tracing::info!(agent.id = %agent.id, "created an agent");
-            Ok(SecretPage::of_new(&app, &administrator, &agent, &secret))
+            Ok(SecretPage::of_new(&app, &change, &agent, &secret))
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(
-                &FormPage::new(&app, &administrator, form, None).await?,
-            ))
+            let shown = FormPage::new(&app, change.refused(error)?, None);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
-async fn created(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-) -> Result<(Agent, SecretText), ApiError> {
+async fn created(app: &App, change: &Change) -> Result<(Agent, SecretText), ApiError> {
+    let form = &change.form;
     let new = NewAgent {
         organization_id: form.id("organization_id")?,
         team_id: form.id("team_id")?,
@@ -130,80 +112,65 @@ async fn created(
     if new.machine.is_some() && new.organization_id.is_none() {
         return Err(wrong("organization_id", "a machine client belongs to one"));
     }
-    administrator.prove(app, form).await?;
-    Ok(app.agents.create(new, &administrator.by).await?)
+    change.prove(app).await?;
+    Ok(app.agents.create(new, change.by()).await?)
 }
 
 /// The form with an agent as it is.
 pub async fn edit(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let stored = found(&app, &id).await?;
-    let form = filled(&stored);
-    let agent = Some(stored.value);
-    Ok(page(
-        &FormPage::new(&app, &administrator, form, agent).await?,
-    ))
+    let change = editor.fills(filled(&stored));
+    let shown = FormPage::new(&app, change, Some(stored.value));
+    Ok(page(&shown.await?))
 }
 
 /// Changes an agent.
 pub async fn change(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
     let id = stored.value.id;
-    match changed(&app, &administrator, &form, &stored).await {
-        Ok(_) => {
+    match changed(&app, &change, &stored).await {
+        Ok(()) => {
             tracing::info!(agent.id = %id, "changed an agent");
             Ok(Done::AGENT_CHANGED.then(&path_of(id)))
         }
         Err(error) => {
-            form.refuse(error)?;
             let agent = Some(stored.value);
-            Ok(refused(
-                &FormPage::new(&app, &administrator, form, agent).await?,
-            ))
+            let shown = FormPage::new(&app, change.refused(error)?, agent);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
-async fn changed(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-    stored: &StoredAgent,
-) -> Result<StoredAgent, ApiError> {
-    let mut change = profile(form)?;
+async fn changed(app: &App, change: &Change, stored: &StoredAgent) -> Result<(), ApiError> {
+    let mut profile = profile(&change.form)?;
     if stored.value.machine.is_some() {
         // What its form does not show stays as it is.
-        change = AgentChange {
-            name: change.name,
-            description: change.description,
-            scopes: change.scopes,
-            expires_at: change.expires_at,
+        profile = AgentChange {
+            name: profile.name,
+            description: profile.description,
+            scopes: profile.scopes,
+            expires_at: profile.expires_at,
             ..AgentChange::default()
         };
     }
     // Whoever has the other half of a key gets tokens with it.
     let is_other_key = |key: &Option<PublicKey>| *key != stored.value.public_key;
-    if change.public_key.as_ref().is_some_and(is_other_key) {
-        administrator.prove(app, form).await?;
+    if profile.public_key.as_ref().is_some_and(is_other_key) {
+        change.prove(app).await?;
     }
-    // What was changed since the form was shown is not undone unseen.
-    if form.value("version") != stored.version.to_string() {
-        return Err(ApiError::PreconditionFailed);
-    }
+    change.form.is_of(stored.version)?;
     let (id, version) = (stored.value.id, Some(stored.version));
-    let by = &administrator.by;
-    Ok(app.agents.update(id, &change, version, by).await?)
+    let agents = &app.agents;
+    agents.update(id, &profile, version, change.by()).await?;
+    Ok(())
 }
 
 fn is_machine(form: &Form) -> bool {

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::path_of;
 use crate::app::App;
 use crate::console::page::{Section, Shell, page_with};
-use crate::console::session::Administrator;
+use crate::console::session::Change;
 use crate::domain::agent::Agent;
 use crate::domain::secret::SecretText;
 use crate::paths;
@@ -45,28 +45,28 @@ impl<'a> SecretPage<'a> {
     /// Of an agent that was just created.
     pub(super) fn of_new(
         app: &App,
-        administrator: &Administrator,
+        change: &Change,
         agent: &'a Agent,
         secret: &'a SecretText,
     ) -> Response {
-        let shown = Self::new(app, administrator, agent, secret, true);
+        let shown = Self::new(app, change, agent, secret, true);
         page_with(StatusCode::CREATED, &shown)
     }
 
     /// Of an agent whose secret was rotated.
     pub(super) fn of_rotated(
         app: &App,
-        administrator: &Administrator,
+        change: &Change,
         agent: &'a Agent,
         secret: &'a SecretText,
     ) -> Response {
-        let shown = Self::new(app, administrator, agent, secret, false);
+        let shown = Self::new(app, change, agent, secret, false);
         page_with(StatusCode::OK, &shown)
     }
 
     fn new(
         app: &App,
-        administrator: &Administrator,
+        change: &Change,
         agent: &'a Agent,
         secret: &'a SecretText,
         is_new: bool,
@@ -76,7 +76,7 @@ impl<'a> SecretPage<'a> {
             None => paths::TOKEN,
         };
         Self {
-            shell: administrator.shell(app, Section::Agents),
+            shell: change.administrator.shell(app, Section::Agents),
             is_new,
             name: &agent.name,
             path: path_of(agent.id),

@@ -11,7 +11,7 @@ use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::session::{Administrator, Change};
+use crate::console::session::{Change, Editor};
 use crate::console::shown_once::ShownOnce;
 use crate::domain::api_keys::{ApiKey, ApiKeyError, InvalidApiKey, NewApiKey, SCOPES};
 use crate::domain::id::{ApiKeyId, TeamId};
@@ -32,15 +32,10 @@ struct ApiKeyPage {
 }
 
 impl ApiKeyPage {
-    async fn new(
-        app: &App,
-        administrator: &Administrator,
-        form: Form,
-        organization: Organization,
-    ) -> Result<Self, Failure> {
+    async fn new(app: &App, change: Change, organization: Organization) -> Result<Self, Failure> {
         Ok(Self {
-            shell: administrator.shell(app, Section::Organizations),
-            form,
+            shell: change.administrator.shell(app, Section::Organizations),
+            form: change.form,
             path: path_of(organization.id),
             teams: app.teams.list(organization.id).await?,
             organization,
@@ -54,34 +49,29 @@ impl ApiKeyPage {
 
 /// The form for a new key.
 pub async fn new(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let organization = found(&app, &id).await?.value;
     let scopes = SCOPES.into_iter();
     let form = scopes.fold(Form::default(), |form, scope| form.with("scopes", scope));
-    Ok(page(
-        &ApiKeyPage::new(&app, &administrator, form, organization).await?,
-    ))
+    let shown = ApiKeyPage::new(&app, editor.fills(form), organization);
+    Ok(page(&shown.await?))
 }
 
 /// Creates a key and shows it.
 pub async fn create(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?;
-    match created(&app, &administrator, &form, &organization).await {
+    match created(&app, &change, &organization).await {
         Ok((key, text)) => {
             tracing::info!(api_key.id = %key.id, "created an API key");
             let shown = ShownOnce {
-                shell: administrator.shell(&app, Section::Organizations),
+                shell: change.administrator.shell(&app, Section::Organizations),
                 title: &format!("The API key {} was created", key.name),
                 label: "API key",
                 purpose: "It goes into the header X-API-Key, or into Authorization as a bearer token.",
@@ -92,21 +82,19 @@ pub async fn create(
             Ok(shown.answer())
         }
         Err(error) => {
-            form.refuse(error)?;
-            let organization = organization.value;
-            Ok(refused(
-                &ApiKeyPage::new(&app, &administrator, form, organization).await?,
-            ))
+            let change = change.refused(error)?;
+            let shown = ApiKeyPage::new(&app, change, organization.value);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
 async fn created(
     app: &App,
-    administrator: &Administrator,
-    form: &Form,
+    change: &Change,
     organization: &StoredOrganization,
 ) -> Result<(ApiKey, SecretText), ApiError> {
+    let form = &change.form;
     let team = match form.id::<TeamId>("team_id")? {
         None => None,
         Some(id) => {
@@ -125,21 +113,21 @@ async fn created(
         scopes: Some(scopes),
         expires_in: form.seconds("expires_in")?,
     };
-    administrator.prove(app, form).await?;
-    let by = &administrator.by;
-    Ok(app.api_keys.create(organization, new, by).await?)
+    change.prove(app).await?;
+    let api_keys = &app.api_keys;
+    Ok(api_keys.create(organization, new, change.by()).await?)
 }
 
 /// Revokes a key.
 pub async fn revoke(
     State(app): State<App>,
     Path((id, key)): Path<(String, String)>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?.value;
     let key: ApiKeyId = key.parse().map_err(|_| ApiError::NO_SUCH_API_KEY)?;
-    let by = &administrator.by;
-    app.api_keys.delete(organization.id, key, by).await?;
+    let api_keys = &app.api_keys;
+    api_keys.delete(organization.id, key, change.by()).await?;
     tracing::info!(api_key.id = %key, "revoked an API key");
     Ok(Done::API_KEY_REVOKED.then(&path_of(organization.id)))
 }

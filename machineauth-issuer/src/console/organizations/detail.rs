@@ -9,7 +9,7 @@ use super::{found, path_of};
 use crate::app::App;
 use crate::console::address::{Path, Query};
 use crate::console::failure::Failure;
-use crate::console::form::{Form, wrong};
+use crate::console::form::Form;
 use crate::console::moment::{Moment, Number, Span};
 use crate::console::page::{Done, Following, Section, Shell, page, refused};
 use crate::console::session::{Administrator, Change};
@@ -94,20 +94,20 @@ pub async fn show(
 pub async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?.value;
-    if form.value("confirmation").trim() != organization.slug.as_str() {
-        form.refuse(wrong("confirmation", "this is not its slug"))?;
-        let shown = DetailPage::new(&app, &administrator, organization, form).await?;
-        return Ok(refused(&shown));
+    let slug = organization.slug.as_str();
+    if let Err(error) = change.form.confirms(slug, "this is not its slug") {
+        let Change {
+            administrator,
+            form,
+        } = change.refused(error)?;
+        let shown = DetailPage::new(&app, &administrator, organization, form);
+        return Ok(refused(&shown.await?));
     }
-    app.organizations
-        .delete(organization.id, &administrator.by)
-        .await?;
+    let organizations = &app.organizations;
+    organizations.delete(organization.id, change.by()).await?;
     tracing::info!(organization.id = %organization.id, "deleted an organization");
     Ok(Done::ORGANIZATION_DELETED.then(&format!("{}/organizations", paths::ADMIN)))
 }

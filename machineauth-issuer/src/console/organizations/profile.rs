@@ -10,8 +10,7 @@ use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::Form;
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::session::{Administrator, Change};
-use crate::domain::event::By;
+use crate::console::session::{Change, Editor};
 use crate::domain::organization::{
     InvalidOrganization, IssuerUrl, NewOrganization, Organization, OrganizationChange, Origin, Plan,
 };
@@ -28,121 +27,83 @@ struct FormPage {
 }
 
 impl FormPage {
-    fn new(
-        app: &App,
-        administrator: &Administrator,
-        form: Form,
-        organization: Option<Organization>,
-    ) -> Self {
+    fn new(app: &App, change: Change, organization: Option<Organization>) -> Self {
         Self {
-            shell: administrator.shell(app, Section::Organizations),
-            form,
+            shell: change.administrator.shell(app, Section::Organizations),
+            form: change.form,
             organization,
         }
     }
 }
 
 /// The form for a new organization.
-pub async fn new(
-    administrator: Administrator,
-    State(app): State<App>,
-) -> Result<Response, Failure> {
-    administrator.may_change()?;
-    Ok(page(&FormPage::new(
-        &app,
-        &administrator,
-        Form::default(),
-        None,
-    )))
+pub async fn new(editor: Editor, State(app): State<App>) -> Result<Response, Failure> {
+    let change = editor.fills(Form::default());
+    Ok(page(&FormPage::new(&app, change, None)))
 }
 
 /// Creates an organization.
-pub async fn create(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    match created(&app, &form, &administrator.by).await {
+pub async fn create(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    match created(&app, &change).await {
         Ok(stored) => {
             tracing::info!(organization.id = %stored.value.id, "created an organization");
             Ok(Done::ORGANIZATION_CREATED.then(&path_of(stored.value.id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(&FormPage::new(&app, &administrator, form, None)))
+            let change = change.refused(error)?;
+            Ok(refused(&FormPage::new(&app, change, None)))
         }
     }
 }
 
-async fn created(app: &App, form: &Form, by: &By) -> Result<StoredOrganization, ApiError> {
+async fn created(app: &App, change: &Change) -> Result<StoredOrganization, ApiError> {
+    let form = &change.form;
     let new = NewOrganization {
         name: form.value("name").trim().to_owned(),
         slug: form.value("slug").trim().to_owned().try_into()?,
         owner_email: form.value("owner_email").trim().to_owned(),
     };
-    Ok(app.organizations.create(new, by).await?)
+    Ok(app.organizations.create(new, change.by()).await?)
 }
 
 /// The form with an organization as it is.
 pub async fn edit(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let stored = found(&app, &id).await?;
-    let form = filled(&stored);
-    let organization = Some(stored.value);
-    Ok(page(&FormPage::new(
-        &app,
-        &administrator,
-        form,
-        organization,
-    )))
+    let change = editor.fills(filled(&stored));
+    Ok(page(&FormPage::new(&app, change, Some(stored.value))))
 }
 
 /// Changes an organization.
 pub async fn change(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
     let id = stored.value.id;
-    match changed(&app, &form, &stored, &administrator.by).await {
-        Ok(_) => {
+    match changed(&app, &change, &stored).await {
+        Ok(()) => {
             tracing::info!(organization.id = %id, "changed an organization");
             Ok(Done::ORGANIZATION_CHANGED.then(&path_of(id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let organization = Some(stored.value);
-            Ok(refused(&FormPage::new(
-                &app,
-                &administrator,
-                form,
-                organization,
-            )))
+            let (change, organization) = (change.refused(error)?, Some(stored.value));
+            Ok(refused(&FormPage::new(&app, change, organization)))
         }
     }
 }
 
-async fn changed(
-    app: &App,
-    form: &Form,
-    stored: &StoredOrganization,
-    by: &By,
-) -> Result<StoredOrganization, ApiError> {
+async fn changed(app: &App, change: &Change, stored: &StoredOrganization) -> Result<(), ApiError> {
+    let form = &change.form;
     let issuer = form.given("jwt_issuer");
     let issuer = issuer.map(|text| IssuerUrl::try_from(text.to_owned()));
     let origins = form.words("allowed_origins").into_iter();
     let origins: Result<Vec<_>, InvalidOrganization> = origins.map(Origin::try_from).collect();
-    let change = OrganizationChange {
+    let profile = OrganizationChange {
         name: Some(form.value("name").trim().to_owned()),
         slug: Some(form.value("slug").trim().to_owned().try_into()?),
         owner_email: Some(form.value("owner_email").trim().to_owned()),
@@ -151,11 +112,10 @@ async fn changed(
         allowed_origins: Some(origins?),
         plan: Some(Plan::try_from(form.value("plan"))?),
     };
-    if form.value("version") != stored.version.to_string() {
-        return Err(ApiError::PreconditionFailed);
-    }
-    let (id, version) = (stored.value.id, Some(stored.version));
-    Ok(app.organizations.update(id, &change, version, by).await?)
+    form.is_of(stored.version)?;
+    let (id, version, by) = (stored.value.id, Some(stored.version), change.by());
+    app.organizations.update(id, &profile, version, by).await?;
+    Ok(())
 }
 
 fn filled(stored: &StoredOrganization) -> Form {

@@ -10,7 +10,7 @@ use crate::console::address::Path;
 use crate::console::failure::Failure;
 use crate::console::form::Form;
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::session::{Administrator, Change};
+use crate::console::session::{Change, Editor};
 use crate::domain::organization::Organization;
 use crate::domain::teams::{Team, TeamChange};
 use crate::error::ApiError;
@@ -28,16 +28,10 @@ struct TeamPage {
 }
 
 impl TeamPage {
-    fn new(
-        app: &App,
-        administrator: &Administrator,
-        form: Form,
-        organization: Organization,
-        team: Option<Team>,
-    ) -> Self {
+    fn new(app: &App, change: Change, organization: Organization, team: Option<Team>) -> Self {
         Self {
-            shell: administrator.shell(app, Section::Organizations),
-            form,
+            shell: change.administrator.shell(app, Section::Organizations),
+            form: change.form,
             path: path_of(organization.id),
             organization,
             team,
@@ -47,156 +41,108 @@ impl TeamPage {
 
 /// The form for a new team.
 pub async fn new(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
+    let change = editor.fills(Form::default());
     let organization = found(&app, &id).await?.value;
-    let form = Form::default();
-    Ok(page(&TeamPage::new(
-        &app,
-        &administrator,
-        form,
-        organization,
-        None,
-    )))
+    Ok(page(&TeamPage::new(&app, change, organization, None)))
 }
 
 /// Creates a team.
 pub async fn create(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?;
-    let (name, description) = typed(&form);
-    let by = &administrator.by;
+    let ((name, description), by) = (typed(&change.form), change.by());
     match app.teams.create(&organization, name, description, by).await {
         Ok(team) => {
             tracing::info!(team.id = %team.value.id, "created a team");
             Ok(Done::TEAM_CREATED.then(&path_of(organization.value.id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let organization = organization.value;
-            Ok(refused(&TeamPage::new(
-                &app,
-                &administrator,
-                form,
-                organization,
-                None,
-            )))
+            let (change, organization) = (change.refused(error)?, organization.value);
+            Ok(refused(&TeamPage::new(&app, change, organization, None)))
         }
     }
 }
 
 /// The form with a team as it is.
 pub async fn edit(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path((id, team)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let organization = found(&app, &id).await?.value;
     let team = team_of(&app, &organization, &team).await?;
-    let form = Form::filled([
-        ("version", team.version.to_string()),
-        ("name", team.value.name.clone()),
-        ("description", team.value.description.clone()),
-    ]);
+    let change = editor.fills(filled(Form::default(), &team));
     let team = Some(team.value);
-    Ok(page(&TeamPage::new(
-        &app,
-        &administrator,
-        form,
-        organization,
-        team,
-    )))
+    Ok(page(&TeamPage::new(&app, change, organization, team)))
 }
 
 /// Changes a team.
 pub async fn change(
     State(app): State<App>,
     Path((id, team)): Path<(String, String)>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?.value;
     let team = team_of(&app, &organization, &team).await?;
-    let changed = async {
-        if form.value("version") != team.version.to_string() {
-            return Err(ApiError::PreconditionFailed);
-        }
-        let (name, description) = typed(&form);
-        let change = TeamChange {
-            name: Some(name),
-            description: Some(description),
-        };
-        let (version, by) = (Some(team.version), &administrator.by);
-        let teams = &app.teams;
-        Ok(teams
-            .update(organization.id, team.value.id, change, version, by)
-            .await?)
-    };
-    match changed.await {
-        Ok(_) => {
+    match changed(&app, &change, &organization, &team).await {
+        Ok(()) => {
             tracing::info!(team.id = %team.value.id, "changed a team");
             Ok(Done::TEAM_CHANGED.then(&path_of(organization.id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let team = Some(team.value);
-            Ok(refused(&TeamPage::new(
-                &app,
-                &administrator,
-                form,
-                organization,
-                team,
-            )))
+            let (change, team) = (change.refused(error)?, Some(team.value));
+            Ok(refused(&TeamPage::new(&app, change, organization, team)))
         }
     }
+}
+
+async fn changed(
+    app: &App,
+    change: &Change,
+    organization: &Organization,
+    team: &Versioned<Team>,
+) -> Result<(), ApiError> {
+    change.form.is_of(team.version)?;
+    let (name, description) = typed(&change.form);
+    let profile = TeamChange {
+        name: Some(name),
+        description: Some(description),
+    };
+    let (id, version, by) = (team.value.id, Some(team.version), change.by());
+    let teams = &app.teams;
+    teams
+        .update(organization.id, id, profile, version, by)
+        .await?;
+    Ok(())
 }
 
 /// Deletes a team that nobody is in.
 pub async fn delete(
     State(app): State<App>,
     Path((id, team)): Path<(String, String)>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let organization = found(&app, &id).await?.value;
     let team = team_of(&app, &organization, &team).await?;
-    let deleted = app
-        .teams
-        .delete(organization.id, team.value.id, &administrator.by)
-        .await;
-    match deleted {
+    let teams = &app.teams;
+    let deleted = teams.delete(organization.id, team.value.id, change.by());
+    match deleted.await {
         Ok(()) => {
             tracing::info!(team.id = %team.value.id, "deleted a team");
             Ok(Done::TEAM_DELETED.then(&path_of(organization.id)))
         }
         Err(error) => {
-            form.refuse(error)?;
-            let form = form
-                .with("version", team.version.to_string())
-                .with("name", team.value.name.clone())
-                .with("description", team.value.description.clone());
+            let mut change = change.refused(error)?;
+            change.form = filled(change.form, &team);
             let team = Some(team.value);
-            Ok(refused(&TeamPage::new(
-                &app,
-                &administrator,
-                form,
-                organization,
-                team,
-            )))
+            Ok(refused(&TeamPage::new(&app, change, organization, team)))
         }
     }
 }
@@ -213,4 +159,10 @@ async fn team_of(
 fn typed(form: &Form) -> (String, String) {
     let name = form.value("name").trim().to_owned();
     (name, form.value("description").to_owned())
+}
+
+fn filled(form: Form, team: &Versioned<Team>) -> Form {
+    form.with("version", team.version.to_string())
+        .with("name", team.value.name.clone())
+        .with("description", team.value.description.clone())
 }

@@ -1,22 +1,20 @@
 //! What is done to a webhook with one button.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::response::Response;
 
 use super::deliveries;
-use super::detail::{Forms, refused_with};
+use super::detail::refused_with;
+use super::secret::signing_secret;
 use super::{found, path_of};
 use crate::app::App;
 use crate::console::address::Path;
 use crate::console::failure::Failure;
-use crate::console::form::{Form, wrong};
-use crate::console::page::{Done, Section};
-use crate::console::session::{Administrator, Change};
-use crate::console::shown_once::ShownOnce;
+use crate::console::form::wrong;
+use crate::console::page::Done;
+use crate::console::session::Change;
 use crate::date::moment;
-use crate::domain::event::Action;
+use crate::domain::event::{Action, By};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::SecretText;
 use crate::domain::webhooks::{DEFAULT_GRACE, Webhook, WebhookChange};
@@ -28,12 +26,12 @@ use crate::paths;
 pub async fn test(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let webhook = found(&app, &id).await?.value;
     let sent = app.delivering.test(&webhook, Action::WebhookTest, None);
     let delivery = sent.await?;
-    app.webhooks.tested(webhook.id, &administrator.by).await?;
+    app.webhooks.tested(webhook.id, change.by()).await?;
     Ok(Done::WEBHOOK_TESTED.then(&deliveries::path_of(webhook.id, delivery.id)))
 }
 
@@ -41,9 +39,9 @@ pub async fn test(
 pub async fn turn_on(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let id = turned(&app, &id, &administrator, true).await?;
+    let id = turned(&app, &id, change.by(), true).await?;
     Ok(Done::WEBHOOK_ENABLED.then(&path_of(id)))
 }
 
@@ -51,24 +49,18 @@ pub async fn turn_on(
 pub async fn turn_off(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change { administrator, .. }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
-    let id = turned(&app, &id, &administrator, false).await?;
+    let id = turned(&app, &id, change.by(), false).await?;
     Ok(Done::WEBHOOK_DISABLED.then(&path_of(id)))
 }
 
-async fn turned(
-    app: &App,
-    id: &str,
-    administrator: &Administrator,
-    is_active: bool,
-) -> Result<WebhookId, ApiError> {
+async fn turned(app: &App, id: &str, by: &By, is_active: bool) -> Result<WebhookId, ApiError> {
     let webhook = found(app, id).await?.value;
     let change = WebhookChange {
         is_active: Some(is_active),
         ..WebhookChange::default()
     };
-    let by = &administrator.by;
     app.webhooks.update(webhook.id, &change, None, by).await?;
     tracing::info!(webhook.id = %webhook.id, is_active, "changed a webhook");
     app.delivering.changed().await?;
@@ -79,45 +71,35 @@ async fn turned(
 pub async fn rotate(
     State(app): State<App>,
     Path(id): Path<String>,
-    mut change: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
-    match rotated(&app, &change.administrator, &change.form, &stored.value).await {
+    match rotated(&app, &change, &stored.value).await {
         Ok(secret) => {
             tracing::info!(webhook.id = %stored.value.id, "rotated a webhook's signing secret");
-            let shown = ShownOnce {
-                shell: change.administrator.shell(&app, Section::Webhooks),
-                title: &format!("The new signing secret of {}", stored.value.name),
-                label: "Signing secret",
-                purpose: "The receiver checks with it that a delivery comes from here.",
-                path: path_of(stored.value.id),
-                back: &stored.value.name,
-                secret: &secret,
-            };
-            Ok(shown.answer())
+            let title = format!("The new signing secret of {}", stored.value.name);
+            Ok(signing_secret(
+                &app,
+                &change,
+                &stored.value,
+                &title,
+                &secret,
+            ))
         }
         Err(error) => {
-            change.form.refuse(error)?;
-            let forms = Forms {
-                rotation: change.form,
-                ..Forms::default()
-            };
-            refused_with(&app, &change.administrator, stored, forms).await
+            let change = change.refused(error)?;
+            refused_with(&app, change, stored, |forms| &mut forms.rotation).await
         }
     }
 }
 
-async fn rotated(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-    webhook: &Webhook,
-) -> Result<SecretText, ApiError> {
-    let grace: Option<Duration> = form.seconds("grace")?;
-    administrator.prove(app, form).await?;
-    let grace = grace.unwrap_or(DEFAULT_GRACE);
-    let by = &administrator.by;
-    Ok(app.webhooks.rotate_secret(webhook.id, grace, by).await?)
+async fn rotated(app: &App, change: &Change, webhook: &Webhook) -> Result<SecretText, ApiError> {
+    let grace = change.form.seconds("grace")?.unwrap_or(DEFAULT_GRACE);
+    change.prove(app).await?;
+    let webhooks = &app.webhooks;
+    Ok(webhooks
+        .rotate_secret(webhook.id, grace, change.by())
+        .await?)
 }
 
 /// Sends again all that was given up.
@@ -134,19 +116,15 @@ pub async fn replay_given_up(
 pub async fn replay_since(
     State(app): State<App>,
     Path(id): Path<String>,
-    mut change: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
     if let Some(since) = moment(change.form.value("since").trim(), false) {
         return replayed(&app, &stored.value, Replay::Since(since)).await;
     }
     let expected = "a day as 2026-03-01, or a time as 2026-03-01T12:00:00Z";
-    change.form.refuse(wrong("since", expected))?;
-    let forms = Forms {
-        replay: change.form,
-        ..Forms::default()
-    };
-    refused_with(&app, &change.administrator, stored, forms).await
+    let change = change.refused(wrong("since", expected))?;
+    refused_with(&app, change, stored, |forms| &mut forms.replay).await
 }
 
 async fn replayed(app: &App, webhook: &Webhook, what: Replay) -> Result<Response, Failure> {
@@ -159,22 +137,15 @@ async fn replayed(app: &App, webhook: &Webhook, what: Replay) -> Result<Response
 pub async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
-    mut change: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
     let webhook = &stored.value;
-    if change.form.value("confirmation").trim() != webhook.name.trim() {
-        change
-            .form
-            .refuse(wrong("confirmation", "this is not its name"))?;
-        let forms = Forms {
-            deletion: change.form,
-            ..Forms::default()
-        };
-        return refused_with(&app, &change.administrator, stored, forms).await;
+    if let Err(error) = change.form.confirms(&webhook.name, "this is not its name") {
+        let change = change.refused(error)?;
+        return refused_with(&app, change, stored, |forms| &mut forms.deletion).await;
     }
-    let by = &change.administrator.by;
-    app.webhooks.delete(webhook.id, by).await?;
+    app.webhooks.delete(webhook.id, change.by()).await?;
     tracing::info!(webhook.id = %webhook.id, "deleted a webhook");
     Ok(Done::WEBHOOK_DELETED.then(&format!("{}/webhooks", paths::ADMIN)))
 }

@@ -13,7 +13,7 @@ use crate::console::form::Form;
 use crate::console::moment::{Moment, Number};
 use crate::console::names::Names;
 use crate::console::page::{Section, Shell, page, refused};
-use crate::console::session::Administrator;
+use crate::console::session::{Administrator, Change};
 use crate::domain::id::DeliveryId;
 use crate::domain::webhooks::{Delivery, Health, Status, StoredWebhook, Webhook};
 
@@ -116,17 +116,18 @@ pub async fn show(
     Ok(page(&shown.await?))
 }
 
-/// The page again, with a form that was refused.
+/// The page again, with the form that was refused in its place.
 ///
 /// # Errors
 /// The store's failure.
 pub(super) async fn refused_with(
     app: &App,
-    administrator: &Administrator,
+    change: Change,
     stored: StoredWebhook,
-    forms: Forms,
+    place: fn(&mut Forms) -> &mut Form,
 ) -> Result<Response, Failure> {
-    let asked = Asked::default();
-    let shown = DetailPage::new(app, administrator, stored, &asked, forms);
+    let (mut forms, asked) = (Forms::default(), Asked::default());
+    *place(&mut forms) = change.form;
+    let shown = DetailPage::new(app, &change.administrator, stored, &asked, forms);
     Ok(refused(&shown.await?))
 }

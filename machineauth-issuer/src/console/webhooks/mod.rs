@@ -5,6 +5,7 @@ pub mod deliveries;
 mod detail;
 mod list;
 mod profile;
+mod secret;
 
 use crate::app::App;
 use crate::domain::id::WebhookId;

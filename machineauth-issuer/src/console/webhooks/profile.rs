@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::secret::signing_secret;
 use super::{found, path_of};
 use crate::app::App;
 use crate::console::address::Path;
@@ -11,8 +12,7 @@ use crate::console::failure::Failure;
 use crate::console::form::{Form, wrong};
 use crate::console::names;
 use crate::console::page::{Done, Section, Shell, page, refused};
-use crate::console::session::{Administrator, Change};
-use crate::console::shown_once::ShownOnce;
+use crate::console::session::{Change, Editor};
 use crate::domain::event::Action;
 use crate::domain::organization::Organization;
 use crate::domain::secret::SecretText;
@@ -33,19 +33,14 @@ struct FormPage {
 }
 
 impl FormPage {
-    async fn new(
-        app: &App,
-        administrator: &Administrator,
-        form: Form,
-        webhook: Option<Webhook>,
-    ) -> Result<Self, Failure> {
+    async fn new(app: &App, change: Change, webhook: Option<Webhook>) -> Result<Self, Failure> {
         let organizations = match webhook {
             Some(_) => Vec::new(),
             None => names::some_organizations(app).await?,
         };
         Ok(Self {
-            shell: administrator.shell(app, Section::Webhooks),
-            form,
+            shell: change.administrator.shell(app, Section::Webhooks),
+            form: change.form,
             webhook,
             organizations,
         })
@@ -57,121 +52,87 @@ impl FormPage {
 }
 
 /// The form for a new webhook.
-pub async fn new(
-    administrator: Administrator,
-    State(app): State<App>,
-) -> Result<Response, Failure> {
-    administrator.may_change()?;
+pub async fn new(editor: Editor, State(app): State<App>) -> Result<Response, Failure> {
     let form = Form::filled([
         ("events", "*".to_owned()),
         ("max_retries", app.webhooks.policy.max_retries.to_string()),
         ("retry_backoff_base", DEFAULT_BACKOFF_BASE.to_string()),
     ]);
-    Ok(page(
-        &FormPage::new(&app, &administrator, form, None).await?,
-    ))
+    let shown = FormPage::new(&app, editor.fills(form), None);
+    Ok(page(&shown.await?))
 }
 
 /// Creates a webhook and shows what signs its deliveries.
-pub async fn create(
-    State(app): State<App>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
-) -> Result<Response, Failure> {
-    match created(&app, &administrator, &form).await {
+pub async fn create(State(app): State<App>, change: Change) -> Result<Response, Failure> {
+    match created(&app, &change).await {
         Ok((stored, secret)) => {
             tracing::info!(webhook.id = %stored.value.id, "created a webhook");
-            let shown = ShownOnce {
-                shell: administrator.shell(&app, Section::Webhooks),
-                title: &format!("The webhook {} was created", stored.value.name),
-                label: "Signing secret",
-                purpose: "The receiver checks with it that a delivery comes from here.",
-                path: path_of(stored.value.id),
-                back: &stored.value.name,
-                secret: &secret,
-            };
-            Ok(shown.answer())
+            let title = format!("The webhook {} was created", stored.value.name);
+            Ok(signing_secret(
+                &app,
+                &change,
+                &stored.value,
+                &title,
+                &secret,
+            ))
         }
         Err(error) => {
-            form.refuse(error)?;
-            Ok(refused(
-                &FormPage::new(&app, &administrator, form, None).await?,
-            ))
+            let shown = FormPage::new(&app, change.refused(error)?, None);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
-async fn created(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-) -> Result<(StoredWebhook, SecretText), ApiError> {
+async fn created(app: &App, change: &Change) -> Result<(StoredWebhook, SecretText), ApiError> {
+    let form = &change.form;
     let new = NewWebhook {
         organization_id: form.id("organization_id")?,
         team_id: form.id("team_id")?,
         profile: profile(form)?,
     };
-    administrator.prove(app, form).await?;
-    let created = app.webhooks.create(new, &administrator.by).await?;
+    change.prove(app).await?;
+    let created = app.webhooks.create(new, change.by()).await?;
     app.delivering.changed().await?;
     Ok(created)
 }
 
 /// The form with a webhook as it is.
 pub async fn edit(
-    administrator: Administrator,
+    editor: Editor,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    administrator.may_change()?;
     let stored = found(&app, &id).await?;
-    let form = filled(&stored);
-    let webhook = Some(stored.value);
-    Ok(page(
-        &FormPage::new(&app, &administrator, form, webhook).await?,
-    ))
+    let change = editor.fills(filled(&stored));
+    let shown = FormPage::new(&app, change, Some(stored.value));
+    Ok(page(&shown.await?))
 }
 
 /// Changes a webhook.
 pub async fn change(
     State(app): State<App>,
     Path(id): Path<String>,
-    Change {
-        administrator,
-        mut form,
-    }: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
-    match changed(&app, &administrator, &form, &stored).await {
+    match changed(&app, &change, &stored).await {
         Ok(()) => {
             tracing::info!(webhook.id = %stored.value.id, "changed a webhook");
             Ok(Done::WEBHOOK_CHANGED.then(&path_of(stored.value.id)))
         }
         Err(error) => {
-            form.refuse(error)?;
             let webhook = Some(stored.value);
-            Ok(refused(
-                &FormPage::new(&app, &administrator, form, webhook).await?,
-            ))
+            let shown = FormPage::new(&app, change.refused(error)?, webhook);
+            Ok(refused(&shown.await?))
         }
     }
 }
 
-async fn changed(
-    app: &App,
-    administrator: &Administrator,
-    form: &Form,
-    stored: &StoredWebhook,
-) -> Result<(), ApiError> {
-    let change = profile(form)?;
-    if form.value("version") != stored.version.to_string() {
-        return Err(ApiError::PreconditionFailed);
-    }
-    let (id, version) = (stored.value.id, Some(stored.version));
-    let by = &administrator.by;
-    app.webhooks.update(id, &change, version, by).await?;
+async fn changed(app: &App, change: &Change, stored: &StoredWebhook) -> Result<(), ApiError> {
+    let profile = profile(&change.form)?;
+    change.form.is_of(stored.version)?;
+    let (id, version, by) = (stored.value.id, Some(stored.version), change.by());
+    app.webhooks.update(id, &profile, version, by).await?;
     Ok(app.delivering.changed().await?)
 }
 

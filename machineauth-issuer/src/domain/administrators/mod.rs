@@ -5,6 +5,7 @@
 //! What requests are judged by is never older than [`STALENESS`].
 
 mod configured;
+mod decoy;
 mod invitations;
 mod known;
 mod passwords;
@@ -16,14 +17,13 @@ mod token;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use machineauth_core::base64url;
 use machineauth_core::clock::{Clock, Timestamp};
-use machineauth_core::crypto::{random, sha256};
-use tokio::sync::{Mutex, OnceCell};
+use machineauth_core::crypto::sha256;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use self::configured::Configured;
+use self::decoy::Decoy;
 pub use self::invitations::{INVITATION_LIFETIME, Invitation};
 use self::known::{Entry, Known};
 pub use self::known::{STALENESS, end_all_sessions};
@@ -35,13 +35,10 @@ use super::event::{self, Action, By, Fact};
 use super::id::{AdministratorId, SessionId};
 use super::last_use::LastUses;
 use super::password::InvalidPassword;
-use super::password_hash::PasswordHash;
 use super::secret::SecretText;
 use super::vault::Vault;
 use super::verifications::{Overloaded, Verifications};
-use crate::store::{
-    Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Version, Versioned,
-};
+use crate::store::{Batch, DynStore, Key, Outcome, Partition, StoreError, Table, Versioned};
 
 const ADMINISTRATORS: Table<Administrator> = Table::new("administrator", 1);
 /// How many administrators a server has at most, those who are invited included.
@@ -139,8 +136,7 @@ pub struct Administrators {
     /// Held while asking the store.
     asking: Mutex<()>,
     /// What passwords of users who have no hash are compared with.
-    decoy: OnceCell<PasswordHash>,
-    decoy_version: Version,
+    decoy: Decoy,
 }
 
 impl Identity {
@@ -176,8 +172,7 @@ impl Administrators {
             known: ArcSwapOption::empty(),
             changed: ArcSwap::from_pointee(Instant::now()),
             asking: Mutex::new(()),
-            decoy: OnceCell::new(),
-            decoy_version: Batch::new(Partition::SYSTEM).version(),
+            decoy: Decoy::new(),
         }
     }
 
@@ -214,7 +209,10 @@ impl Administrators {
                 let answer = self.verifications.verify(hash, record.version, password);
                 answer.await?
             }
-            None if known.has_hashes() => self.nobodys(user, password).await?,
+            None if known.has_hashes() => {
+                let decoy = self.decoy.verify(&self.verifications, user, password);
+                decoy.await?
+            }
             None => false,
         };
         let user = named.map_or(user, |entry| &entry.identity.email);
@@ -225,20 +223,6 @@ impl Administrators {
                 None => by_configuration,
             })
             .map(|entry| Proof(entry.identity.clone())))
-    }
-
-    /// Takes as long as verifying somebody's password, also in that an answer is remembered for this user alone.
-    async fn nobodys(&self, user: &str, password: &SecretText) -> Result<bool, Overloaded> {
-        let random = || base64url::encode(random::<32>()).into();
-        let made = self
-            .decoy
-            .get_or_try_init(async || self.verifications.hash(&random()).await);
-        let of_this_user = Zeroizing::new(format!("{user}\n{}", password.reveal()));
-        let secret = SecretText::from(of_this_user.to_string());
-        let version = self.decoy_version;
-        self.verifications
-            .verify(made.await?, version, &secret)
-            .await
     }
 
     /// All administrators, in the order of their addresses.

@@ -2,7 +2,8 @@
 
 use super::{GrantError, Granted, Grants, MAX_ATTEMPTS, Requested};
 use crate::domain::activity::Happening;
-use crate::domain::agents::{AuthenticationError, Credentials, Proven, Source, issue_to};
+use crate::domain::agent::Agent;
+use crate::domain::agents::{AuthenticationError, Credentials, Found, Proven, Source, issue_to};
 use crate::domain::event::{Actor, By};
 use crate::domain::id::TokenId;
 use crate::domain::stats::{self, Stat};
@@ -53,20 +54,6 @@ impl Grants {
             {
                 return Err(GrantError::InvalidClient);
             }
-            let refresh_lifetime = self
-                .settings
-                .refresh_lifetime
-                .filter(|_| agent.refresh_tokens);
-            let refresh = refresh_lifetime.map(|lifetime| {
-                RefreshToken::first(
-                    agent.client_id,
-                    agent.generation,
-                    scope.clone(),
-                    audience.clone(),
-                    now.saturating_add(lifetime),
-                )
-                .bound_to(requested.key)
-            });
             let issuance = Issuance {
                 at: now,
                 token_id: TokenId::random(),
@@ -74,28 +61,55 @@ impl Grants {
                 audience,
                 key: requested.key,
             };
-            let access = self
-                .mint(
-                    &found,
-                    &issuance,
-                    refresh.as_ref().map(|token| token.family),
-                )
-                .await?;
-            let batch = Counter::Tokens.count(issue_to(&found), agent.id, now);
-            let batch = stats::count(batch, Stat::TokensIssued, 1);
-            let activity = self.recorder.activity();
-            let batch = activity.got_token(batch, Happening::Issued, agent, now);
-            let batch = self.agents.proven(batch, &proven, now);
-            let grant = "client_credentials";
-            let by = &by.known_as(Actor::Agent { id: agent.id });
-            let outcome = self.commit(batch, agent, grant, &issuance, by).await?;
-            if outcome == Outcome::Committed {
-                if proven.changes_the_record() {
-                    self.agents.forget(credentials.client_id);
-                }
-                return Ok(self.granted(access, issuance, refresh, now));
+            if let Some(granted) = self.issue(&found, &proven, issuance, by).await? {
+                return Ok(granted);
             }
         }
         Err(GrantError::Contended)
+    }
+
+    /// Issues a token to a client that has proven who it is. `None` when its record changed meanwhile.
+    async fn issue(
+        &self,
+        found: &Found,
+        proven: &Proven,
+        issuance: Issuance,
+        by: &By,
+    ) -> Result<Option<Granted>, GrantError> {
+        let agent = &found.agent.value;
+        let now = issuance.at;
+        let refresh = self.first_refresh_token(agent, &issuance);
+        let family = refresh.as_ref().map(|token| token.family);
+        let access = self.mint(found, &issuance, family).await?;
+        let batch = Counter::Tokens.count(issue_to(found), agent.id, now);
+        let batch = stats::count(batch, Stat::TokensIssued, 1);
+        let activity = self.recorder.activity();
+        let batch = activity.got_token(batch, Happening::Issued, agent, now);
+        let batch = self.agents.proven(batch, proven, now);
+        let grant = "client_credentials";
+        let by = &by.known_as(Actor::Agent { id: agent.id });
+        match self.commit(batch, agent, grant, &issuance, by).await? {
+            Outcome::Committed => {
+                if proven.changes_the_record() {
+                    self.agents.forget(agent.client_id);
+                }
+                Ok(Some(self.granted(access, issuance, refresh, now)))
+            }
+            Outcome::Conflict => Ok(None),
+        }
+    }
+
+    /// The token that a family of them begins with, where the server and the agent are for them.
+    fn first_refresh_token(&self, agent: &Agent, issuance: &Issuance) -> Option<RefreshToken> {
+        let lifetime = self.settings.refresh_lifetime;
+        let lifetime = lifetime.filter(|_| agent.refresh_tokens)?;
+        let token = RefreshToken::first(
+            agent.client_id,
+            agent.generation,
+            issuance.scope.clone(),
+            issuance.audience.clone(),
+            issuance.at.saturating_add(lifetime),
+        );
+        Some(token.bound_to(issuance.key))
     }
 }

@@ -38,16 +38,7 @@ impl Grants {
             self.agents.authenticate(credentials).await?;
         }
         let authenticated = matches!(client, Presented::Credentials(_));
-        let token = RefreshToken::parse(presented, &self.vault).ok_or(GrantError::InvalidGrant)?;
-        if client
-            .client_id()
-            .is_some_and(|client_id| client_id != token.client_id)
-        {
-            return Err(GrantError::InvalidGrant);
-        }
-        if token.key.is_some() && token.key != requested.key {
-            return Err(GrantError::InvalidGrant);
-        }
+        let token = self.held(presented, client, requested)?;
         let mut source = Source::Cache;
         let mut is_counted = false;
         for _ in 0..MAX_ATTEMPTS {
@@ -97,6 +88,24 @@ impl Grants {
             }
         }
         Err(GrantError::Contended)
+    }
+
+    /// The token that was presented, if it is the client's, and bound to no key but the one that was shown.
+    fn held(
+        &self,
+        presented: &str,
+        client: &Presented,
+        requested: &Requested,
+    ) -> Result<RefreshToken, GrantError> {
+        let token = RefreshToken::parse(presented, &self.vault).ok_or(GrantError::InvalidGrant)?;
+        let is_the_clients = client
+            .client_id()
+            .is_none_or(|client_id| client_id == token.client_id);
+        let key_was_shown = token.key.is_none() || token.key == requested.key;
+        match is_the_clients && key_was_shown {
+            true => Ok(token),
+            false => Err(GrantError::InvalidGrant),
+        }
     }
 
     /// The audience that the family was granted for, if the agent may still ask for it and the request is for no other

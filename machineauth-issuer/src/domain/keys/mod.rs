@@ -7,6 +7,7 @@
 
 mod pem;
 mod ring;
+mod state;
 mod stored;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use machineauth_core::crypto::Algorithm;
 use machineauth_core::verifier::GREATEST_LEEWAY;
 
 pub use self::pem::{import, public_pem};
-pub use self::ring::{KeyRing, KeyState, State};
+pub use self::ring::KeyRing;
+pub use self::state::{KeyState, State};
 pub use self::stored::{RingKey, RingName};
 use super::event::By;
 use super::id::OrganizationId;

@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use machineauth_core::clock::{Clock, Timestamp};
-use machineauth_core::crypto::{Algorithm, SigningKey, random};
-use machineauth_core::keyset::KeySet;
-use machineauth_core::verifier::{GREATEST_LEEWAY, Verifier};
+use machineauth_core::crypto::{SigningKey, random};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::state::{KeyState, State};
 use super::stored::MAX_KEYS;
 use super::{KeyError, KeyPolicy, PUBLISHED_AHEAD, RingKey, RingName, retirement};
 use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::revocation;
 use crate::domain::vault::Vault;
-use crate::store::{Batch, DynStore, KeyName, Outcome, Partition};
+use crate::store::{Batch, DynStore, KeyName, Outcome, Partition, Version};
 
 /// How often something is tried again when another issuer was faster.
 const MAX_ATTEMPTS: usize = 8;
@@ -35,82 +33,6 @@ pub struct KeyRing {
     asked: Mutex<Instant>,
 }
 
-/// What was known of a ring at one moment.
-#[derive(Debug)]
-pub struct State {
-    keys: Vec<RingKey>,
-    preferred: Algorithm,
-    document: Bytes,
-    verifier: Verifier,
-}
-
-/// Where a key stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyState {
-    /// It will sign.
-    Published,
-    /// It signs.
-    Signing,
-    /// It has signed, and its tokens may still be good.
-    Retiring,
-}
-
-impl State {
-    /// The keys, in the order of their names.
-    pub fn keys(&self) -> &[RingKey] {
-        &self.keys
-    }
-
-    /// The key set document (RFC 7517 §5).
-    pub fn document(&self) -> Bytes {
-        self.document.clone()
-    }
-
-    /// Recognises the tokens of the ring, whomever they are for and whatever the issuer was called.
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
-    }
-
-    /// The key that signs at `now`: the latest of those whose time has come, first of the algorithm that is wanted.
-    pub fn signer(&self, now: Timestamp) -> Option<&RingKey> {
-        let latest = |is_candidate: &dyn Fn(&RingKey) -> bool| {
-            self.keys
-                .iter()
-                .filter(|key| key.signs_from <= now && is_candidate(key))
-                .max_by(|one, other| {
-                    (one.signs_from, &one.kid).cmp(&(other.signs_from, &other.kid))
-                })
-        };
-        latest(&|key| key.key.algorithm() == self.preferred)
-            .or_else(|| latest(&|_| true))
-            // Clocks that disagree must not keep a new server from signing.
-            .or_else(|| self.keys.iter().min_by_key(|key| key.signs_from))
-    }
-
-    /// Where `key` stands at `now`.
-    pub fn state_of(&self, key: &RingKey, now: Timestamp) -> KeyState {
-        if self.signer(now).is_some_and(|signer| signer.kid == key.kid) {
-            KeyState::Signing
-        } else if now < key.signs_from {
-            KeyState::Published
-        } else {
-            KeyState::Retiring
-        }
-    }
-
-    fn find(&self, kid: &str) -> Option<&RingKey> {
-        self.keys.iter().find(|key| key.kid.as_str() == kid)
-    }
-
-    /// The newest key of the algorithm that is wanted, whether or not it signs already.
-    fn newest(&self) -> Option<&RingKey> {
-        self.keys
-            .iter()
-            .filter(|key| key.key.algorithm() == self.preferred && key.retires_at.is_none())
-            .max_by_key(|key| key.signs_from)
-    }
-}
-
 impl KeyRing {
     /// Loads the ring, which may have no key yet.
     ///
@@ -124,7 +46,7 @@ impl KeyRing {
         policy: KeyPolicy,
     ) -> Result<Self, KeyError> {
         let keys = name.load(&*store, &vault).await?;
-        let state = state(keys, &policy, &clock)?;
+        let state = State::of(keys, &policy, &clock)?;
         Ok(Self {
             store,
             vault,
@@ -152,7 +74,7 @@ impl KeyRing {
         }
         let refreshed = async {
             self.load().await?;
-            if self.state().keys.is_empty() {
+            if self.state().keys().is_empty() {
                 return Ok(());
             }
             self.complete().await?;
@@ -280,12 +202,12 @@ impl KeyRing {
         (action, by): (Action, &By),
     ) -> Result<KeyName, KeyError> {
         let state = self.state();
-        if state.keys.len() >= MAX_KEYS {
+        if state.keys().len() >= MAX_KEYS {
             return Err(KeyError::TooMany);
         }
         let successor = self.made(kid, key, immediately);
         let mut batch = self.put(Batch::new(Partition::SYSTEM), &successor);
-        let followed = state.keys.iter().filter(|key| {
+        let followed = state.keys().iter().filter(|key| {
             key.retires_at.is_none() && key.key.algorithm() == successor.key.algorithm()
         });
         for key in followed {
@@ -312,7 +234,7 @@ impl KeyRing {
                 RingName::Server => self.configured_kid(&state)?,
                 RingName::Organization(_) => self.fresh_kid(),
             };
-            let is_first = state.keys.is_empty();
+            let is_first = state.keys().is_empty();
             let key = self.made(kid, generate(&self.policy).await?, is_first);
             let batch = self.put(Batch::new(Partition::SYSTEM), &key);
             let fact = self.described(Action::SigningKeyCreated, &key);
@@ -334,7 +256,7 @@ impl KeyRing {
         let suffix = self.policy.algorithm.as_str().to_lowercase();
         let suffixed = KeyName::try_from(format!("{kid}-{suffix}").as_str());
         let of_the_algorithm_there_was_one = state
-            .keys
+            .keys()
             .iter()
             .any(|key| key.key.algorithm() == self.policy.algorithm);
         let candidates = std::iter::once(kid.clone()).chain(suffixed);
@@ -370,7 +292,6 @@ impl KeyRing {
     }
 
     fn made(&self, kid: KeyName, key: SigningKey, immediately: bool) -> RingKey {
-        let batch = Batch::new(Partition::SYSTEM);
         let now = self.clock.now();
         RingKey {
             kid,
@@ -381,7 +302,7 @@ impl KeyRing {
                 false => now.saturating_add(PUBLISHED_AHEAD),
             },
             retires_at: None,
-            version: batch.version(),
+            version: Version::mint(),
         }
     }
 
@@ -436,40 +357,12 @@ impl KeyRing {
         let keys = self.name.load(&*self.store, &self.vault).await?;
         let known = self.state();
         let versions = |keys: &[RingKey]| keys.iter().map(|key| key.version).collect::<Vec<_>>();
-        if versions(&keys) != versions(&known.keys) {
-            self.state
-                .store(Arc::new(state(keys, &self.policy, &self.clock)?));
+        if versions(&keys) != versions(known.keys()) {
+            let state = State::of(keys, &self.policy, &self.clock)?;
+            self.state.store(Arc::new(state));
         }
         Ok(())
     }
-}
-
-fn state(
-    keys: Vec<RingKey>,
-    policy: &KeyPolicy,
-    clock: &Arc<dyn Clock>,
-) -> Result<State, KeyError> {
-    let public = keys.iter().map(|key| key.key.public_jwk(key.kid.as_str()));
-    let set = KeySet::from_jwks(public);
-    let document = set.to_json().into();
-    // What a token is depends neither on its audience, nor on what the issuer was called when it was signed, nor on who
-    // sends it. Whoever serves its bearer looks at that.
-    let verifier = Verifier::builder("any", "any")
-        .danger_accept_any_audience()
-        .danger_accept_any_issuer()
-        .danger_accept_without_possession()
-        .keys(set)
-        .clock(Arc::clone(clock))
-        // A token can be revoked for as long as any verifier may accept it.
-        .leeway(GREATEST_LEEWAY)
-        .build()
-        .map_err(KeyError::Cryptography)?;
-    Ok(State {
-        keys,
-        preferred: policy.algorithm,
-        document,
-        verifier,
-    })
 }
 
 /// Makes a key. An RSA key takes a good part of a second, so this never holds up a thread that serves requests.

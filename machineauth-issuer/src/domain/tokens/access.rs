@@ -148,14 +148,7 @@ impl Minter {
         organization: Option<&Organization>,
         content: AccessContent<'_>,
     ) -> Result<AccessToken, machineauth_core::Error> {
-        // Who sets an agent's lifetime need not be who sets the organization's.
-        let most = organization.and_then(|organization| organization.token_lifetime);
-        let lifetime = match (agent.token_lifetime, most) {
-            (Some(own), Some(most)) => own.min(most),
-            (own, most) => own.or(most).unwrap_or(self.settings.lifetime),
-        };
-        let end = content.issued_at.saturating_add(lifetime);
-        let end = agent.expires_at.map_or(end, |agent_end| end.min(agent_end));
+        let end = self.end(agent, organization, content.issued_at);
         let machine = agent.machine.as_ref();
         let rfc9068 = self.settings.profile == Profile::Rfc9068;
         let claims = AccessTokenClaims {
@@ -204,5 +197,22 @@ impl Minter {
         };
         let text = sign_compact(&key.key, typ, key.kid.as_str(), &payload)?;
         Ok(AccessToken { text, expires_at })
+    }
+
+    /// When a token ends that is issued at `issued_at`.
+    fn end(
+        &self,
+        agent: &Agent,
+        organization: Option<&Organization>,
+        issued_at: Timestamp,
+    ) -> Timestamp {
+        // Who sets an agent's lifetime need not be who sets the organization's.
+        let most = organization.and_then(|organization| organization.token_lifetime);
+        let lifetime = match (agent.token_lifetime, most) {
+            (Some(own), Some(most)) => own.min(most),
+            (own, most) => own.or(most).unwrap_or(self.settings.lifetime),
+        };
+        let end = issued_at.saturating_add(lifetime);
+        agent.expires_at.map_or(end, |agent_end| end.min(agent_end))
     }
 }

@@ -18,7 +18,7 @@ const SEALS: Table<Seal> = Table::new("seal", 1);
 /// The most entries of one segment.
 pub(super) const MAX_SEGMENT: usize = 500;
 /// How much of an entry's digest its mark is, in bytes.
-const MARK: usize = 8;
+pub(super) const MARK: usize = 8;
 /// What a seal is, and in which form: nothing else that is signed begins so.
 const PREAMBLE: &str = "machineauth audit seal 1";
 

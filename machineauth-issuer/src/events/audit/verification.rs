@@ -8,8 +8,9 @@ use futures_util::FutureExt as _;
 use machineauth_core::clock::{Clock, Timestamp};
 use tokio::sync::watch;
 
+use super::report::Report;
 use super::trail::Trail;
-use super::verify::{Progress, Report, VerifyError, verify};
+use super::verify::{Progress, VerifyError, verify};
 use crate::domain::vault::Vault;
 use crate::store::DynStore;
 use crate::telemetry::Chain;

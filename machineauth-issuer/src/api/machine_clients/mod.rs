@@ -1,16 +1,22 @@
 //! `/v1/organizations/{organization_id}/machine-clients`: machine clients, in the form that Docyard's documents have.
 
+mod body;
+mod view;
+
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::NoContent;
 use http::request::Parts;
-use machineauth_core::clock::Timestamp;
-use machineauth_core::scope::ScopeSet;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+pub use self::body::{CreateMachineClient, RotateMachineClient, UpdateMachineClient};
+pub use self::view::{
+    CreatedMachineClient, MachineClientDetail, MachineClientList, MachineClientView,
+    MachineSecretView, PageMeta, RotatedMachineClient,
+};
 use super::body::{JsonBody, OptionalJsonBody};
 use super::created::Created;
 use super::etag::{IfMatch, Tagged};
@@ -18,192 +24,20 @@ use super::organizations::OrganizationPath;
 use crate::app::App;
 use crate::date::Date;
 use crate::domain::agent::{
-    Agent, AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
-    TokenFormat, machine_client_id, machine_id, parse_machine_client_id, parse_machine_id, scopes,
+    AgentChange, DEFAULT_GRACE, DEFAULT_SCOPES, ForeignId, MachineClient, NewAgent,
+    parse_machine_client_id, parse_machine_id, scopes,
 };
 use crate::domain::agents::{AgentError, AgentQuery, Order, Rotation, Shelf, Source, StoredAgent};
 use crate::domain::event::By;
-use crate::domain::id::{OrganizationId, SecretId};
-use crate::domain::secret::StoredSecret;
+use crate::domain::id::SecretId;
 use crate::error::ApiError;
-use crate::openapi::{Conflict, DescribeRequest, Description, Scopes};
+use crate::openapi::{Conflict, DescribeRequest, Description};
 
 const NO_SUCH_CLIENT: ApiError = ApiError::NotFound("there is no such machine client");
 const DEFAULT_PAGE_SIZE: usize = 20;
 const MAX_PAGE_SIZE: usize = 100;
 /// How deep pages reach, in clients.
 const DEEPEST: usize = 10_000;
-
-/// A machine client.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MachineClient)]
-#[serde(rename_all = "camelCase")]
-pub struct MachineClientView {
-    /// `mc_…`
-    id: String,
-    /// Names it in OAuth: `dyc_…`
-    client_id: String,
-    name: String,
-    /// The most that its tokens can carry.
-    #[schema(value_type = Scopes)]
-    scopes: ScopeSet,
-    /// The only dock that its tokens are good for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dock_id: Option<ForeignId>,
-    #[schema(value_type = OrganizationId)]
-    organization_id: Option<OrganizationId>,
-    /// Whom its acts are ascribed to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    party_id: Option<ForeignId>,
-    /// `opaque` or `jwt`.
-    token_format: TokenFormat,
-    is_active: bool,
-    created_at: Date,
-    updated_at: Date,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Date>,
-}
-
-impl From<Agent> for MachineClientView {
-    fn from(agent: Agent) -> Self {
-        let machine = agent.machine.unwrap_or(MachineClient {
-            dock_id: None,
-            party_id: None,
-            token_format: TokenFormat::Jwt,
-        });
-        Self {
-            id: machine_id(agent.id),
-            client_id: machine_client_id(agent.client_id),
-            name: agent.name,
-            scopes: agent.scopes,
-            dock_id: machine.dock_id,
-            organization_id: agent.organization_id,
-            party_id: machine.party_id,
-            token_format: machine.token_format,
-            is_active: agent.is_active,
-            created_at: Date(agent.created_at),
-            updated_at: Date(agent.updated_at),
-            expires_at: agent.expires_at.map(Date),
-        }
-    }
-}
-
-/// A new machine client. Its secret is shown here and never again.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CreatedMachineClient {
-    #[serde(flatten)]
-    client: MachineClientView,
-    client_secret: String,
-}
-
-/// A machine client with its live secrets.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MachineClientDetail {
-    #[serde(flatten)]
-    client: MachineClientView,
-    secrets: Vec<MachineSecretView>,
-}
-
-/// What is shown of a live secret.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MachineClientSecret)]
-#[serde(rename_all = "camelCase")]
-pub struct MachineSecretView {
-    id: SecretId,
-    created_at: Date,
-    /// The end of a rotation's grace; absent for the current secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Date>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<Date>,
-}
-
-impl MachineSecretView {
-    fn new(secret: &StoredSecret, last_used_at: Option<Timestamp>) -> Self {
-        Self {
-            id: secret.id,
-            created_at: Date(secret.created_at),
-            expires_at: secret.expires_at.map(Date),
-            last_used_at: last_used_at.map(Date),
-        }
-    }
-}
-
-/// A page of machine clients.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MachineClientList {
-    data: Vec<MachineClientView>,
-    meta: PageMeta,
-}
-
-/// Where a page stands.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PageMeta {
-    total: i64,
-    page: usize,
-    page_size: usize,
-}
-
-/// A new secret. Shown here and never again.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RotatedMachineClient {
-    client_id: String,
-    client_secret: String,
-    /// When the secret before it stops working.
-    previous_secret_expires_at: Date,
-}
-
-/// The body of a creation.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewMachineClient)]
-#[serde(rename_all = "camelCase")]
-pub struct CreateMachineClient {
-    /// For people.
-    #[schema(min_length = 1, max_length = 200)]
-    name: String,
-    /// The only dock that its tokens will be good for; all of the organization's without.
-    #[schema(value_type = Option<ForeignId>)]
-    dock_id: Option<String>,
-    /// The most that its tokens can carry; `artifacts:write artifacts:read policies:read` without.
-    #[schema(value_type = Option<Scopes>)]
-    scopes: Option<Vec<String>>,
-    /// Whom its acts are ascribed to.
-    #[schema(value_type = Option<ForeignId>)]
-    party_id: Option<String>,
-    #[serde(default)]
-    token_format: TokenFormat,
-    /// Seconds until the client gets no more tokens.
-    #[schema(minimum = 1)]
-    expires_in: Option<u64>,
-}
-
-/// The body of a change. What is absent stays as it is.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = MachineClientChange)]
-#[serde(rename_all = "camelCase")]
-pub struct UpdateMachineClient {
-    /// For people.
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
-    /// The most that its tokens can carry.
-    #[schema(value_type = Option<Scopes>)]
-    scopes: Option<Vec<String>>,
-    /// An inactive client gets no tokens, and those that it has are refused.
-    is_active: Option<bool>,
-}
-
-/// The body of a rotation.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(as = MachineClientRotation)]
-#[serde(rename_all = "camelCase")]
-pub struct RotateMachineClient {
-    /// How long the secret before goes on working, in seconds; a day without.
-    grace_period: Option<u64>,
-}
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -274,14 +108,10 @@ fn missing(error: AgentError) -> ApiError {
     }
 }
 
-fn invalid(what: String) -> ApiError {
-    ApiError::InvalidRequest(what.into())
-}
-
 fn foreign_id(field: &str, text: Option<String>) -> Result<Option<ForeignId>, ApiError> {
     text.map(|text| {
         ForeignId::parse(&text)
-            .ok_or_else(|| invalid(format!("{field}: 1 to 128 of A-Z a-z 0-9 _ . : -")))
+            .ok_or_else(|| ApiError::invalid(format!("{field}: 1 to 128 of A-Z a-z 0-9 _ . : -")))
     })
     .transpose()
 }
@@ -332,12 +162,13 @@ pub async fn list(
     query: Result<Query<MachinePage>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<MachineClientList>, ApiError> {
     path.caller.whole_tenant()?;
-    let Query(query) = query.map_err(|_| invalid("page and pageSize: numbers".to_owned()))?;
+    let Query(query) =
+        query.map_err(|_| ApiError::invalid("page and pageSize: numbers".to_owned()))?;
     let page = query.page.unwrap_or(1);
     let page_size = query.page_size.unwrap_or(DEFAULT_PAGE_SIZE);
     let start = page.saturating_sub(1).saturating_mul(page_size);
     if page == 0 || !(1..=MAX_PAGE_SIZE).contains(&page_size) || start >= DEEPEST {
-        return Err(invalid(format!(
+        return Err(ApiError::invalid(format!(
             "page: from 1, and at most {DEEPEST} clients deep; pageSize: 1 to {MAX_PAGE_SIZE}"
         )));
     }
@@ -465,8 +296,7 @@ pub async fn cancel_secret(
     Path(SecretParameter { secret_id }): Path<SecretParameter>,
     State(app): State<App>,
 ) -> Result<NoContent, ApiError> {
-    let missing = ApiError::NotFound("there is no such secret");
-    let secret: SecretId = secret_id.parse().map_err(|_| missing)?;
+    let secret: SecretId = secret_id.parse().map_err(|_| ApiError::NO_SUCH_SECRET)?;
     app.agents
         .cancel_secret(stored.value.id, secret, &by)
         .await?;
