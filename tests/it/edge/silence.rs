@@ -103,7 +103,7 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
     let upstream = Upstream::echo("api").await;
     let edge = edge(&upstream, "timeout = \"1h\"", "client_timeout = \"200ms\"").await;
     let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!";
-    let answer = edge.raw(head.as_bytes()).await;
+    let answer = edge.raw_to_end(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("request_timeout"), "{answer}");
 }
@@ -131,8 +131,9 @@ async fn over_http2_it_is_408_as_well_and_what_else_the_client_asks_goes_on() {
     let refused =
         "machineauth_edge_refusals_total{route=\"/\",reason=\"request_timeout\",enforced=\"true\"}";
     assert_eq!(edge.metric(refused).await, Some(1.0));
-    let log = edge.process.printed_until("\"status\":408").await;
-    let line = log.lines().find(|line| line.contains("408")).unwrap();
+    let refused = "\"status\":408";
+    let log = edge.process.printed_until(refused).await;
+    let line = log.lines().find(|line| line.contains(refused)).unwrap();
     for part in [r#""path":"/silent""#, "HTTP/2", "did not arrive in time"] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -186,7 +187,7 @@ async fn a_client_that_hears_the_middle_of_an_answer_may_be_silent() {
     assert_eq!(heard.into_data().unwrap(), "first");
     // Once somebody who began later is refused, the time is over.
     let head = "POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!";
-    let later = edge.raw(head.as_bytes()).await;
+    let later = edge.raw_to_end(head.as_bytes()).await;
     assert!(later.starts_with("HTTP/1.1 408 "), "{later}");
     go_on.notify_one();
     assert_eq!(text(answer).await, "!");
@@ -208,7 +209,7 @@ async fn a_server_that_takes_no_body_is_504_and_its_client_is_not_blamed() {
         let more = format!("timeout = \"500ms\"\nprotocol = \"{protocol}\"");
         let limits = "client_timeout = \"100ms\"\nmax_body = \"64MiB\"";
         let edge = edge(&deaf, &more, limits).await;
-        let answer = edge.raw(&over_http1).await;
+        let answer = edge.raw_to_end(&over_http1).await;
         assert!(answer.starts_with("HTTP/1.1 504 "), "{protocol}: {answer}");
         let request = http2.post(format!("{}/a", edge.base)).body(body.clone());
         let answer = Answer::to(request).await;

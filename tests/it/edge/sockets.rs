@@ -155,7 +155,7 @@ async fn a_socket_is_502_where_the_server_turns_out_to_speak_http2_only() {
     let files = [("ca.pem", pair.certificate.as_str())];
     let edge = Edge::start_with(EDGE, &configuration, &files).await;
     let request = format!("GET /a HTTP/1.1\r\nHost: a\r\n{ASKS}\r\n");
-    let answer = edge.raw(request.as_bytes()).await;
+    let answer = edge.raw_to_end(request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     assert!(answer.contains(r#""error":"bad_gateway""#), "{answer}");
     let failures = "machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"connect\"}";
