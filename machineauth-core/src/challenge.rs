@@ -1,7 +1,6 @@
 //! What a resource server answers when it refuses (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
 
 mod auth_params;
-mod grpc;
 mod protected_resource;
 mod verdict;
 
@@ -9,17 +8,18 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use auth_params::AuthParams;
-pub use grpc::Protocol;
 pub use protected_resource::ProtectedResource;
 use verdict::Verdict;
 
 use crate::bearer::Scheme;
 use crate::dpop::{DPOP_NONCE, Dpop};
 use crate::error::Error;
+pub use crate::refusal::Protocol;
+use crate::refusal::Refusal;
 use crate::scope::ScopeSet;
 
 /// Seconds after which keys or revocations may be back. Short: both heal within a moment of the issuer's return.
@@ -196,13 +196,7 @@ impl Challenge {
 
     /// The JSON body: `error`, `error_description`, and the same text again as `message`, which some clients read.
     pub fn body(&self) -> Bytes {
-        let description = self.message();
-        let body = serde_json::json!({
-            "error": self.error_code(),
-            "error_description": description,
-            "message": description,
-        });
-        body.to_string().into()
+        self.refusal(&self.message()).body()
     }
 
     /// What is wrong, in a sentence.
@@ -213,42 +207,34 @@ impl Challenge {
         }
     }
 
+    fn refusal<'a>(&self, message: &'a str) -> Refusal<'a> {
+        Refusal {
+            status: self.status(),
+            code: self.error_code(),
+            message,
+        }
+    }
+
     /// The whole answer, in the [protocol](Self::protocol) of the request.
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
-        let mut response = match &self.protocol {
-            Protocol::Http => self.http_response(),
-            Protocol::Grpc(content_type) => self.grpc_response(content_type),
-        };
-        self.say_how_to_authenticate(response.headers_mut());
+        let mut response = self.refusal(&self.message()).to_response(&self.protocol);
+        let headers = response.headers_mut();
+        self.say_when_to_come_back(headers);
+        self.say_how_to_authenticate(headers);
         response.map(B::from)
     }
 
-    fn http_response(&self) -> Response<Bytes> {
-        let mut response = Response::new(self.body());
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(RETRY_AFTER, seconds);
-        }
-        response
-    }
-
-    /// The form that the gRPC specification calls `Trailers-Only`: one block of headers and no body.
-    fn grpc_response(&self, content_type: &HeaderValue) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type.clone());
-        let status = grpc::grpc_status(self.status());
-        headers.insert("grpc-status", u16::from(status).into());
-        headers.insert("grpc-message", grpc::grpc_message(&self.message()));
-        if self.verdict == Verdict::Unavailable {
-            // Milliseconds; how gRPC says Retry-After.
-            let milliseconds = u32::from(RETRY_AFTER_SECONDS) * 1000;
-            headers.insert("grpc-retry-pushback-ms", milliseconds.into());
-        }
-        response
+    fn say_when_to_come_back(&self, headers: &mut HeaderMap) {
+        let Some(seconds) = self.retry_after() else {
+            return;
+        };
+        match self.protocol {
+            Protocol::Http => headers.insert(RETRY_AFTER, seconds),
+            Protocol::Grpc(_) => {
+                let milliseconds = u32::from(RETRY_AFTER_SECONDS) * 1000;
+                headers.insert("grpc-retry-pushback-ms", milliseconds.into())
+            }
+        };
     }
 
     /// The same headers in every protocol: those of gRPC have a place for them too.

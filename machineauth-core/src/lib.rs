@@ -89,6 +89,7 @@ mod outbound;
 pub mod policy;
 pub mod profile;
 pub mod quota;
+pub mod refusal;
 pub mod resource_metadata;
 pub mod revocation;
 #[cfg(feature = "http")]
@@ -109,7 +110,7 @@ pub use verifier::{Agent, Possession, StalePolicy, TokenTypes, Verifier, Verifie
 
 pub use bearer::bearer_token;
 pub use certificate::ClientCertificate;
-pub use challenge::{Challenge, Protocol};
+pub use challenge::Challenge;
 pub use client::TokenSource;
 pub use dpop::Dpop;
 #[cfg(feature = "http")]
@@ -120,5 +121,6 @@ pub use introspection::{Introspection, Introspector};
 pub use jwks::JwksCache;
 pub use policy::{Policy, Rule};
 pub use profile::TokenProfile;
+pub use refusal::{Protocol, Refusal};
 pub use resource_metadata::ResourceMetadata;
 pub use revocation::{Revocation, RevocationSet};

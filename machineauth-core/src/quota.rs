@@ -10,18 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::challenge::Protocol;
 use crate::clock::Timestamp;
+use crate::refusal::{Protocol, Refusal};
 
 /// How much of its quotas a subject has left (draft-ietf-httpapi-ratelimit-headers-10 §4).
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// What the quotas are (draft-ietf-httpapi-ratelimit-headers-10 §3).
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-const TOO_MANY: &str = "too many requests; Retry-After says when to try again";
+const TOO_MANY: Refusal<'_> = Refusal {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    code: "too_many_requests",
+    message: "too many requests; Retry-After says when to try again",
+};
 
 /// How many cells a limit has: half a megabyte.
 const CELLS: usize = 1 << 16;
@@ -102,38 +106,11 @@ impl Exhausted {
     /// The whole answer to a request too many, in the protocol of the request: 429 (RFC 6585 §4), or to gRPC the status
     /// `RESOURCE_EXHAUSTED`.
     pub fn to_response(&self, protocol: &Protocol) -> Response<Bytes> {
-        let mut response = match protocol {
-            Protocol::Http => too_many_requests(),
-            Protocol::Grpc(content_type) => resource_exhausted(content_type),
-        };
+        let mut response = TOO_MANY.to_response(protocol);
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, self.retry_after_header());
         response
     }
-}
-
-fn too_many_requests() -> Response<Bytes> {
-    let body = serde_json::json!({
-        "error": "too_many_requests",
-        "error_description": TOO_MANY,
-        "message": TOO_MANY,
-    });
-    let mut response = Response::new(body.to_string().into());
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// An answer of trailers only, which in gRPC is a header: status 8.
-fn resource_exhausted(content_type: &HeaderValue) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type.clone());
-    headers.insert("grpc-status", HeaderValue::from_static("8"));
-    headers.insert("grpc-message", HeaderValue::from_static(TOO_MANY));
-    response
 }
 
 impl Buckets {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Version};
 use pingora_core::protocols::http::HttpTask;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
@@ -75,7 +75,7 @@ pub fn was_refused(session: &Session) -> bool {
 /// Disposes of the rest of the request, so that the next one can follow. Returns whether that was possible.
 async fn discard_body(session: &mut Session) -> bool {
     // Streams of HTTP/2 end one by one.
-    if session.is_http2() || session.is_body_done() {
+    if is_http2(session) || session.is_body_done() {
         return true;
     }
     let headers = &session.req_header().headers;
@@ -112,7 +112,7 @@ async fn write(session: &mut Session, response: Response<Bytes>) -> Result<()> {
         header.append_header(name, value)?;
     }
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
-    let is_http2 = session.is_http2();
+    let is_http2 = is_http2(session);
     let downstream = session.as_downstream_mut();
     if is_http2 && !has_body {
         // Clients of gRPC take an answer for one of trailers only when its first frame is the last.
@@ -123,6 +123,11 @@ async fn write(session: &mut Session, response: Response<Bytes>) -> Result<()> {
     downstream.write_response_header(Box::new(header)).await?;
     let body = if has_body { body } else { Bytes::new() };
     downstream.write_response_body(body, true).await
+}
+
+/// By the request: a proxy may have put a session of its own in the place of Pingora's.
+fn is_http2(session: &Session) -> bool {
+    session.req_header().version == Version::HTTP_2
 }
 
 /// The status to answer with; 0 when nobody is there to read it.

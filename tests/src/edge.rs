@@ -48,6 +48,8 @@ impl Edge {
         let text = whole(configuration, port, admin_port);
         std::fs::write(directory.path().join("edge.toml"), text).expect("a file can be written");
         let process = Process::start(Path::new(program), directory.path(), port, &[], &[]).await;
+        // The port for operators is another service of the process, and starts when it will.
+        listens(admin_port).await;
         Self {
             process,
             base: format!("http://127.0.0.1:{port}"),
@@ -136,15 +138,25 @@ impl Edge {
     /// # Panics
     /// When there is no connection.
     pub async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .expect("the edge listens");
+        self.send(bytes, Duration::from_secs(1)).await
+    }
+
+    /// As [`Edge::raw`], where the edge closes the connection once it has answered.
+    ///
+    /// # Panics
+    /// When there is no connection.
+    pub async fn raw_to_end(&self, bytes: &[u8]) -> String {
+        self.send(bytes, Duration::from_secs(20)).await
+    }
+
+    async fn send(&self, bytes: &[u8], patience: Duration) -> String {
+        let mut stream = self.connect().await;
         // An edge that has seen enough may be gone before everything is written.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let mut buffer = vec![0; 16 << 10];
         while let Ok(Ok(read @ 1..)) =
-            tokio::time::timeout(Duration::from_secs(1), stream.read(&mut buffer)).await
+            tokio::time::timeout(patience, stream.read(&mut buffer)).await
         {
             answer.extend_from_slice(&buffer[..read]);
         }
@@ -160,6 +172,17 @@ impl Edge {
             .await
             .expect("the edge listens")
     }
+}
+
+async fn listens(port: u16) {
+    let listening = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), listening)
+        .await
+        .expect("the port for operators opens");
 }
 
 fn whole(configuration: &str, port: u16, admin_port: u16) -> String {

@@ -1,11 +1,11 @@
 //! What the edge answers by itself, beside the module's refusals: every failure and its status.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use machineauth_core::Protocol;
 use machineauth_core::policy::PathFault;
 use machineauth_core::quota::{Exhausted, Quota};
+use machineauth_core::{Protocol, Refusal};
 use pingora_error::{Error, ErrorSource, ErrorType};
 
 /// Seconds after which a server may be back.
@@ -178,60 +178,25 @@ impl Problem {
 
     /// The answer, in the protocol of the request.
     pub(crate) fn to_response(&self, protocol: &Protocol) -> Response<Bytes> {
-        match (self, protocol) {
-            (Self::TooMany(used_up), _) => used_up.exhausted.to_response(protocol),
-            (_, Protocol::Http) => self.http_response(),
-            (_, Protocol::Grpc(content_type)) => self.grpc_response(content_type),
+        if let Self::TooMany(used_up) = self {
+            return used_up.exhausted.to_response(protocol);
         }
-    }
-
-    fn http_response(&self) -> Response<Bytes> {
-        let message = self.message();
-        let body = serde_json::json!({
-            "error": self.code(),
-            "error_description": message,
-            "message": message,
-        });
-        let mut response = Response::new(body.to_string().into());
-        *response.status_mut() = self.status();
+        let refusal = Refusal {
+            status: self.status(),
+            code: self.code(),
+            message: &self.message(),
+        };
+        let mut response = refusal.to_response(protocol);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self {
-            Self::NoServer => {
+        match (self, protocol) {
+            (Self::NoServer, Protocol::Http) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
             }
-            Self::Tunnel => {
+            (Self::Tunnel, Protocol::Http) => {
                 headers.insert(ALLOW, HeaderValue::from_static(ALLOWED));
             }
             _ => {}
         }
         response
-    }
-
-    /// An answer of trailers only, which in gRPC is a header.
-    fn grpc_response(&self, content_type: &HeaderValue) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type.clone());
-        headers.insert("grpc-status", self.grpc_status().into());
-        // All our messages are visible ASCII without a percent sign.
-        if let Ok(message) = HeaderValue::try_from(self.message()) {
-            headers.insert("grpc-message", message);
-        }
-        response
-    }
-
-    /// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
-    fn grpc_status(&self) -> u16 {
-        match self {
-            Self::BadRequest(_) | Self::Smuggling(_) | Self::AmbiguousPath(_) => 3,
-            Self::ClientTimeout | Self::GatewayTimeout => 4,
-            Self::ForeignOrigin => 7,
-            Self::TooLarge | Self::TooMany(..) => 8,
-            Self::Tunnel | Self::NoRoute => 12,
-            Self::Internal => 13,
-            Self::BadGateway | Self::NoServer => 14,
-        }
     }
 }

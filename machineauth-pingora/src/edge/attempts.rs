@@ -101,8 +101,9 @@ pub(super) fn kind_of(error: &Error) -> &'static str {
     }
 }
 
-/// Over HTTP/2 Pingora waits for a client without an end. A server is not to blame that waits as well, but one that takes
-/// nothing is: then it is we who do not read what the client has sent.
+/// Over HTTP/2 Pingora waits for a client without an end, and where the server may speak that as well nobody but the server
+/// ends that (see [`super::http2`]). One that waits as well is not to blame, but one that takes nothing is: then it is we who
+/// do not read what the client has sent.
 fn was_waiting_for_client(session: &mut Session, exchange: &Exchange, error: &Error) -> bool {
     *error.etype() == ErrorType::ReadTimedout
         && session.is_http2()

@@ -43,6 +43,10 @@ pub(crate) async fn look_up_all(pools: &[Arc<Pool>], patience: Duration) {
             looking.spawn(async move { resolve(&server).await });
         }
     }
+    wait_for(looking, patience).await;
+}
+
+async fn wait_for(mut looking: JoinSet<()>, patience: Duration) {
     let all = async { while looking.join_next().await.is_some() {} };
     if timeout(patience, all).await.is_err() {
         tracing::warn!(
@@ -170,5 +174,14 @@ mod tests {
         assert!(pools[0].peer(0).is_none());
         look_up_all(&pools, Duration::from_secs(20)).await;
         assert!(pools[0].peer(0).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_is_slow_does_not_hold_up_the_start() {
+        let mut looking = JoinSet::new();
+        looking.spawn(std::future::pending());
+        let waiting = wait_for(looking, Duration::from_millis(1));
+        let waited = timeout(Duration::from_secs(20), waiting).await;
+        assert!(waited.is_ok());
     }
 }

@@ -18,6 +18,7 @@ mod exchange;
 mod explain;
 mod forward;
 mod health;
+mod http2;
 mod issuers;
 mod limits;
 mod metrics;

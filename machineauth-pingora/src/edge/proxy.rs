@@ -20,6 +20,7 @@ use super::answers::Problem;
 use super::cors::ANSWER_HEADERS;
 use super::exchange::Exchange;
 use super::forward;
+use super::http2;
 use super::metrics::Metrics;
 use super::request_id::RequestIds;
 use super::snapshot::Snapshot;
@@ -133,10 +134,12 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
-        self.next_server(exchange).map(Box::new)
+        let peer = self.next_server(exchange)?;
+        http2::time_body(session, &peer, exchange.snapshot.client_timeout);
+        Ok(Box::new(peer))
     }
 
     async fn upstream_request_filter(

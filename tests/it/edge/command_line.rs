@@ -234,6 +234,31 @@ async fn a_file_that_is_named_is_what_it_should_be() {
     }
 }
 
+/// V7, RFC 7662 §4
+#[tokio::test]
+async fn an_issuer_is_asked_over_plain_http_only_where_the_file_calls_that_dangerous() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("secret", "s3cret");
+    let asks = "client_id = \"edge\", client_secret_file = \"secret\"";
+    for endpoint in [
+        "jwks = \"http://auth.example.com/jwks\"".to_owned(),
+        format!("introspection = {{ {asks}, endpoint = \"http://auth.example.com/introspect\" }}"),
+    ] {
+        for (danger, code) in [("", 2), ("danger_allow_plain_http = true\n", 0)] {
+            let routes = format!("{endpoint}\n{danger}[[upstream]]");
+            write("edge.toml", &GOOD.replace("[[upstream]]", &routes));
+            let file = directory.path().join("edge.toml");
+            let line = format!("check {}", file.display());
+            let ran = Commands::here(EDGE).run(&line).await;
+            assert_eq!(ran.code, code, "{endpoint}: {}", ran.stderr);
+            let is_said =
+                ran.stderr.contains("edge.toml:3:") && ran.stderr.contains("must be https");
+            assert_eq!(is_said, code == 2, "{endpoint}: {}", ran.stderr);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_decision_is_explained_with_its_route_its_rule_and_its_reason() {
     let stage = Stage::with(

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt as _};
 use machineauth_tests::edge::Edge;
 use machineauth_tests::fault_proxy::FaultProxy;
-use machineauth_tests::http::{self, Answer};
+use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::process::free_port;
 use machineauth_tests::upstream::{Arrived, Failure, Upstream};
@@ -65,70 +64,6 @@ async fn an_upstream_that_is_silent_for_too_long_is_504_and_asked_once() {
         .await
         .expect_error(504, "gateway_timeout");
     assert_eq!(slow.count(), 1);
-}
-
-#[tokio::test]
-async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
-    let upstream = Upstream::echo("api").await;
-    let address = upstream.address.to_string();
-    let limits = "[limits]\nclient_timeout = \"200ms\"\n";
-    let edge = Edge::start(EDGE, &format!("{limits}{}", public(&[&address], ""))).await;
-    let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!";
-    let answer = edge.raw(head.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("request_timeout"), "{answer}");
-}
-
-/// Pingora waits there for as long as the server does; the server is not to blame for it.
-#[tokio::test]
-async fn a_client_that_stops_in_the_middle_of_its_body_is_408_over_http2_too() {
-    let upstream = Upstream::echo("api").await;
-    let address = upstream.address.to_string();
-    let more = "[server]\nh2c = true\n[limits]\nclient_timeout = \"100ms\"\n";
-    let routes = public(&[&address], "timeout = \"300ms\"");
-    let edge = Edge::start(EDGE, &format!("{more}{routes}")).await;
-    let client = http::builder(&[]).http2_prior_knowledge().build().unwrap();
-    let half = stream::iter([Ok::<_, std::io::Error>("five!")]).chain(stream::pending());
-    let request = client.post(format!("{}/a", edge.base));
-    let request = request.body(reqwest::Body::wrap_stream(half));
-    let answer = Answer::to(request).await;
-    answer.expect_error(408, "request_timeout");
-    let blamed = edge
-        .metric("machineauth_edge_upstream_failures_total{upstream=\"api\"")
-        .await;
-    assert_eq!(blamed, None);
-}
-
-/// It is the server that keeps the client from sending, whichever version either of them speaks.
-#[tokio::test]
-async fn a_server_that_takes_no_body_is_504_and_its_client_is_not_blamed() {
-    // More than has room on the way.
-    let body = vec![b'x'; 32 << 20];
-    let head = format!(
-        "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let over_http1 = [head.as_bytes(), &body].concat();
-    let http2 = http::builder(&[]).http2_prior_knowledge().build().unwrap();
-    let limits = "[limits]\nclient_timeout = \"100ms\"\nmax_body = \"64MiB\"\n";
-    for protocol in ["http1", "http2"] {
-        let deaf = Upstream::deaf().await;
-        let address = deaf.address.to_string();
-        let upstream = format!("timeout = \"500ms\"\nprotocol = \"{protocol}\"");
-        let routes = public(&[&address], &upstream);
-        let configuration = format!("[server]\nh2c = true\n{limits}{routes}");
-        let edge = Edge::start(EDGE, &configuration).await;
-        let answer = edge.raw(&over_http1).await;
-        assert!(answer.starts_with("HTTP/1.1 504 "), "{protocol}: {answer}");
-        let request = http2.post(format!("{}/a", edge.base)).body(body.clone());
-        let answer = Answer::to(request).await;
-        answer.expect_error(504, "gateway_timeout");
-        assert_eq!(deaf.count(), 2, "{protocol}");
-        let timeouts = edge
-            .metric("machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"timeout\"}")
-            .await;
-        assert_eq!(timeouts, Some(2.0), "{protocol}");
-    }
 }
 
 #[tokio::test]

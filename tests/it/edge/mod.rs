@@ -9,6 +9,7 @@ mod paths;
 mod possession;
 mod protocols;
 mod reload;
+mod silence;
 mod smuggling;
 mod sockets;
 

@@ -1,7 +1,7 @@
 //! V19: what the edge judges is what its upstream sees.
 
 use http::{Request, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use machineauth_tests::http::Answer;
 use machineauth_tests::upstream::Arrived;
@@ -256,7 +256,7 @@ async fn http2_is_judged_by_its_pseudo_headers() {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        let request = request.body(Full::<bytes::Bytes>::default()).unwrap();
         client.send_request(request).await.unwrap().status()
     };
     assert_eq!(status("http://a/open", &[]).await, 200);
@@ -282,4 +282,12 @@ async fn http2_is_judged_by_its_pseudo_headers() {
     let other_host = status("http://a/open", &[("host", "internal.example")]).await;
     assert_eq!(other_host, 400);
     assert_eq!(status("http://a/open", &[("host", "a")]).await, 200);
+    // With a body as well, the server hears of one host.
+    let request = Request::post("http://a/open").header("host", "a");
+    let request = request.body(Full::from("body")).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    let arrived = answer.into_body().collect().await.unwrap().to_bytes();
+    let arrived = String::from_utf8_lossy(&arrived);
+    assert_eq!(arrived.matches(r#"["host","a"]"#).count(), 1, "{arrived}");
+    assert!(arrived.contains(r#""body":"body""#), "{arrived}");
 }

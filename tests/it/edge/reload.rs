@@ -151,6 +151,43 @@ async fn issuers_and_servers_that_are_gone_are_no_longer_told_of() {
     assert_eq!(stage.edge.metric(&server(old)).await, None);
 }
 
+#[tokio::test]
+async fn servers_that_are_gone_are_no_longer_asked_how_they_are_and_told_of() {
+    let (old, new) = (Upstream::echo("old").await, Upstream::echo("new").await);
+    let watched = |server: &Upstream| {
+        let address = server.address;
+        format!(
+            r#"
+            [[upstream]]
+            name = "api"
+            servers = ["{address}"]
+            health = {{ path = "/status/200", every = "20ms" }}
+            [[route]]
+            upstream = "api"
+            public = true
+            "#
+        )
+    };
+    let edge = Edge::start(EDGE, &watched(&old)).await;
+    old.was_asked().await;
+    edge.write(&watched(&new));
+    edge.process
+        .logged_until("the new configuration is in force")
+        .await;
+    let asked = old.count();
+    while new.count() < 20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // One question may have been on its way.
+    assert!(old.count() <= asked + 1, "{asked}, then {}", old.count());
+    let told = |server: &Upstream| {
+        let address = server.address;
+        format!("machineauth_edge_upstream_server_up{{upstream=\"api\",server=\"{address}\"}}")
+    };
+    assert_eq!(edge.metric(&told(&new)).await, Some(1.0));
+    assert_eq!(edge.metric(&told(&old)).await, None);
+}
+
 /// V22
 #[tokio::test]
 async fn a_proof_that_was_used_stays_used() {

@@ -1,17 +1,22 @@
 //! WebSockets through the edge.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use machineauth_tests::certificate::Pair;
 use machineauth_tests::edge::Edge;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::upstream::{Arrived, Upstream};
 use reqwest::Method;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{accept_async, client_async};
@@ -120,6 +125,54 @@ async fn a_route_can_do_without_websockets() {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     let arrived = Arrived::of(&Answer::to(request).await);
     assert_eq!(arrived.header("upgrade"), None);
+}
+
+/// Sockets are carried over HTTP/1.1 only, whatever else the server would speak.
+#[tokio::test]
+async fn a_socket_is_502_where_the_server_turns_out_to_speak_http2_only() {
+    let pair = Pair::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = http2_only(&pair);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let shaking = acceptor.accept(stream);
+            tokio::spawn(async move { assert!(shaking.await.is_err(), "they agree on nothing") });
+        }
+    });
+    let configuration = format!(
+        r#"
+        [[upstream]]
+        name = "api"
+        servers = ["{address}"]
+        protocol = "auto"
+        tls = {{ ca = "ca.pem" }}
+        [[route]]
+        upstream = "api"
+        public = true
+        "#
+    );
+    let files = [("ca.pem", pair.certificate.as_str())];
+    let edge = Edge::start_with(EDGE, &configuration, &files).await;
+    let request = format!("GET /a HTTP/1.1\r\nHost: a\r\n{ASKS}\r\n");
+    let answer = edge.raw_to_end(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains(r#""error":"bad_gateway""#), "{answer}");
+    let failures = "machineauth_edge_upstream_failures_total{upstream=\"api\",kind=\"connect\"}";
+    assert_eq!(edge.metric(failures).await, Some(2.0), "it was tried twice");
+}
+
+fn http2_only(pair: &Pair) -> TlsAcceptor {
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.der.clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A service that switches to WebSocket and never reads again.
