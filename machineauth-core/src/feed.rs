@@ -153,11 +153,24 @@ impl RevocationFeedBuilder {
         self
     }
 
+    /// Whether it could be started, anywhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when the issuer is no https URL (or http on loopback), or the API key cannot be one.
+    pub fn check(&self) -> Result<(), Error> {
+        self.authorization.as_ref().map_err(|error| *error)?;
+        self.url().map(drop)
+    }
+
+    fn url(&self) -> Result<Url, Error> {
+        let base = self.issuer.trim_end_matches('/');
+        self.plain_http.parse(&format!("{base}/oauth/revocations"))
+    }
+
     /// Starts to follow, in a task on the present Tokio runtime.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the issuer is no https URL (or http on loopback), the API key cannot be one,
-    /// or outside a Tokio runtime.
+    /// Those of [`check`](Self::check), and [`ErrorKind::InvalidConfiguration`] outside a Tokio runtime.
     pub fn start(self) -> Result<RevocationFeed, Error> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::because(
@@ -165,12 +178,9 @@ impl RevocationFeedBuilder {
                 "a revocation feed must be started inside a Tokio runtime",
             )
         })?;
-        let base = self.issuer.trim_end_matches('/');
         let (report, status) = watch::channel(FeedStatus::default());
         let connector = Connector {
-            url: self
-                .plain_http
-                .parse(&format!("{base}/oauth/revocations"))?,
+            url: self.url()?,
             client: client()?,
             authorization: self.authorization?,
             clock: self.clock,

@@ -149,7 +149,7 @@ impl Workshop<'_> {
         if let Some(toml_revocations) = &toml.revocations {
             let known = known.and_then(|known| known.revocations.clone());
             let set = known.unwrap_or_default();
-            feed = Some(self.feed(toml, toml_revocations, secrets, set.clone()));
+            feed = Some(self.feed(toml, toml_revocations, secrets, set.clone())?);
             builder = builder
                 .revocations(set.clone())
                 .stale_revocations(stale(toml_revocations));
@@ -189,17 +189,18 @@ impl Workshop<'_> {
         revocations: &RevocationsToml,
         secrets: &Secrets,
         set: RevocationSet,
-    ) -> RevocationFeedBuilder {
+    ) -> Result<RevocationFeedBuilder, Error> {
         let feed = RevocationFeed::of(&toml.url, set).clock(Arc::clone(self.clock));
         let feed = match toml.danger_allow_plain_http {
             true => feed.danger_allow_plain_http(),
             false => feed,
         };
-        match (&revocations.client_id, &secrets.feed) {
+        let feed = match (&revocations.client_id, &secrets.feed) {
             (Some(client_id), Some(secret)) => feed.client_credentials(client_id, secret),
             (None, Some(key)) => feed.api_key(key),
             (_, None) => feed,
-        }
+        };
+        feed.check().map(|()| feed)
     }
 
     fn introspection(

@@ -259,6 +259,21 @@ async fn an_issuer_is_asked_over_plain_http_only_where_the_file_calls_that_dange
     }
 }
 
+/// V7
+#[tokio::test]
+async fn revocations_are_followed_over_plain_http_only_where_the_file_calls_that_dangerous() {
+    let keys = "jwks = \"https://auth.example.com/jwks\"\nrevocations = {}";
+    for (danger, code) in [("", 2), ("danger_allow_plain_http = true\n", 0)] {
+        let text = GOOD
+            .replace("https://auth.example.com\"", "http://auth.example.com\"")
+            .replace("[[upstream]]", &format!("{keys}\n{danger}[[upstream]]"));
+        let ran = check(&text).await;
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let is_said = ran.stderr.contains("edge.toml:3:") && ran.stderr.contains("must be https");
+        assert_eq!(is_said, code == 2, "{}", ran.stderr);
+    }
+}
+
 #[tokio::test]
 async fn a_decision_is_explained_with_its_route_its_rule_and_its_reason() {
     let stage = Stage::with(
