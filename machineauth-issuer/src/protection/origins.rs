@@ -57,7 +57,7 @@ pub fn concern<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
 }
 
-/// Says on what else the answer depends to a request that the [layer](layer) was spared.
+/// Says on what else the answer depends to a request that the [`layer`] was spared.
 pub fn vary(headers: &mut HeaderMap) {
     headers.append(header::VARY, VARY);
 }
