@@ -6,11 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mimalloc::MiMalloc;
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+/// The edge's own, which says nothing about either.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -146,8 +146,8 @@ impl IdentityHeaders {
 /// [forward](crate::MachineAuthModule::forward_token) it. Where a policy judged the request, headers are removed that ask
 /// for another method or path ([`OVERRIDES`]).
 ///
-/// Bytes other than visible ASCII, and `%`, are percent-encoded in ids. Names of headers go to a server of HTTP/1.1 in lower
-/// case, as HTTP/2 has all of them (RFC 9110 §5.1), whatever their spelling was.
+/// Bytes other than visible ASCII, and `%`, are percent-encoded in ids. Names of headers lose the
+/// spelling that the client gave them (RFC 9110 §5.1): a server of HTTP/1.1 gets most in lower case, as HTTP/2 has all of them.
 ///
 /// # Errors
 /// None that a request could cause: only if Pingora did not take a well-formed header.
@@ -190,16 +190,19 @@ pub(crate) fn change(
     request: &mut RequestHeader,
     change: impl FnOnce(&mut HeaderMap, &Uri) -> Result<()>,
 ) -> Result<()> {
+    let ends_stream = request.send_end_stream();
     // What a URI cannot hold stands beside it.
-    let target = request.raw_path();
-    let is_beside = !request.raw_path_is_utf8() || !target.starts_with(b"/");
-    let target = is_beside.then(|| target.to_vec());
+    let is_beside = !request.raw_path_is_utf8() || !request.raw_path().starts_with(b"/");
+    let target = is_beside.then(|| request.raw_path().to_vec());
     let (nothing, ()) = http::Request::new(()).into_parts();
     let mut parts = ReqParts::from(mem::replace(request, nothing.into()));
     let changed = change(&mut parts.headers, &parts.uri);
     *request = parts.into();
-    if let Some(target) = target {
+    if let Some(target) = target.filter(|target| request.raw_path() != target) {
         request.set_raw_path(&target)?;
+    }
+    if let Some(ends_stream) = ends_stream {
+        request.set_send_end_stream(ends_stream);
     }
     changed
 }
@@ -247,4 +250,54 @@ fn id(text: &str) -> Result<HeaderValue> {
 
 fn value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "an identity header")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Version};
+
+    use super::*;
+
+    fn add(headers: &mut HeaderMap, _: &Uri) -> Result<()> {
+        headers.insert(X_AGENT_ID, HeaderValue::from_static("agent-7"));
+        Ok(())
+    }
+
+    /// V19
+    #[test]
+    fn a_change_of_headers_changes_nothing_else() {
+        let targets: [&[u8]; 5] = [b"/a?b=c", b"*", b"http://a.example/b", b"/\xfe", b"/"];
+        for target in targets {
+            let mut request = RequestHeader::build(Method::OPTIONS, target, None).unwrap();
+            request.append_header("X-One", "1").unwrap();
+            request.append_header("X-One", "2").unwrap();
+            request.extensions_mut().insert("kept");
+            let before = request.clone();
+            change(&mut request, add).unwrap();
+            assert_eq!(request.raw_path(), target);
+            assert_eq!(request.raw_path_is_utf8(), before.raw_path_is_utf8());
+            assert_eq!(
+                (&request.method, &request.uri),
+                (&before.method, &before.uri)
+            );
+            assert_eq!(request.version, before.version);
+            let ones: Vec<_> = request.headers.get_all("x-one").iter().collect();
+            assert_eq!(ones, ["1", "2"]);
+            assert_eq!(request.headers[X_AGENT_ID], "agent-7");
+            assert_eq!(request.extensions.get(), Some(&"kept"));
+        }
+    }
+
+    #[test]
+    fn a_request_of_http2_keeps_its_authority_and_how_it_ends() {
+        let mut request = RequestHeader::build(Method::OPTIONS, b"/", None).unwrap();
+        let uri = Uri::builder().scheme("https").authority("a.example");
+        let uri = uri.path_and_query("*").build().unwrap();
+        request.set_uri(uri.clone());
+        request.set_version(Version::HTTP_2);
+        request.set_send_end_stream(false);
+        change(&mut request, add).unwrap();
+        assert_eq!(request.uri, uri);
+        assert_eq!(request.send_end_stream(), Some(false));
+    }
 }

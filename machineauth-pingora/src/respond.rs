@@ -126,7 +126,7 @@ async fn write(session: &mut Session, response: Response<Bytes>) -> Result<()> {
 }
 
 /// By the request: a proxy may have put a session of its own in the place of Pingora's.
-fn is_http2(session: &Session) -> bool {
+pub(crate) fn is_http2(session: &Session) -> bool {
     session.req_header().version == Version::HTTP_2
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use machineauth_core::clock::Timestamp;
-use uuid::Uuid;
+use machineauth_core::crypto::random;
 
 use super::key::{Key, Partition};
 use super::log::Log;
@@ -22,7 +22,7 @@ impl Version {
 
     /// One that nothing has yet.
     pub fn mint() -> Version {
-        Version(Uuid::new_v4().as_u128())
+        Version(u128::from_ne_bytes(random()))
     }
 
     pub(super) fn to_bytes(self) -> [u8; 16] {

@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 use super::answers::Problem;
 use super::exchange::Exchange;
 use super::proxy::{EdgeProxy, refuse};
+use crate::respond::is_http2;
 
 const TIMEOUT: &str = "timeout";
 
@@ -106,7 +107,7 @@ pub(super) fn kind_of(error: &Error) -> &'static str {
 /// do not read what the client has sent.
 fn was_waiting_for_client(session: &mut Session, exchange: &Exchange, error: &Error) -> bool {
     *error.etype() == ErrorType::ReadTimedout
-        && session.is_http2()
+        && is_http2(session)
         && exchange.client_is_silent()
         && !has_more(session)
 }

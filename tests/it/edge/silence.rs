@@ -193,6 +193,23 @@ async fn a_client_that_hears_the_middle_of_an_answer_may_be_silent() {
     assert_eq!(text(answer).await, "!");
 }
 
+#[tokio::test]
+async fn a_server_that_waits_in_the_middle_of_its_answer_for_a_silent_client_is_not_blamed() {
+    let first = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfirst";
+    let (waiting, _go_on) = Upstream::in_two_steps(first, "!").await;
+    let limits = "client_timeout = \"100ms\"";
+    let edge = edge(&waiting, "timeout = \"300ms\"", limits).await;
+    let mut answer = Client::of(&edge).await.send_half("/a").await;
+    let heard = answer.body_mut().frame().await.unwrap().unwrap();
+    assert_eq!(heard.into_data().unwrap(), "first");
+    let broken_off = timeout(SOON, answer.into_body().collect()).await;
+    assert!(broken_off.expect("the answer ends").is_err());
+    until_under_way(&edge, 0.0).await;
+    for kind in ["timeout", "broken"] {
+        assert_eq!(blamed(&edge, kind).await, None, "{kind}");
+    }
+}
+
 /// It is the server that keeps the client from sending, whichever version either of them speaks.
 #[tokio::test]
 async fn a_server_that_takes_no_body_is_504_and_its_client_is_not_blamed() {

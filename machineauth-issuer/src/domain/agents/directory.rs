@@ -302,7 +302,8 @@ impl Agents {
     /// As [`Agents::authenticate`], where the record at hand is the stored one and the secret fits: then nothing has to be read
     /// but versions. `None` says nothing at all.
     ///
-    /// Where none is at hand another's is tried, so that time does not tell whose are (I3).
+    /// Where none is at hand another's is tried, so that time does not tell whose are (I3). A secret that was right until a
+    /// moment ago takes one look more, once: who knows that has had the secret.
     async fn authenticate_at_hand(
         &self,
         credentials: &Credentials,
