@@ -241,22 +241,31 @@ async fn an_issuer_of_which_something_else_is_said_keeps_its_keys_and_what_it_re
 }
 
 #[tokio::test]
-async fn another_process_takes_over_the_listener_and_no_request_is_lost() {
+async fn another_process_takes_over_the_listener_and_no_request_that_was_read_is_lost() {
     let server = "[server]\nupgrade_socket = \"upgrade.sock\"\ngrace_period = \"20s\"\n";
     let mut stage = Stage::with(&format!("{server}{OPEN}")).await;
     let token = stage.token(&["read"]).await;
     let url = format!("{}/a", stage.edge.base);
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let asking = tokio::spawn(async move {
-        let mut answered = 0;
+        let (mut answered, mut repeated) = (0, 0);
         while stopped.try_recv().is_err() {
             // Each on a connection of its own: one of them would stay with the old process.
             let client = machineauth_tests::http::client();
-            let answer = Answer::to(client.get(&url).bearer_auth(&token)).await;
+            let request = || client.get(&url).bearer_auth(&token);
+            let answer = match Answer::try_to(request()).await {
+                Ok(answer) => answer,
+                // Pingora closes connections whose request it has not read yet, as it does idle ones (RFC 9112 §9.5).
+                Err(_) => {
+                    repeated += 1;
+                    Answer::to(request()).await
+                }
+            };
             Arrived::of(&answer);
             answered += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert!(repeated <= 1, "the old process ends once");
         answered
     });
     let old = stage.edge.upgrade(EDGE).await;
