@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -13,6 +13,9 @@ use crate::store::StoreError;
 
 /// How much of the file is kept in memory, in bytes.
 const CACHE: usize = 32 << 20;
+
+/// By how many bytes at its beginning a file is known as a database.
+const MAGIC: usize = 9;
 
 /// A way to open the database at a path.
 type Open = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
@@ -41,6 +44,7 @@ impl DatabaseFile {
         open: impl Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<DatabaseFile, StoreError> {
         create_private(path).map_err(|error| file_error(path, error))?;
+        empty_unfinished(path).map_err(|error| file_error(path, error))?;
         let file = DatabaseFile {
             path: path.to_owned(),
             open: Box::new(open),
@@ -133,6 +137,24 @@ fn create_private(path: &Path) -> io::Result<()> {
         Ok(_) => sync_directory(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => restrict(path),
         Err(error) => Err(error),
+    }
+}
+
+/// Empties a file whose making was cut off, so that it is made anew: the database library writes the beginning of a file last,
+/// and before it nothing could be committed.
+fn empty_unfinished(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    // Whoever makes it, or has it open, holds this lock.
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
+    let mut beginning = Vec::with_capacity(MAGIC);
+    Read::by_ref(&mut file)
+        .take(MAGIC as u64)
+        .read_to_end(&mut beginning)?;
+    match !beginning.is_empty() && beginning.iter().all(|byte| *byte == 0) {
+        true => file.set_len(0),
+        false => Ok(()),
     }
 }
 

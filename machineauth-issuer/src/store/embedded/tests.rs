@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use machineauth_core::clock::{ManualClock, Timestamp};
+use machineauth_core::clock::{ManualClock, SystemClock, Timestamp};
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend};
 use tempfile::TempDir;
 
 use super::EmbeddedStore;
 use super::file::DatabaseFile;
-use crate::store::{Batch, Key, Log, Outcome, Partition, Position, Store as _};
+use crate::store::{Batch, Key, Log, Outcome, Partition, Position, Store as _, StoreError};
 
 /// A disk that can run full, and that counts how often it was synced.
 #[derive(Debug, Clone, Default)]
@@ -184,4 +184,25 @@ fn append(entry: &'static str) -> Batch {
     Batch::new(Partition::SYSTEM)
         .put(&key(), Bytes::from_static(entry.as_bytes()))
         .append(Log::Audit, Bytes::from_static(entry.as_bytes()))
+}
+
+/// A kill while the file is made (I9).
+#[tokio::test]
+async fn a_file_whose_making_was_cut_off_is_made_anew_and_another_one_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store.redb");
+    let open = || EmbeddedStore::open(&path, Arc::new(SystemClock));
+    for unfinished in [&[][..], &[0; 5], &[0; 4096]] {
+        std::fs::write(&path, unfinished).unwrap();
+        let store = open().await.unwrap();
+        assert!(matches!(open().await, Err(StoreError::Busy { .. })));
+        drop(store);
+        let length = std::fs::metadata(&path).unwrap().len();
+        drop(open().await.unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+    }
+    let foreign = [b"\0SQLite".as_slice(), &[0; 4096]].concat();
+    std::fs::write(&path, &foreign).unwrap();
+    assert!(matches!(open().await, Err(StoreError::File { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), foreign);
 }
