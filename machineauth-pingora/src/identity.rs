@@ -153,20 +153,20 @@ impl IdentityHeaders {
 /// None that a request could cause: only if Pingora did not take a well-formed header.
 pub fn forward_identity(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
     change(upstream, |headers, target| {
+        if MachineAuth::of(session).is_some_and(MachineAuth::has_policy) {
+            strip(headers, &OVERRIDES);
+        }
         identify(session, headers, target)
     })
 }
 
-/// As [`forward_identity`], to a server who gets `headers` and `target`.
+/// As [`forward_identity`], to a server who gets `headers` and `target`. Headers that ask for another method or path stay.
 pub(crate) fn identify(session: &Session, headers: &mut HeaderMap, target: &Uri) -> Result<()> {
     let Some(auth) = MachineAuth::of(session) else {
         IdentityHeaders::default().strip(headers);
         return Ok(());
     };
     auth.identity().strip(headers);
-    if auth.has_policy() {
-        strip(headers, &OVERRIDES);
-    }
     let ends_here = match auth.agent() {
         Some(_) => true,
         None => auth.would_refuse().is_some() && has_token(headers, target),
@@ -248,8 +248,8 @@ fn id(text: &str) -> Result<HeaderValue> {
     value(&encoded)
 }
 
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "an identity header")
+pub(crate) fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "a header for the upstream")
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ impl GateLayer {
             app,
         }
     }
+
+    fn origin_of(&self, request: &Request) -> Origin {
+        let peer = request.extensions().get::<Peer>().copied();
+        let trusted = &self.app.config.protection.trusted_proxies;
+        Origin::of(peer, request.headers(), trusted)
+    }
 }
 
 impl<S> Layer<S> for GateLayer {
@@ -127,14 +133,6 @@ where
             Ok(visit.finish(response))
         };
         Box::pin(answered.instrument(span))
-    }
-}
-
-impl GateLayer {
-    fn origin_of(&self, request: &Request) -> Origin {
-        let peer = request.extensions().get::<Peer>().copied();
-        let trusted = &self.app.config.protection.trusted_proxies;
-        Origin::of(peer, request.headers(), trusted)
     }
 }
 

@@ -3,12 +3,12 @@
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use machineauth_core::policy::OVERRIDES;
-use pingora_error::{Error, ErrorType, OrErr as _, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::exchange::Exchange;
-use crate::identity::{change, identify, strip};
+use crate::identity::{change, identify, strip, value};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -87,10 +87,6 @@ impl Before {
             host: last(X_FORWARDED_HOST),
         }
     }
-}
-
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).or_err(ErrorType::InvalidHTTPHeader, "a header of the edge")
 }
 
 /// A request in absolute form goes on as others do: the upstream sees the path that was judged, and nothing else
