@@ -1,4 +1,4 @@
-//! A short smoke of fuzz targets: seeds, and what becomes of them when somebody tampers. `scripts/soak` takes longer.
+//! A short smoke of fuzz targets: seeds, and what becomes of them when somebody tampers. `scripts/fuzz` takes longer.
 
 use std::fs;
 use std::path::Path;

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Mixed load for `bench/soak/run`: prints a row for each stretch of time, and whether the last third is as the first.
 
-    load.py BASE API ROWS SECONDS NAME=PID …
+    load.py BASE API WARM_UP ROWS SECONDS NAME=PID …
+
+The rows that warm up are printed before the others, and do not count.
 """
 
 import json
-import os
 import random
 import statistics
 import sys
@@ -20,8 +21,6 @@ from client import ADMIN, Connection  # noqa: E402
 FORM = "application/x-www-form-urlencoded"
 CLIENTS = 4
 AGENTS = 20
-# Without revocations and deletions, which resource servers remember for as long as the tokens could have lived, where this is 0.
-REVOKES = os.environ.get("REVOKES", "1") != "0"
 # What the last third may be of the first.
 MEMORY, LATENCY = 1.1, 1.5
 
@@ -69,8 +68,6 @@ class Client(threading.Thread):
         granted = json.loads(self.ask(self.issuer, self.form("/oauth/token", refresh), 200))
         token = {"token": granted["access_token"]}
         self.ask(self.issuer, self.form("/oauth/introspect", token), 200)
-        if not REVOKES:
-            return
         self.ask(self.issuer, self.form("/oauth/revoke", token), 200)
         if random.random() < 0.05:
             path = f"/api/agents/{self.agents[at][0]}"
@@ -94,8 +91,8 @@ def resident(pid):
 
 
 def main():
-    base, api, rows, seconds, *processes = sys.argv[1:]
-    rows, seconds = int(rows), float(seconds)
+    base, api, warm_up, rows, seconds, *processes = sys.argv[1:]
+    warm_up, rows, seconds = int(warm_up), int(rows), float(seconds)
     processes = dict(process.split("=") for process in processes)
     clients = [Client(base, api) for _ in range(CLIENTS)]
     for client in clients:
@@ -103,7 +100,7 @@ def main():
     names = "".join(f"{name + ' MB':>12}" for name in processes)
     print(f"{'row':>4} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}{names}")
     table = []
-    for row in range(1, rows + 1):
+    for row in range(1 - warm_up, rows + 1):
         time.sleep(seconds)
         taken = [client.take() for client in clients]
         all_seconds = sorted(s for some, _ in taken for s in some)
@@ -114,8 +111,7 @@ def main():
         sizes = "".join(f"{size:12.1f}" for size in memory.values())
         print(f"{row:4} {len(all_seconds) / seconds:11.0f} {p50:8.2f} {p99:8.2f} {errors:7}{sizes}", flush=True)
 
-    # The first row warms up.
-    table = table[1:]
+    table = table[warm_up:]
     third = max(1, len(table) // 3)
     first, last = table[:third], table[-third:]
     is_flat = True

@@ -3,6 +3,7 @@
 //! `machineauth-core/tests/fuzz.rs` includes this file.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use http::Method;
 use machineauth_core::crypto::{Algorithm, SigningKey};
@@ -26,6 +27,7 @@ static KEY: LazyLock<SigningKey> =
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::builder(ISSUER, "api")
         .keys(KeySet::from_jwks([KEY.public_jwk("k")]))
+        .leeway(Duration::ZERO)
         .clock(Arc::new(ManualClock::new(NOW)))
         .build()
         .expect("the settings are good")

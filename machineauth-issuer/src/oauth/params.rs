@@ -1,9 +1,12 @@
 //! The parameters of an OAuth request: a form (RFC 6749 appendix B) or, as documented, a JSON object of strings.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::Utf8Error;
 
 use axum::extract::{FromRequest, Request};
+use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use utoipa::ToSchema;
 
@@ -109,22 +112,31 @@ fn invalid(what: &'static str) -> OAuthError {
 }
 
 fn parse_form(body: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
-    let pairs: Vec<_> = form_urlencoded::parse(body)
-        .take(MAX_PARAMETERS + 1)
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
+    let pairs = form_pairs(body).map_err(|_| invalid("a parameter is not UTF-8"))?;
     if pairs.len() > MAX_PARAMETERS {
         return Err(invalid("more than 32 parameters"));
     }
-    // The parser puts this character where bytes were not UTF-8.
-    if pairs.iter().any(|(name, value)| {
-        [name, value]
-            .iter()
-            .any(|text| text.contains(char::REPLACEMENT_CHARACTER))
-    }) {
-        return Err(invalid("a parameter is not UTF-8"));
-    }
     Ok(pairs)
+}
+
+/// The names and values of a form, up to one more than there may be.
+fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, Utf8Error> {
+    let pairs = str::from_utf8(body)?.split('&');
+    let pairs = pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(name)?, decode(value)?))
+    });
+    pairs.take(MAX_PARAMETERS + 1).collect()
+}
+
+/// Hardly a name or a value is escaped, and tokens are long: what needs no decoding is only copied. The library for forms
+/// looks at each byte several times, which took a fifth of an introspection.
+fn decode(text: &str) -> Result<String, Utf8Error> {
+    if !text.contains('%') && !text.contains('+') {
+        return Ok(text.to_owned());
+    }
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
 fn parse_json(body: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
@@ -160,6 +172,8 @@ impl<'de> Visitor<'de> for Members {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prop_assert_eq;
+
     use super::*;
 
     use MediaType::{Form, Json, Other};
@@ -225,6 +239,7 @@ mod tests {
             (Json, b"{\"grant_type\":\"\xff\"}"),
             (Json, many_json.as_bytes()),
             (Form, b"grant_type=%ff"),
+            (Form, b"grant_type=\xff"),
             (Form, many.join("&").as_bytes()),
         ] {
             assert!(
@@ -251,9 +266,15 @@ mod tests {
         fn every_parameter_survives_the_form(name in "[a-z_]{1,20}", value in "\\PC{1,40}") {
             let body = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
             let read = Params::parse(Form, body.as_bytes()).map(|mut params| params.take(&name));
-            if !value.contains(char::REPLACEMENT_CHARACTER) {
-                proptest::prop_assert_eq!(read.unwrap(), Some(value));
-            }
+            prop_assert_eq!(read.unwrap(), Some(value));
+        }
+
+        /// Differs from what the library for forms reads only in that what is no UTF-8 is refused.
+        #[test]
+        fn a_form_is_read_as_others_read_it(body in "([a-c&=+%\u{e9}]|%[2-7][0-9a-f]|%c3%a9|%ff){0,20}") {
+            let others: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+            let is_text = others.iter().all(|(name, value)| ![name, value].iter().any(|text| text.contains('\u{fffd}')));
+            prop_assert_eq!(parse_form(body.as_bytes()).ok(), is_text.then_some(others));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The agents of this server: creating, finding, changing and deleting them.
 
+mod authentication;
 mod decoy;
 mod directory;
 mod ending;
@@ -12,9 +13,8 @@ mod suspension;
 
 use std::sync::Arc;
 
-pub use directory::{
-    AuthenticationError, Credentials, Found, Method, Presented, Proven, Source, StoredAgent,
-};
+pub use authentication::{AuthenticationError, Credentials, Method, Presented, Proven};
+pub use directory::{Found, Source, StoredAgent};
 pub use index::{Order, Place, SORTED_NAME, Shelf};
 pub use list::{AgentQuery, is_name_prefix};
 use machineauth_core::clock::{Clock, Timestamp};
