@@ -6,7 +6,7 @@
 //!
 //! * everybody who misses a key waits for one and the same fetch, for a bounded time;
 //! * after each attempt, successful or not, the source is left alone for the cool-down, however many unknown keys
-//!   are asked for meanwhile;
+//!   are asked for meanwhile; only that the issuer revokes a key ends it, since that key has a successor;
 //! * a key that was asked for and is not there is not asked for again for two cool-downs, and no more than a thousand
 //!   requests wait at a time;
 //! * the issuer's `Cache-Control` says when to ask again, but not sooner than the cool-down and not later than the
@@ -146,6 +146,11 @@ impl JwksCache {
         if answered && keys.is_some_and(|keys| !keys.set().has(kid)) {
             shared.missing.note(kid, now, 2 * shared.limits.cool_down);
         }
+    }
+
+    /// Lets the source be asked at once: for who has it from the issuer that the keys have changed.
+    pub(crate) fn end_cool_down(&self) {
+        self.0.fetching().end_cool_down();
     }
 
     async fn wait_for_fetch(&self, now: Timestamp) {

@@ -176,6 +176,11 @@ impl RevocationSet {
         self.read().len()
     }
 
+    /// How many keys are revoked.
+    pub(crate) fn revoked_keys(&self) -> usize {
+        self.read().keys.map.len()
+    }
+
     /// Whether nothing is revoked.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

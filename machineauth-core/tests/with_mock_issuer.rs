@@ -70,6 +70,35 @@ async fn an_opaque_token_is_introspected_over_http_and_its_revocation_is_heard()
     assert_eq!(issuer.requests(Endpoint::Introspection), 1);
 }
 
+/// V15: what no flood can cause needs no cool-down.
+#[tokio::test]
+async fn the_successor_of_a_revoked_key_is_asked_for_at_once() {
+    let issuer = start().await;
+    let revocations = RevocationSet::new();
+    let feed = issuer.feed(revocations.clone()).start().unwrap();
+    feed.ready().await;
+    let verifier = issuer.verifier("api").revocations(revocations.clone());
+    let verifier = verifier.build().unwrap();
+    assert_eq!(kind(&verifier, &issuer.token().sign()).await, Ok(()));
+    let leaked = issuer.rotate_key();
+    let unknown = Err(ErrorKind::UnknownKey);
+    assert_eq!(kind(&verifier, &issuer.token().sign()).await, unknown);
+
+    issuer.withdraw_key(&leaked);
+    issuer.rotate_key();
+    issuer.revoke(&Revocation::Key {
+        kid: leaked,
+        until: u64::MAX,
+    });
+    until(|| revocations.len() == 1).await;
+    assert_eq!(kind(&verifier, &issuer.token().sign()).await, Ok(()));
+    assert_eq!(issuer.requests(Endpoint::KeySet), 2);
+
+    issuer.rotate_key();
+    assert_eq!(kind(&verifier, &issuer.token().sign()).await, unknown);
+    assert_eq!(issuer.requests(Endpoint::KeySet), 2, "once for each key");
+}
+
 /// V16
 #[tokio::test]
 async fn an_introspection_endpoint_that_fails_in_any_way_is_503_and_recovers() {

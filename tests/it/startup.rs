@@ -29,10 +29,8 @@ fn refused(directory: &Path, name: &str, value: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-#[tokio::test]
-async fn nothing_configured_is_enough_and_the_printed_lines_work() {
-    let directory = tempfile::tempdir().unwrap();
-    let issuer = start(directory.path(), free_port(), &[]).await;
+/// Pastes what the issuer printed for that into a shell, and expects what it says.
+async fn the_printed_lines_work(issuer: &Process) {
     let printed = issuer.printed_until("/oauth/introspect").await;
     assert!(
         printed.contains(&format!("listens on {}", issuer.base)),
@@ -53,6 +51,13 @@ async fn nothing_configured_is_enough_and_the_printed_lines_work() {
         (answer["active"].as_bool(), answer["scope"].as_str()),
         (Some(true), Some("read write"))
     );
+}
+
+#[tokio::test]
+async fn nothing_configured_is_enough_and_the_printed_lines_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let issuer = start(directory.path(), free_port(), &[]).await;
+    the_printed_lines_work(&issuer).await;
     for name in ["machineauth.redb", "machineauth.redb.key"] {
         let mode = std::fs::metadata(directory.path().join(name))
             .unwrap()
@@ -60,6 +65,23 @@ async fn nothing_configured_is_enough_and_the_printed_lines_work() {
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+    assert!(issuer.terminate().await.status.success());
+}
+
+#[tokio::test]
+async fn the_printed_lines_work_where_whoever_introspects_must_say_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [("INTROSPECTION_AUTH", "required")];
+    let issuer = start(directory.path(), free_port(), &variables).await;
+    the_printed_lines_work(&issuer).await;
+}
+
+#[tokio::test]
+async fn a_hangup_ends_no_server_that_has_no_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let issuer = start(directory.path(), free_port(), &[]).await;
+    issuer.signal("HUP").await;
+    issuer.logged_until("nothing is read again on SIGHUP").await;
     assert!(issuer.terminate().await.status.success());
 }
 

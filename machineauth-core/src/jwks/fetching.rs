@@ -42,6 +42,10 @@ impl Fetching {
         now < last_start || now.duration_since(last_start) >= pause
     }
 
+    pub(super) fn end_cool_down(&mut self) {
+        self.last_start = None;
+    }
+
     pub(super) fn started(&mut self, now: Timestamp, landing: watch::Receiver<()>) {
         self.last_start = Some(now);
         self.attempts = self.attempts.saturating_add(1);

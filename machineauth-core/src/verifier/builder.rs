@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::cache::VerifiedTokens;
@@ -230,6 +231,7 @@ impl VerifierBuilder {
             leeway: self.leeway,
             clock: self.clock,
             revocations: self.revocations,
+            revoked_keys: AtomicUsize::new(0),
             freshness: Freshness::new(self.stale, self.on_stale),
             introspector: self.introspector,
             header: HeaderMemo::default(),

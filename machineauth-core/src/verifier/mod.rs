@@ -14,6 +14,7 @@ mod stale;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use agent::Agent;
@@ -53,6 +54,8 @@ struct Inner {
     leeway: Duration,
     clock: Arc<dyn Clock>,
     revocations: Option<RevocationSet>,
+    /// How many keys were revoked when the issuer was asked for a key last.
+    revoked_keys: AtomicUsize,
     freshness: Freshness,
     /// Whom to ask about tokens that are no JWTs.
     introspector: Option<Arc<dyn Introspector>>,
@@ -260,11 +263,24 @@ impl Inner {
         let Ok(jws) = Jws::parse_with(token, &self.header) else {
             return false;
         };
+        if self.keys_were_revoked() {
+            jwks.end_cool_down();
+        }
         match jws.header().kid() {
             Some(kid) => jwks.refresh_for(kid).await,
             None => jwks.refresh().await,
         }
         true
+    }
+
+    /// Whether the issuer has revoked a key since this was asked last. No stranger can cause that, and a key that is revoked
+    /// while it signs has a successor that signs at once.
+    fn keys_were_revoked(&self) -> bool {
+        let revoked = self
+            .revocations
+            .as_ref()
+            .map_or(0, RevocationSet::revoked_keys);
+        self.revoked_keys.swap(revoked, Ordering::AcqRel) != revoked
     }
 
     /// What can have changed since the token was accepted (V17).

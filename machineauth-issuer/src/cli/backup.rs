@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use machineauth_core::clock::{Clock, SystemClock};
 
+use super::destination::Destination;
 use super::offline::{self, WhenMissing};
 use super::store;
-use super::whole_file::WholeFile;
 use crate::app::App;
 use crate::backup;
 use crate::config::{Config, ServerKeySource};
@@ -26,7 +26,7 @@ pub(super) struct How {
     pub(super) keep_tokens: bool,
 }
 
-/// Copies the store into `file`.
+/// Copies the store into `file`, or to standard output where that is `-`.
 ///
 /// # Errors
 /// When there is no copy, and then there is no file either.
@@ -46,20 +46,19 @@ pub(super) async fn backup(file: &Path) -> Result<(), Box<dyn Error>> {
             "warning: others use the store at this moment; of what they change meanwhile, a part may be missing"
         );
     }
-    let in_file = |error: &dyn Error| format!("{}: {}", file.display(), Chain(error));
-    let mut out = WholeFile::create(file).map_err(|error| in_file(&error))?;
+    let mut out = Destination::of(Some(file))?;
+    let name = out.to_string();
     let copied = backup::backup(&*store, clock.now(), &mut out).await;
     store.close().await?;
-    let pieces = copied.map_err(|error| in_file(&error))?;
-    out.finish().map_err(|error| in_file(&error))?;
+    let pieces = copied.map_err(|error| format!("{name}: {}", Chain(&error)))?;
+    out.finish()?;
     let key = match &config.server_key {
         ServerKeySource::Given(_) => "SERVER_KEY".to_owned(),
         ServerKeySource::Generated(path) => path.display().to_string(),
     };
     eprintln!(
-        "{pieces} records are in {}. The server key is not: without it nothing can be restored. Keep a copy of {key} in \
-         another place",
-        file.display()
+        "{pieces} records are in {name}. The server key is not: without it nothing can be restored. Keep a copy of {key} in \
+         another place"
     );
     Ok(())
 }

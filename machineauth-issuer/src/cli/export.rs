@@ -1,11 +1,10 @@
 //! `machineauth-issuer export`: everything that administrators made, without a secret.
 
 use std::error::Error;
-use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
+use super::destination::Destination;
 use super::offline::{self, WhenMissing};
-use super::whole_file::WholeFile;
 use crate::telemetry::Chain;
 use crate::transfer::export::export;
 
@@ -15,22 +14,10 @@ use crate::transfer::export::export;
 /// When it could not be written whole.
 pub(super) async fn run(out: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let app = offline::open_app(WhenMissing::Refuse).await?;
-    let exported = match out {
-        Some(path) => {
-            let in_file = |error| format!("{}: {error}", path.display());
-            let mut file = WholeFile::create(path).map_err(in_file)?;
-            match export(&app, &mut file).await {
-                Ok(exported) => file.finish().map(|()| exported).map_err(in_file),
-                Err(error) => Err(Chain(&error).to_string()),
-            }
-        }
-        None => {
-            let mut out = BufWriter::new(io::stdout());
-            match export(&app, &mut out).await {
-                Ok(exported) => out.flush().map(|()| exported).map_err(|e| e.to_string()),
-                Err(error) => Err(Chain(&error).to_string()),
-            }
-        }
+    let mut out = Destination::of(out)?;
+    let exported = match export(&app, &mut out).await {
+        Ok(exported) => out.finish().map(|()| exported),
+        Err(error) => Err(Chain(&error).to_string()),
     };
     app.store.close().await?;
     let exported = exported?;

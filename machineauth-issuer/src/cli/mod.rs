@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod connection;
 mod descriptors;
+mod destination;
 mod export;
 mod failure;
 mod import;
@@ -96,7 +97,7 @@ enum Command {
     Audit(AuditCommand),
     /// Copy the whole store into one file; opens the store itself
     Backup {
-        /// The file to write
+        /// The file to write, or - for standard output
         file: PathBuf,
     },
     /// Put what `backup` wrote into the store, and revoke all that was issued before; opens the store itself

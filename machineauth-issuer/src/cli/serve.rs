@@ -26,8 +26,9 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // Before anything can be asked to stop, somebody listens for the request.
+    // Before anything can be asked of it, somebody listens.
     let stop = StopSignals::listen()?;
+    let hangup = signal(SignalKind::hangup())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = store::open(&config, Arc::clone(&clock)).await?;
     let server_key = store::server_key(&config.server_key, &*store).await?;
@@ -39,9 +40,7 @@ pub(super) async fn run() -> Result<(), Box<dyn Error>> {
     })?;
     let app = App::open(config, &server_key, clock, store).await?;
     let background = app.start_background();
-    if let Some(certificates) = &app.certificates {
-        read_again_on_hangup(Arc::clone(certificates))?;
-    }
+    tokio::spawn(read_again_on(hangup, app.certificates.clone()));
     let has_record = app.administrators.has_record().await?;
     print_welcome(&app.config, has_record, listener.local_addr()?)
         .map_err(|error| format!("cannot print where the server listens: {error}"))?;
@@ -91,15 +90,15 @@ impl StopSignals {
     }
 }
 
-/// Whoever renews certificates may say so by SIGHUP, and need not wait for the next look.
-fn read_again_on_hangup(certificates: Arc<Certificates>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            certificates.look_now();
+/// Whoever renews certificates may say so by SIGHUP, and need not wait for the next look. Where there are none the signal
+/// does nothing: who sends it wants no server to end.
+async fn read_again_on(mut hangup: Signal, certificates: Option<Arc<Certificates>>) {
+    while hangup.recv().await.is_some() {
+        match &certificates {
+            Some(certificates) => certificates.look_now(),
+            None => tracing::info!("nothing is read again on SIGHUP without TLS_CERT_FILE"),
         }
-    });
-    Ok(())
+    }
 }
 
 /// Says where the server listens, and three lines to paste.
@@ -126,9 +125,9 @@ fn print_welcome(config: &Config, has_record: bool, address: SocketAddr) -> io::
         r#"
 Create an agent, get it a token, look at the token:
 
-AGENT=$(curl -s -u "{admin}" -H 'Content-Type: application/json' -d '{{"name":"my-agent","scopes":["read","write"]}}' {base}/api/agents)
-TOKEN=$(curl -s -u "$(echo "$AGENT" | sed -E 's/.*"client_id":"([^"]+)","client_secret":"([^"]+)".*/\1:\2/')" -d grant_type=client_credentials {base}/oauth/token | sed -E 's/.*"access_token":"([^"]+)".*/\1/')
-curl -s -d "token=$TOKEN" {base}/oauth/introspect
+CLIENT=$(curl -s -u "{admin}" -H 'Content-Type: application/json' -d '{{"name":"my-agent","scopes":["read","write"]}}' {base}/api/agents | sed -E 's/.*"client_id":"([^"]+)","client_secret":"([^"]+)".*/\1:\2/')
+TOKEN=$(curl -s -u "$CLIENT" -d grant_type=client_credentials {base}/oauth/token | sed -E 's/.*"access_token":"([^"]+)".*/\1/')
+curl -s -u "$CLIENT" -d "token=$TOKEN" {base}/oauth/introspect
 "#
     )?;
     out.flush()

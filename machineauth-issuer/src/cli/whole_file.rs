@@ -17,8 +17,12 @@ impl WholeFile {
     /// Begins the file at `path`.
     ///
     /// # Errors
-    /// When there is no such directory, or nothing can be written there.
+    /// When there is no such directory, nothing can be written there, or what is there is no file, as a device is none.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
+        if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            let what = "this is no regular file, and is not replaced by one";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        }
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".unfinished");
         let unfinished = PathBuf::from(unfinished);

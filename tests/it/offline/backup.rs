@@ -1,7 +1,7 @@
 //! A backup and what becomes of it: the same store, and nobody's old tokens.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use machineauth_core::{ErrorKind, HttpKeys, JwksCache, RevocationFeed, RevocationSet, Verifier};
@@ -266,6 +266,32 @@ async fn a_resource_server_on_the_feed_refuses_tokens_from_before_a_restore() {
         .await
         .expect("the new key is fetched");
     drop(feed);
+}
+
+#[tokio::test]
+async fn a_backup_goes_to_standard_output_and_replaces_no_device() {
+    let here = Installation::embedded(PROGRAM);
+    let server = here.start().await;
+    fill(&server).await;
+    assert!(server.terminate().await.status.success());
+    let link = file(&here, "link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let refused = here.command(&["backup", "link"]);
+    assert!(!refused.is_success && refused.stderr.contains("no regular file"));
+    assert!(link.is_symlink());
+
+    let piped = here.command_of(
+        Path::new("/bin/sh"),
+        &["-c", "\"$0\" backup - >piped", PROGRAM],
+    );
+    assert!(piped.is_success && piped.stderr.contains("are in standard output"));
+    let there = here.successor();
+    let piped = file(&here, "piped");
+    assert!(
+        there
+            .command(&["restore", piped.to_str().unwrap()])
+            .is_success
+    );
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ pub struct Sealer {
     clock: Arc<dyn Clock>,
     key: SealingKey,
     lease: Lease,
-    /// When everything was known to be sealed last, in Unix milliseconds; 0 while another issuer seals.
+    /// When everything was known to be sealed last, or when this began to seal, in Unix milliseconds; 0 while another issuer
+    /// seals.
     complete_at: AtomicU64,
 }
 
@@ -87,6 +88,7 @@ impl Sealer {
         loop {
             match self.lease.hold().await {
                 Ok(true) => {
+                    self.begin();
                     if let Err(error) = self.seal_all().await {
                         tracing::warn!(error = %Chain(&error), "the audit trail cannot be sealed; it is tried again");
                         sleep(POLL).await;
@@ -107,6 +109,15 @@ impl Sealer {
             let _ = timeout(POLL - GATHER, changes.changed()).await;
             sleep(GATHER).await;
         }
+    }
+
+    /// From now on it is this process that may lag behind, though it has sealed nothing yet.
+    fn begin(&self) {
+        let now = self.clock.now().as_millis();
+        // Whoever has begun already stays where it is.
+        let _ = self
+            .complete_at
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Lets another issuer seal.
