@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use machineauth_tests::agent::Agent;
 use machineauth_tests::http::Answer;
-use machineauth_tests::issuer::Issuer;
+use machineauth_tests::issuer::{ADMIN, Issuer};
 use machineauth_tests::token::claims;
 use proptest::prelude::*;
 use reqwest::Method;
@@ -62,6 +62,33 @@ async fn everything_that_is_documented_can_be_changed() {
     assert_eq!(partly.json()["agent"]["name"], "New Name");
 }
 
+/// An object so many levels deep.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |inner, _| json!({ "x": inner }))
+}
+
+/// V10: what verifiers cannot read could not be revoked.
+#[tokio::test]
+async fn whatever_claims_an_agent_may_have_its_tokens_can_be_read_and_revoked() {
+    let issuer = Issuer::start().await;
+    let claims = json!({ "deep": nested(15), "": [null, "\u{e9}\u{1F600}", 1e300] });
+    let body = json!({ "name": "a", "scopes": ["read"], "claims": claims });
+    let created = issuer.admin(Method::POST, "/api/agents", Some(body)).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    assert_eq!(created.json()["agent"]["claims"], claims);
+    let (token, _) = issuer.tokens(&Agent::read(&created)).await;
+    assert_eq!(issuer.introspect(&token).await["active"], true);
+    issuer.revoke(&token).await;
+    assert_eq!(issuer.introspect(&token).await["active"], false);
+
+    let twice = r#"{"name":"a","scopes":["read"],"claims":{"x":1,"\u0078":2}}"#;
+    let request = issuer.request(Method::POST, "/api/agents");
+    let request = request.basic_auth(ADMIN.0, Some(ADMIN.1));
+    let request = request.header("content-type", "application/json");
+    let refused = Answer::to(request.body(twice)).await;
+    refused.expect_error(400, "invalid_request");
+}
+
 #[tokio::test]
 async fn what_an_agent_cannot_have_is_refused_with_the_field_named() {
     let issuer = Issuer::start().await;
@@ -80,6 +107,7 @@ async fn what_an_agent_cannot_have_is_refused_with_the_field_named() {
             json!({ "metadata": { "x": "y".repeat(17_000) } }),
             "metadata",
         ),
+        (json!({ "metadata": nested(101) }), "metadata"),
         (json!({ "scopes": ["a b"] }), "scopes"),
         (json!({ "status": "asleep" }), "status"),
         (json!({ "status": "active", "is_active": false }), "status"),
@@ -92,6 +120,7 @@ async fn what_an_agent_cannot_have_is_refused_with_the_field_named() {
         (json!({ "claims": { "sub": "somebody" } }), "claims"),
         (json!({ "claims": { "scope": "admin" } }), "claims"),
         (json!({ "claims": { "cnf": {} } }), "claims"),
+        (json!({ "claims": nested(17) }), "claims"),
         (json!({ "organization_id": "x" }), "organization_id"),
     ] {
         let answer = patch(&issuer, &agent, change).await;

@@ -35,6 +35,27 @@ async fn token_from(issuer: &Issuer, address: &str, agent: &Agent, secret: &str)
 
 /// I6
 #[tokio::test]
+async fn who_guesses_uses_up_nothing_of_what_the_client_may_do() {
+    let (builder, _clock) = fixed();
+    let issuer = builder
+        .with("RATE_LIMIT_PER_CLIENT", "1")
+        .with("FAILURE_LIMIT", "5")
+        .with("TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
+    let agent = issuer.agent(&["read"]).await;
+    for guess in 0..20 {
+        token_from(&issuer, "203.0.113.1", &agent, &format!("wrong {guess}")).await;
+    }
+    let granted = async || token_from(&issuer, "203.0.113.2", &agent, &agent.client_secret).await;
+    for _ in 0..2 {
+        assert_eq!(granted().await.status, 200);
+    }
+    granted().await.expect_error(429, "too_many_requests");
+}
+
+/// I6
+#[tokio::test]
 async fn who_guesses_a_clients_secret_is_locked_out_and_nobody_else() {
     let (builder, clock) = fixed();
     let issuer = builder

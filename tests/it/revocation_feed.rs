@@ -359,3 +359,26 @@ async fn a_stream_ends_when_its_client_is_deactivated() {
     assert_eq!(issuer.admin(Method::POST, &path, None).await.status, 200);
     assert!(events.ends().await);
 }
+
+/// I11
+#[tokio::test]
+async fn a_stream_ends_with_its_client_also_where_that_is_locked_out() {
+    let issuer = Issuer::builder().with("FAILURE_LIMIT", "1").start().await;
+    let client = issuer.agent(&["revocations:read"]).await;
+    let listen = |secret: &str| {
+        let request = issuer.request(Method::GET, "/oauth/revocations");
+        request.basic_auth(&client.client_id, Some(secret))
+    };
+    let mut events = Events::of(listen(&client.client_secret)).await;
+    events.until("live").await;
+    Answer::to(listen("wrong"))
+        .await
+        .expect_error(401, "invalid_client");
+    Answer::to(listen(&client.client_secret))
+        .await
+        .expect_error(429, "too_many_requests");
+    let path = format!("/api/agents/{}", client.id);
+    let deleted = issuer.admin(Method::DELETE, &path, None).await;
+    assert!(deleted.status.is_success());
+    assert!(events.ends().await);
+}

@@ -9,6 +9,7 @@ pub mod assertion;
 pub mod event;
 pub mod grants;
 pub mod id;
+pub mod json_object;
 pub mod keys;
 pub mod last_use;
 pub mod lease;

@@ -159,7 +159,9 @@ pub async fn authenticate(
     }
 }
 
-/// Lets the client present its secret, if it has not failed too often from where it is (I6).
+/// Lets the client present its secret, if it has not failed too often from where it is (I6), and is not used too often.
+///
+/// It counts as a use of the client until the secret is found [wrong](failed): strangers use up nothing.
 ///
 /// # Errors
 /// [`OAuthError::TooManyRequests`]
@@ -176,18 +178,21 @@ pub async fn attempt<'a>(
             OAuthError::from(exhausted)
         }
     };
+    let attempt = app
+        .limits
+        .attempt(origin.address, &name, &credentials.secret, now)
+        .await
+        .map_err(limited(Action::LimitLockedOut))?;
     app.limits
         .admit_client(&name, now)
         .map_err(limited(Action::LimitExceeded))?;
-    app.limits
-        .attempt(origin.address, &name, &credentials.secret, now)
-        .await
-        .map_err(limited(Action::LimitLockedOut))
+    Ok(attempt)
 }
 
 /// The credentials were wrong.
 pub fn failed(app: &App, origin: &Origin, credentials: &Credentials, attempt: Attempt<'_>) {
     attempt.failed();
+    app.limits.forget_use(&credentials.client_id.to_string());
     count_of(app, origin, Action::AuthenticationFailed, credentials);
 }
 

@@ -17,6 +17,8 @@ use super::params::Params;
 use crate::app::App;
 use crate::context::Origin;
 use crate::credential::Credential;
+use crate::domain::agents::{AuthenticationError, Presented, StoredAgent};
+use crate::domain::api_keys::ApiKey;
 use crate::error::OAuthError;
 use crate::events::feed::{FeedEvent, Range};
 use crate::openapi::{DescribeRequest, Description, InvalidClient};
@@ -85,30 +87,51 @@ impl Listener {
     async fn admitted(&self) -> Result<Range, OAuthError> {
         if let Ok(Credential::ApiKey(text)) = Credential::read(&self.headers, &Uri::default()) {
             let key: Result<_, OAuthError> = self.app.api_key(self.origin.address, &text).await;
-            let key = key?.ok_or(OAuthError::UNKNOWN_CLIENT)?;
-            may_listen(&key.scopes)?;
-            return Ok(Range::Organization(key.organization_id));
+            return range_of_key(&key?.ok_or(OAuthError::UNKNOWN_CLIENT)?);
         }
-        let presented =
-            client_auth::read(&self.app, &self.origin, &self.headers, &mut Params::none())?;
         let policy = self.app.config.access.revocations;
-        let client = client_auth::authenticate(&self.app, &self.origin, presented, policy).await?;
-        let Some(client) = client else {
-            return Ok(Range::Everything);
-        };
-        may_listen(&client.value.scopes)?;
-        let organization = client.value.organization_id;
-        Ok(organization.map_or(Range::Everything, Range::Organization))
+        let client =
+            client_auth::authenticate(&self.app, &self.origin, self.presented()?, policy).await?;
+        client.map_or(Ok(Range::Everything), |client| range_of_client(&client))
     }
 
-    /// Whether the stream may go on. A store that cannot tell ends nothing: heartbeats stop by themselves then.
+    /// Whether the stream may go on. Nothing is presented anew, so nothing is counted, and no limit keeps from looking. A
+    /// store that cannot tell ends nothing: heartbeats stop by themselves then.
     async fn is_still_admitted(&self, range: Range) -> bool {
-        match self.admitted().await {
-            Ok(now) => now == range,
-            Err(OAuthError::InvalidClient(_) | OAuthError::InsufficientScope(_)) => false,
-            Err(_) => true,
-        }
+        let app = &self.app;
+        let now = match Credential::read(&self.headers, &Uri::default()) {
+            Ok(Credential::ApiKey(text)) => match app.api_keys.authenticate(&text).await {
+                Ok(key) => key.map(|key| range_of_key(&key)),
+                Err(_) => return true,
+            },
+            _ => match self.presented() {
+                Ok(Presented::Credentials(presented)) => {
+                    match app.agents.authenticate(&presented).await {
+                        Ok(client) => Some(range_of_client(&client)),
+                        Err(AuthenticationError::Refused) => None,
+                        Err(_) => return true,
+                    }
+                }
+                _ => Some(Ok(Range::Everything)),
+            },
+        };
+        now.is_some_and(|now| now.is_ok_and(|now| now == range))
     }
+
+    fn presented(&self) -> Result<Presented, OAuthError> {
+        client_auth::read(&self.app, &self.origin, &self.headers, &mut Params::none())
+    }
+}
+
+fn range_of_key(key: &ApiKey) -> Result<Range, OAuthError> {
+    may_listen(&key.scopes)?;
+    Ok(Range::Organization(key.organization_id))
+}
+
+fn range_of_client(client: &StoredAgent) -> Result<Range, OAuthError> {
+    may_listen(&client.value.scopes)?;
+    let organization = client.value.organization_id;
+    Ok(organization.map_or(Range::Everything, Range::Organization))
 }
 
 fn may_listen(scopes: &ScopeSet) -> Result<(), OAuthError> {

@@ -85,6 +85,13 @@ impl Limits {
         }
     }
 
+    /// Forgets that a client was admitted a moment ago: it was somebody else.
+    pub fn forget_use(&self, client: &str) {
+        if let Some(buckets) = &self.per_client {
+            buckets.give_back(client);
+        }
+    }
+
     /// Lets an address present a secret for a name.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::domain::json_object::JsonObject;
 use crate::domain::secret::SecretText;
 use crate::domain::webhooks::{Format, TokenEvents};
 
@@ -66,7 +67,7 @@ pub(super) struct AgentObject {
     #[serde(default, deserialize_with = "nullable")]
     pub(super) tags: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) metadata: Map<String, Value>,
+    pub(super) metadata: JsonObject,
     pub(super) client_id: String,
     /// Never exported.
     #[serde(default, skip_serializing)]
@@ -103,8 +104,8 @@ pub(super) struct AgentObject {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) audiences: Vec<String>,
     /// Claims that its tokens carry. Ours.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub(super) claims: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
+    pub(super) claims: JsonObject,
     /// What makes it a machine client. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) machine: Option<MachineObject>,

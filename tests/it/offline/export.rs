@@ -67,18 +67,17 @@ fn agents() -> impl Strategy<Value = Vec<Specimen>> {
                 TokenFormat::Opaque
             },
         });
+        let claims = metadata
+            .iter()
+            .map(|(name, value)| (format!("x_{name}"), value.clone()));
+        let claims: Map<_, _> = claims.collect();
         Specimen {
             profile: AgentChange {
                 name: Some(name),
                 description: Some(description),
                 tags: Some(tags),
-                claims: Some(
-                    metadata
-                        .iter()
-                        .map(|(name, value)| (format!("x_{name}"), value.clone()))
-                        .collect(),
-                ),
-                metadata: Some(metadata),
+                claims: Some(claims.into()),
+                metadata: Some(metadata.into()),
                 scopes: Some(ScopeSet::parse(&scopes.join(" ")).unwrap()),
                 is_active: Some(state.0),
                 expires_at: Some(state.1.map(Timestamp::from_secs)),

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::api::body::{named, nullable};
 use crate::date::Date;
 use crate::domain::agent::{self, AgentChange, InvalidAgent, MAX_EXPIRES_IN, NewAgent, PublicKey};
 use crate::domain::agents::AgentError;
+use crate::domain::json_object::JsonObject;
 use crate::error::ApiError;
 use crate::openapi::Scopes;
+
+/// The longest public key, in bytes of JSON.
+const MAX_PUBLIC_KEY: usize = 16 * 1024;
 
 /// The body of a creation or a change. What is absent is as it was, or as usual.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -33,7 +37,7 @@ pub struct AgentBody {
     tags: Option<Vec<String>>,
     /// Any JSON object; not interpreted.
     #[schema(value_type = Option<Object>)]
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<JsonObject>,
     /// The most that its tokens can carry.
     #[schema(value_type = Option<Scopes>)]
     scopes: Option<Vec<String>>,
@@ -58,11 +62,11 @@ pub struct AgentBody {
     audiences: Option<Vec<String>>,
     /// Claims that its tokens carry as they are.
     #[schema(value_type = Option<Object>)]
-    claims: Option<Map<String, Value>>,
+    claims: Option<JsonObject>,
     /// With what it can prove who it is: a public key in PEM, or a JWK; null for its secret only.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Value>)]
-    public_key: Option<Option<Value>>,
+    public_key: Option<Option<Box<RawValue>>>,
 }
 
 /// Whether an agent is active, in a word.
@@ -157,11 +161,17 @@ impl AgentBody {
             claims: self.claims,
             public_key: self
                 .public_key
-                .map(|key| key.as_ref().map(PublicKey::parse).transpose())
+                .map(|key| key.as_deref().map(public_key).transpose())
                 .transpose()
                 .map_err(AgentError::from)?,
         })
     }
+}
+
+fn public_key(json: &RawValue) -> Result<PublicKey, InvalidAgent> {
+    let text = Some(json.get()).filter(|text| text.len() <= MAX_PUBLIC_KEY);
+    let value = text.and_then(|text| serde_json::from_str(text).ok());
+    PublicKey::parse(&value.ok_or(InvalidAgent::PublicKey)?)
 }
 
 /// The body of an action on an agent.

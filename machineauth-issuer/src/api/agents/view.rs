@@ -3,7 +3,6 @@
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::Status;
@@ -11,6 +10,7 @@ use crate::api::page::Pagination;
 use crate::date::Date;
 use crate::domain::agent::{Agent, PublicKey};
 use crate::domain::id::{AgentId, ClientId, SecretId, TeamId};
+use crate::domain::json_object::JsonObject;
 use crate::domain::secret::StoredSecret;
 use crate::domain::usage::Usage;
 use crate::openapi::Scopes;
@@ -28,7 +28,7 @@ pub struct AgentView {
     description: String,
     tags: Vec<String>,
     #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
+    metadata: JsonObject,
     client_id: ClientId,
     /// The most that its tokens can carry.
     #[schema(value_type = Scopes)]
@@ -45,7 +45,7 @@ pub struct AgentView {
     audiences: Vec<String>,
     /// Claims that its tokens carry.
     #[schema(value_type = Object)]
-    claims: Map<String, Value>,
+    claims: JsonObject,
     /// With what it can prove who it is, as a JWK.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

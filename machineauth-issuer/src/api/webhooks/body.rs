@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::api::body::{named, nullable};
 use crate::date::Date;
 use crate::domain::event::Action;
+use crate::domain::json_object::JsonObject;
 use crate::domain::webhooks::{
     DEFAULT_GRACE, Format, InvalidWebhook, NewWebhook, Subscription, TokenEvents, WebhookChange,
     WebhookError, WebhookUrl,
@@ -121,7 +122,8 @@ pub struct WebhookTest {
     /// Any event that there is; `webhook.test` without.
     event: Option<String>,
     /// What to send: a text that is sent as it is, or an object.
-    payload: Option<Value>,
+    #[schema(value_type = Option<Value>)]
+    payload: Option<Box<RawValue>>,
 }
 
 impl WebhookTest {
@@ -137,12 +139,17 @@ impl WebhookTest {
             Some(name) => Action::find(&name)
                 .ok_or_else(|| invalid("event: one of those that GET /api/webhook-events lists"))?,
         };
-        let payload = match self.payload {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.is_empty() => None,
-            Some(Value::String(text)) => Some(text),
-            Some(object @ Value::Object(_)) => Some(object.to_string()),
-            Some(_) => return Err(invalid("payload: a text or an object")),
+        let neither = |_| invalid("payload: a text or an object");
+        let payload = match self.payload.as_deref().map(RawValue::get) {
+            None => None,
+            Some(text) if text.starts_with('"') => {
+                Some(serde_json::from_str::<String>(text).map_err(neither)?)
+                    .filter(|text| !text.is_empty())
+            }
+            Some(object) => {
+                let object: JsonObject = serde_json::from_str(object).map_err(neither)?;
+                Some(object.as_str().to_owned())
+            }
         };
         match payload
             .as_ref()

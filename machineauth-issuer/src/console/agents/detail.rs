@@ -4,7 +4,6 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use machineauth_core::clock::Timestamp;
-use serde_json::{Map, Value};
 
 use super::found;
 use crate::app::App;
@@ -19,6 +18,7 @@ use crate::console::session::{Administrator, Change};
 use crate::domain::activity;
 use crate::domain::agent::Agent;
 use crate::domain::agents::StoredAgent;
+use crate::domain::json_object::JsonObject;
 use crate::domain::secret::StoredSecret;
 use crate::domain::usage::Usage;
 use crate::store::StoreError;
@@ -68,8 +68,8 @@ impl DetailPage {
         })
     }
 
-    fn json(&self, members: &Map<String, Value>) -> String {
-        serde_json::to_string_pretty(members).unwrap_or_default()
+    fn json(&self, object: &JsonObject) -> String {
+        serde_json::to_string_pretty(&object.members()).unwrap_or_default()
     }
 
     fn public_key(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::secret::SecretPage;
 use super::{found, path_of};
@@ -21,6 +21,7 @@ use crate::domain::agent::{
     scopes,
 };
 use crate::domain::agents::{AgentError, StoredAgent};
+use crate::domain::json_object::JsonObject;
 use crate::domain::organization::Organization;
 use crate::domain::secret::SecretText;
 use crate::error::ApiError;
@@ -235,9 +236,9 @@ fn tags(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiError> {
+fn object(form: &Form, field: &'static str) -> Result<JsonObject, ApiError> {
     match form.given(field) {
-        None => Ok(Map::new()),
+        None => Ok(JsonObject::default()),
         Some(text) => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let place = format!("line {line}, column {column}");
@@ -248,9 +249,9 @@ fn object(form: &Form, field: &'static str) -> Result<Map<String, Value>, ApiErr
 
 fn filled(stored: &StoredAgent) -> Form {
     let agent = &stored.value;
-    let json = |members: &Map<String, Value>| match members.is_empty() {
+    let json = |object: &JsonObject| match object.is_empty() {
         true => String::new(),
-        false => serde_json::to_string_pretty(members).unwrap_or_default(),
+        false => serde_json::to_string_pretty(&object.members()).unwrap_or_default(),
     };
     let key = agent.public_key.as_ref();
     let scopes: Vec<_> = agent.scopes.iter().map(AsRef::as_ref).collect();

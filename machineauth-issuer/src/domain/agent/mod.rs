@@ -14,9 +14,9 @@ use machineauth_core::scope::ScopeSet;
 pub use profile::*;
 pub use public_key::PublicKey;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::id::{AgentId, ClientId, OrganizationId, SecretId, TeamId};
+use super::json_object::JsonObject;
 use super::password_hash::PasswordHash;
 use super::secret::{SecretHash, SecretText, StoredSecret};
 use super::vault::Vault;
@@ -57,7 +57,7 @@ pub struct Agent {
     pub tags: Vec<String>,
     /// For people and their programs: a JSON object, not interpreted.
     #[serde(default)]
-    pub metadata: Map<String, Value>,
+    pub metadata: JsonObject,
     /// The most that its tokens can carry.
     pub scopes: ScopeSet,
     /// An inactive agent gets no token, and its tokens are refused.
@@ -83,7 +83,7 @@ pub struct Agent {
     pub audiences: Vec<String>,
     /// Claims that its tokens carry as they are.
     #[serde(default)]
-    pub claims: Map<String, Value>,
+    pub claims: JsonObject,
     /// With what it can prove who it is, instead of with a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
@@ -180,7 +180,7 @@ impl Agent {
             name: String::new(),
             description: String::new(),
             tags: Vec::new(),
-            metadata: Map::new(),
+            metadata: JsonObject::default(),
             scopes: ScopeSet::new(),
             is_active: new.profile.is_active.unwrap_or(true),
             suspended_itself: false,
@@ -190,7 +190,7 @@ impl Agent {
             token_lifetime: None,
             refresh_tokens: true,
             audiences: Vec::new(),
-            claims: Map::new(),
+            claims: JsonObject::default(),
             public_key: None,
             created_at: now,
             updated_at: now,
@@ -213,6 +213,22 @@ impl Agent {
     pub fn apply(&mut self, change: AgentChange, now: Timestamp) {
         change.apply(self);
         self.updated_at = now;
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> u32 {
+        let texts = [
+            &self.name,
+            &self.description,
+            self.metadata.as_str(),
+            self.claims.as_str(),
+        ];
+        let lists = self.tags.iter().chain(&self.audiences).map(String::as_str);
+        let scopes = self.scopes.iter().map(|scope| scope.as_str());
+        let texts = texts.into_iter().chain(lists).chain(scopes);
+        let bytes: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
+        let rotations = self.rotations.len() * size_of::<Rotation>();
+        u32::try_from(size_of::<Self>() + bytes + rotations).unwrap_or(u32::MAX)
     }
 
     /// What the agent is called in OAuth.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use machineauth_core::ErrorKind;
+use machineauth_core::claims::Claims;
 use machineauth_core::clock::Timestamp;
 use machineauth_core::scope::ScopeSet;
-use serde_json::{Map, Value};
 
 use super::{Agent, MachineClient, PublicKey};
 use crate::domain::id::{OrganizationId, TeamId};
+use crate::domain::json_object::{JsonObject, MAX_DEPTH};
 use crate::domain::revocation::LONGEST_LIFETIME;
 use crate::domain::text;
 
@@ -97,7 +99,7 @@ pub struct AgentChange {
     /// For people and their programs.
     pub tags: Option<Vec<String>>,
     /// For people and their programs: a JSON object, not interpreted.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<JsonObject>,
     /// The most that its tokens can carry.
     pub scopes: Option<ScopeSet>,
     /// An inactive agent gets no token, and its tokens are refused.
@@ -111,7 +113,7 @@ pub struct AgentChange {
     /// For whom it can ask tokens, beside the server's own audience.
     pub audiences: Option<Vec<String>>,
     /// Claims that its tokens carry as they are.
-    pub claims: Option<Map<String, Value>>,
+    pub claims: Option<JsonObject>,
     /// With what it can prove who it is; `Some(None)` for its secret only.
     pub public_key: Option<Option<PublicKey>>,
 }
@@ -133,7 +135,7 @@ pub enum InvalidAgent {
     #[error("tags: at most {MAX_TAGS}, each of 1 to {MAX_TAG} characters, no control characters")]
     Tags,
     /// Too much metadata.
-    #[error("metadata: a JSON object of at most {MAX_METADATA} bytes")]
+    #[error("metadata: a JSON object of at most {MAX_METADATA} bytes, {MAX_DEPTH} levels deep")]
     Metadata,
     /// More scopes than one agent can have, or longer ones.
     #[error(
@@ -155,7 +157,9 @@ pub enum InvalidAgent {
     )]
     Audiences,
     /// Too many claims.
-    #[error("claims: a JSON object of at most {MAX_CLAIMS} bytes")]
+    #[error(
+        "claims: a JSON object of at most {MAX_CLAIMS} bytes that verifiers can read: no name twice, at most 16 levels deep"
+    )]
     Claims,
     /// No public key, or one that cannot be used.
     #[error(
@@ -221,7 +225,7 @@ impl AgentChange {
             (
                 self.metadata
                     .as_ref()
-                    .is_none_or(|json| fits(json, MAX_METADATA)),
+                    .is_none_or(|object| object.fits(MAX_METADATA)),
                 InvalidAgent::Metadata,
             ),
             (
@@ -237,20 +241,17 @@ impl AgentChange {
                 InvalidAgent::Audiences,
             ),
             (
-                self.claims
-                    .as_ref()
-                    .is_none_or(|json| fits(json, MAX_CLAIMS)),
+                self.claims.as_ref().is_none_or(are_claims),
                 InvalidAgent::Claims,
             ),
         ];
         if let Some((_, invalid)) = checks.into_iter().find(|(holds, _)| !holds) {
             return Err(invalid);
         }
-        let reserved = RESERVED_CLAIMS.into_iter().find(|name| {
-            self.claims
-                .as_ref()
-                .is_some_and(|claims| claims.contains_key(*name))
-        });
+        let claims = self.claims.as_ref().map(JsonObject::members);
+        let claims = claims.unwrap_or_default();
+        let mut reserved = RESERVED_CLAIMS.into_iter();
+        let reserved = reserved.find(|name| claims.contains_key(*name));
         reserved.map_or(Ok(()), |name| Err(InvalidAgent::ReservedClaim(name)))
     }
 
@@ -317,6 +318,14 @@ fn are_audiences(audiences: &[String]) -> bool {
     audiences.len() <= MAX_AUDIENCES && audiences.iter().all(is_audience)
 }
 
-fn fits(json: &Map<String, Value>, bytes: usize) -> bool {
-    serde_json::to_string(json).is_ok_and(|text| text.len() <= bytes)
+/// Whether they fit, and verifiers can read the token that they are in (RFC 8725 §2.4): what they cannot read nobody can revoke.
+fn are_claims(claims: &JsonObject) -> bool {
+    let mut token = br#"{"iss":"i","sub":"s","aud":"a","exp":0}"#.to_vec();
+    claims.append_to(&mut token);
+    // Names that verifiers give a meaning to are looked at by themselves.
+    claims.fits(MAX_CLAIMS) && !is_malformed(&token)
+}
+
+fn is_malformed(token: &[u8]) -> bool {
+    Claims::parse(token).is_err_and(|error| error.kind() == ErrorKind::MalformedToken)
 }

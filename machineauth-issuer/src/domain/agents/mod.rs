@@ -50,8 +50,8 @@ const CLIENTS: Table<DirectoryEntry> = Table::new("client", 1);
 /// Says to which organization an agent belongs whose identifier falls into another partition than its home.
 const ELSEWHERE: Table<OrganizationId> = Table::new("elsewhere", 1);
 
-/// How many records the cache of clients keeps.
-const CACHED_CLIENTS: u64 = 100_000;
+/// How much memory the cache of clients takes, in bytes: room for some 100,000 agents with little to say of them.
+const CACHED_CLIENTS: u64 = 128 * 1024 * 1024;
 /// How often a write is tried again when somebody else's came first.
 const MAX_ATTEMPTS: usize = 16;
 const SCAN_PAGE: usize = 500;
@@ -142,7 +142,10 @@ impl Agents {
             store,
             clock,
             vault,
-            by_client: moka::sync::Cache::new(CACHED_CLIENTS),
+            by_client: moka::sync::Cache::builder()
+                .max_capacity(CACHED_CLIENTS)
+                .weigher(|_, (agent, _): &directory::Member| agent.value.weight())
+                .build(),
             secret_uses: LastUses::new(),
             verifications: Verifications::new(),
             seats: seats::Seats::new(plans),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use machineauth_core::clock::{Clock, Timestamp};
+use machineauth_core::quota::Quota;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -20,8 +21,12 @@ use crate::telemetry::Chain;
 
 /// How many agents are told apart in one minute.
 const MAX_AGENTS: usize = 10_000;
-/// How many addresses and names of strangers are told apart in one minute.
-const MAX_STRANGERS: usize = 250;
+/// How many addresses and names of strangers are told apart: so many at once, and in the long run one more in each half
+/// minute. Whoever invents names would else push everybody else's acts out of the trail.
+const STRANGERS: Quota = Quota {
+    burst: 250,
+    interval: Duration::from_secs(30),
+};
 /// Sums in one commit.
 const SUMS_PER_BATCH: usize = 100;
 /// Commits that wait for a store that is away. Beyond that the oldest sums are lost.
@@ -85,7 +90,7 @@ impl Recorder {
             token_events,
             demand: ArcSwap::from_pointee(Demand::default()),
             tokens: Tally::new(MAX_AGENTS),
-            strangers: Tally::new(MAX_STRANGERS),
+            strangers: Tally::within(STRANGERS),
             activity: Activity::default(),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use machineauth_core::clock::Timestamp;
+use machineauth_core::quota::{Buckets, Quota};
 
 use super::{Action, Actor, By, COUNT, Fact};
 use crate::domain::agent::Agent;
@@ -52,6 +53,8 @@ pub(super) struct Sum {
 #[derive(Debug)]
 pub(super) struct Tally {
     limit: usize,
+    /// How often in the long run there may be one more subject.
+    quota: Option<Buckets>,
     sums: Mutex<HashMap<Subject, Sum>>,
 }
 
@@ -159,14 +162,27 @@ impl Tally {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
+            quota: None,
             sums: Mutex::default(),
+        }
+    }
+
+    /// Also in the long run: as many subjects as the quota has, and then one more in each of its intervals.
+    pub(super) fn within(quota: Quota) -> Self {
+        Self {
+            quota: Some(Buckets::new(quota)),
+            ..Self::new(usize::try_from(quota.burst).unwrap_or(usize::MAX))
         }
     }
 
     /// Counts that it happened once more.
     pub(super) fn count(&self, subject: Subject, now: Timestamp) {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let subject = match sums.len() < self.limit || sums.contains_key(&subject) {
+        let has_room = |sums: &HashMap<_, _>| {
+            let quota = self.quota.as_ref();
+            sums.len() < self.limit && quota.is_none_or(|quota| quota.take((), now).is_ok())
+        };
+        let subject = match sums.contains_key(&subject) || has_room(&sums) {
             true => subject,
             // There is one of these for each action, beyond the limit.
             false => Subject::others(subject.action, Partition::SYSTEM),
@@ -232,6 +248,28 @@ mod tests {
         let (others, sum) = sums.last().unwrap();
         assert_eq!((others.address, sum.count), (None, 99_900));
         assert!(tally.take().is_empty());
+    }
+
+    #[test]
+    fn who_invents_names_for_days_gets_no_more_of_the_trail_than_the_quota() {
+        let interval = Duration::from_secs(30);
+        let tally = Tally::within(Quota {
+            burst: 10,
+            interval,
+        });
+        let mut told_apart = 0;
+        for n in 0..600 {
+            // Ten a minute, for an hour.
+            tally.count(stranger(&format!("name {n}")), Timestamp::from_secs(6 * n));
+            if n % 10 == 9 {
+                let sums = tally.take();
+                told_apart += sums
+                    .iter()
+                    .filter(|(subject, _)| subject.name.is_some())
+                    .count();
+            }
+        }
+        assert!((120..=131).contains(&told_apart), "{told_apart}");
     }
 
     /// I21

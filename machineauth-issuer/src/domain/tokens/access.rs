@@ -8,7 +8,6 @@ use machineauth_core::dpop::Thumbprint;
 use machineauth_core::jws::{Type, sign_compact};
 use machineauth_core::scope::ScopeSet;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::domain::agent::{Agent, ForeignId, TOKEN_PREFIX, TokenFormat};
 use crate::domain::id::{AgentId, ClientId, FamilyId, OrganizationId, TeamId, TokenId};
@@ -100,9 +99,6 @@ struct AccessTokenClaims<'a> {
     /// Whom the client's acts are ascribed to.
     #[serde(rename = "partyId", skip_serializing_if = "Option::is_none")]
     party_id: Option<&'a str>,
-    /// None of the above: those names are reserved.
-    #[serde(flatten)]
-    claims: &'a Map<String, Value>,
 }
 
 /// What the token's user must prove to have (RFC 7800 §3.1).
@@ -179,9 +175,10 @@ impl Minter {
             party_id: machine
                 .and_then(|machine| machine.party_id.as_ref())
                 .map(ForeignId::as_str),
-            claims: &agent.claims,
         };
-        let payload = serde_json::to_vec(&claims).expect("claims are plain data");
+        let mut payload = serde_json::to_vec(&claims).expect("claims are plain data");
+        // None of the above: those names are reserved.
+        agent.claims.append_to(&mut payload);
         let expires_at = Timestamp::from_secs(end.as_secs());
         if machine.is_some_and(|machine| machine.token_format == TokenFormat::Opaque) {
             let sealed = self.vault.seal_token(&payload);
