@@ -214,13 +214,13 @@ fn has_token(headers: &HeaderMap, target: &Uri) -> bool {
 }
 
 /// Removes whatever an upstream could take for a header of one of these names.
-pub(crate) fn strip(upstream: &mut HeaderMap, names: &[HeaderName]) {
+fn strip(upstream: &mut HeaderMap, names: &[HeaderName]) {
     remove_if(upstream, |name| {
         names.iter().any(|ours| is_taken_for(ours, name))
     });
 }
 
-fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
+pub(crate) fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
     let names = upstream.keys();
     let wrong: Vec<HeaderName> = names.filter(|name| is_wrong(name)).cloned().collect();
     for name in &wrong {
@@ -230,12 +230,21 @@ fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
 
 /// Whether `name` is `ours` to somebody who does not tell punctuation apart. CGI folds `-` to `_`; some of its
 /// descendants fold everything that cannot stand in a variable's name (`.` in PHP).
-fn is_taken_for(ours: &HeaderName, name: &HeaderName) -> bool {
+pub(crate) fn is_taken_for(ours: &HeaderName, name: &HeaderName) -> bool {
+    looks_like(ours.as_str().as_bytes(), name.as_str().as_bytes())
+}
+
+/// As [`is_taken_for`], of all names that start like this.
+pub(crate) fn starts_like(start: &str, name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes().get(..start.len());
+    name.is_some_and(|name| looks_like(start.as_bytes(), name))
+}
+
+fn looks_like(ours: &[u8], name: &[u8]) -> bool {
     let folded = |byte: u8| match byte.is_ascii_alphanumeric() {
         true => byte,
         false => b'-',
     };
-    let (ours, name) = (ours.as_str().as_bytes(), name.as_str().as_bytes());
     ours.len() == name.len()
         && ours
             .iter()
