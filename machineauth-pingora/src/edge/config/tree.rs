@@ -136,6 +136,8 @@ pub(crate) struct IdentityToml {
     pub(crate) agent_id: Option<Header>,
     pub(crate) scopes: Option<Header>,
     pub(crate) organization_id: Option<Header>,
+    /// Default: none with one issuer, `X-Agent-Issuer` with several.
+    pub(crate) issuer: Option<Header>,
     pub(crate) client_id: Option<Header>,
     pub(crate) team_id: Option<Header>,
     pub(crate) forward_token: bool,
