@@ -82,6 +82,7 @@ pub mod feed;
 pub mod fetch;
 #[cfg(feature = "http")]
 mod follower;
+pub mod forwarded;
 pub mod introspection;
 pub mod jwks;
 #[cfg(feature = "http")]

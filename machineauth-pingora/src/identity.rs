@@ -25,18 +25,22 @@ pub const X_AGENT_SCOPES: HeaderName = HeaderName::from_static("x-agent-scopes")
 /// The organization that the agent belongs to; absent when there is none.
 pub const X_ORG_ID: HeaderName = HeaderName::from_static("x-org-id");
 
+/// Who issued the token: agents of two issuers may have the same id. Sent only where it is [asked for](IdentityHeaders::issuer).
+pub const X_AGENT_ISSUER: HeaderName = HeaderName::from_static("x-agent-issuer");
+
 /// All but visible ASCII, and the escape itself: two ids never look the same, and none can lose a space on its way.
 /// (Bytes above ASCII are always escaped.)
 const NOT_IN_IDS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// In which headers the upstream is told who calls. By default [`X_AGENT_ID`], [`X_AGENT_SCOPES`] and [`X_ORG_ID`].
 ///
-/// The default names are never let through from a client, even where others are chosen.
+/// These names and [`X_AGENT_ISSUER`] are never let through from a client, even where others are chosen.
 #[derive(Debug)]
 pub struct IdentityHeaders {
     agent_id: HeaderName,
     scopes: HeaderName,
     organization_id: HeaderName,
+    issuer: Option<HeaderName>,
     client_id: Option<HeaderName>,
     team_id: Option<HeaderName>,
     signed: Option<(HeaderName, AssertionSigner)>,
@@ -48,6 +52,7 @@ impl Default for IdentityHeaders {
             agent_id: X_AGENT_ID,
             scopes: X_AGENT_SCOPES,
             organization_id: X_ORG_ID,
+            issuer: None,
             client_id: None,
             team_id: None,
             signed: None,
@@ -77,6 +82,13 @@ impl IdentityHeaders {
         self
     }
 
+    /// Also says who issued the token: with several issuers, an id alone names nobody.
+    #[must_use]
+    pub fn issuer(mut self, name: HeaderName) -> Self {
+        self.issuer = Some(name);
+        self
+    }
+
     /// Also says the [client's id](Agent::client_id).
     #[must_use]
     pub fn client_id(mut self, name: HeaderName) -> Self {
@@ -100,13 +112,14 @@ impl IdentityHeaders {
 
     /// Whether an upstream could take a header of this name for one of ours.
     fn is_ours(&self, name: &HeaderName) -> bool {
-        let defaults = [X_AGENT_ID, X_AGENT_SCOPES, X_ORG_ID];
+        let defaults = [X_AGENT_ID, X_AGENT_SCOPES, X_ORG_ID, X_AGENT_ISSUER];
         let chosen = [&self.agent_id, &self.scopes, &self.organization_id];
         let signed = self.signed.as_ref().map(|(name, _)| name);
-        let optional = [self.client_id.as_ref(), self.team_id.as_ref(), signed];
+        let optional = [&self.issuer, &self.client_id, &self.team_id].map(Option::as_ref);
         defaults
             .iter()
             .chain(chosen)
+            .chain(signed)
             .chain(optional.into_iter().flatten())
             .any(|ours| is_taken_for(ours, name))
     }
@@ -121,6 +134,7 @@ impl IdentityHeaders {
         upstream.insert(self.scopes.clone(), value(&agent.scopes().to_string())?);
         let optional = [
             (Some(&self.organization_id), agent.organization_id()),
+            (self.issuer.as_ref(), Some(&*agent.claims().issuer)),
             (self.client_id.as_ref(), Some(agent.client_id())),
             (self.team_id.as_ref(), agent.team_id()),
         ];
@@ -214,13 +228,13 @@ fn has_token(headers: &HeaderMap, target: &Uri) -> bool {
 }
 
 /// Removes whatever an upstream could take for a header of one of these names.
-pub(crate) fn strip(upstream: &mut HeaderMap, names: &[HeaderName]) {
+fn strip(upstream: &mut HeaderMap, names: &[HeaderName]) {
     remove_if(upstream, |name| {
         names.iter().any(|ours| is_taken_for(ours, name))
     });
 }
 
-fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
+pub(crate) fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
     let names = upstream.keys();
     let wrong: Vec<HeaderName> = names.filter(|name| is_wrong(name)).cloned().collect();
     for name in &wrong {
@@ -230,12 +244,21 @@ fn remove_if(upstream: &mut HeaderMap, is_wrong: impl Fn(&HeaderName) -> bool) {
 
 /// Whether `name` is `ours` to somebody who does not tell punctuation apart. CGI folds `-` to `_`; some of its
 /// descendants fold everything that cannot stand in a variable's name (`.` in PHP).
-fn is_taken_for(ours: &HeaderName, name: &HeaderName) -> bool {
+pub(crate) fn is_taken_for(ours: &HeaderName, name: &HeaderName) -> bool {
+    looks_like(ours.as_str().as_bytes(), name.as_str().as_bytes())
+}
+
+/// As [`is_taken_for`], of all names that start like this.
+pub(crate) fn starts_like(start: &str, name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes().get(..start.len());
+    name.is_some_and(|name| looks_like(start.as_bytes(), name))
+}
+
+fn looks_like(ours: &[u8], name: &[u8]) -> bool {
     let folded = |byte: u8| match byte.is_ascii_alphanumeric() {
         true => byte,
         false => b'-',
     };
-    let (ours, name) = (ours.as_str().as_bytes(), name.as_str().as_bytes());
     ours.len() == name.len()
         && ours
             .iter()

@@ -7,7 +7,7 @@
 //!   [`Challenge`](machineauth_core::Challenge) to answer with. A proxy with several routes says there by which module a
 //!   request is [judged](MachineAuth::judge_by).
 //! * [`fail_to_proxy`] gives that answer in full (RFC 6750 §3). A module can only name a status: a proxy that does not
-//!   call this still refuses the request, with an empty 401.
+//!   call this still refuses the request, with that status and nothing else.
 //! * [`forward_identity`] tells the upstream who calls, in [headers](IdentityHeaders) that no client can forge, and if
 //!   wanted [signed](AssertionSigner).
 //! * [`Background`] fetches keys and follows revocations, in a background service of Pingora.

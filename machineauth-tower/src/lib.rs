@@ -65,8 +65,9 @@
 //! # }
 //! ```
 //!
-//! Requests of gRPC and gRPC-Web are known by their content type and refused in their own protocol: `UNAUTHENTICATED`,
-//! `PERMISSION_DENIED` or `UNAVAILABLE`, with the same sentence.
+//! Requests of gRPC and gRPC-Web are known by their content type and refused in their own protocol, with the same sentence:
+//! `INVALID_ARGUMENT` (400), `UNAUTHENTICATED` (401), `PERMISSION_DENIED` (403), `RESOURCE_EXHAUSTED` (429) or `UNAVAILABLE`
+//! (503).
 //!
 //! A token that was verified before costs one look-up: the request is answered without an await, and without an
 //! allocation but that for the extension. Only a token whose key is not known yet waits, for the key.

@@ -45,6 +45,8 @@ fn the_units_start_programs_that_there_are() {
         let path = start["ExecStart=".len()..].split(' ').next().unwrap();
         assert_eq!(path, format!("/usr/local/bin/{unit}"));
         package_of(unit);
+        assert!(file.contains("DynamicUser=yes"));
+        line(&file, "StateDirectory=");
     }
 }
 

@@ -75,15 +75,17 @@ impl Edge {
         std::fs::write(self.file("edge.toml"), text).expect("a file can be written");
     }
 
-    /// Starts another process that takes over this one's listeners, and has this one end.
+    /// Starts another process, in another directory, that takes over this one's listeners, and has this one end.
     ///
     /// # Panics
     /// When that does not happen in time.
     pub async fn upgrade(&mut self, program: &str) -> Process {
         let program = Path::new(program);
-        let directory = self.directory.path();
+        let configuration = self.file("edge.toml");
+        let configuration = configuration.to_str().expect("its path is text");
+        let arguments = ["--config", configuration, "--upgrade"];
         // It waits for the old one's sockets; the old one still answers on the port meanwhile.
-        let new = Process::start(program, directory, self.port, &[], &["--upgrade"]).await;
+        let new = Process::start(program, Path::new("/"), self.port, &[], &arguments).await;
         self.process.signal("QUIT").await;
         std::mem::replace(&mut self.process, new)
     }

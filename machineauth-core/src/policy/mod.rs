@@ -69,12 +69,18 @@ use trie::Trie;
 
 /// With these, some frameworks let a client replace the method or the path that was judged. Whoever enforces a policy
 /// removes them.
-pub const OVERRIDES: [HeaderName; 5] = [
+pub const OVERRIDES: [HeaderName; 11] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-method"),
+    HeaderName::from_static("x-original-method"),
+    HeaderName::from_static("x-forwarded-method"),
     HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
     HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-forwarded-prefix"),
 ];
 
 /// Whether every server reads `path` alike, as [`Policy::decide`] demands: for whoever chooses by a path without a policy.

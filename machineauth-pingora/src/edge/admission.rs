@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Response};
 use machineauth_core::Agent;
+use machineauth_core::forwarded::client_address;
 use pingora_proxy::Session;
 
 use super::answers::Problem;
 use super::exchange::Exchange;
-use super::limits::{Counted, client_address, is_trusted};
+use super::limits::{Counted, is_trusted};
 use super::proxy::EdgeProxy;
 use super::route::Route;
 use super::snapshot::Snapshot;
@@ -69,7 +70,9 @@ impl EdgeProxy {
             return Ok(());
         };
         let trusted = &exchange.snapshot.trusted_proxies;
-        let client = client_address(peer, trusted, session.req_header());
+        let headers = &session.req_header().headers;
+        // Where proxies in front are believed (I7).
+        let client = client_address(peer, headers, |address| is_trusted(address, trusted));
         exchange.client = Some(client);
         exchange.proxied = is_trusted(peer, trusted);
         let counted = exchange

@@ -2,28 +2,29 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
+use machineauth_core::forwarded::X_FORWARDED_FOR;
 use machineauth_core::policy::OVERRIDES;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::exchange::Exchange;
-use crate::identity::{change, identify, strip, value};
+use crate::identity::{change, identify, is_taken_for, remove_if, starts_like, value};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What clients could say there (RFC 7239), the edge says in `X-Forwarded-…`.
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
-/// What only the edge says, and proxies in front that are trusted.
+/// All names that start like this say where a request came from: only the edge says that, and proxies in front that are
+/// trusted.
+const X_FORWARDED: &str = "x-forwarded-";
+/// What else only the edge says, or nobody.
 const OURS: [HeaderName; 5] = [
-    X_FORWARDED_FOR,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_HOST,
     X_REQUEST_ID,
-    FORWARDED,
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("true-client-ip"),
 ];
 
 /// How many headers are put in, at most: growing for one after the other is more work.
@@ -46,9 +47,7 @@ pub(super) fn to_server(
 /// Says who the client is to a server that sees only the edge.
 fn origin(session: &Session, headers: &mut HeaderMap, exchange: &Exchange) -> Result<()> {
     let before = exchange.proxied.then(|| Before::said_in(headers));
-    strip(headers, &OURS);
-    // At the edge the route is what was judged, also where nobody has to show a token.
-    strip(headers, &OVERRIDES);
+    strip_claims(headers);
     let before = before.unwrap_or_default();
     headers.insert(X_REQUEST_ID, value(&format!("{:032x}", exchange.id))?);
     let peer = session.client_addr().and_then(|address| address.as_inet());
@@ -65,6 +64,16 @@ fn origin(session: &Session, headers: &mut HeaderMap, exchange: &Exchange) -> Re
         headers.insert(X_FORWARDED_HOST, host);
     }
     Ok(())
+}
+
+/// Removes whatever a service could take for what only the edge says.
+fn strip_claims(headers: &mut HeaderMap) {
+    // At the edge the route is what was judged, also where nobody has to show a token.
+    let (ours, overrides) = (&OURS, &OVERRIDES);
+    remove_if(headers, |name| {
+        let mut names = ours.iter().chain(overrides);
+        starts_like(X_FORWARDED, name) || names.any(|ours| is_taken_for(ours, name))
+    });
 }
 
 /// What a proxy in front, which is believed, says of where it has the request from.

@@ -83,7 +83,7 @@ impl Assembled {
 pub(crate) fn run(path: &Path, upgrade: bool) -> Result<(), String> {
     let assembled = Assembled::from_file(path)?;
     start_log(&assembled.fixed.server.log)?;
-    let conf = server_conf(&assembled.fixed.server, upgrade)?;
+    let conf = server_conf(&assembled.source, &assembled.fixed.server, upgrade)?;
     if !upgrade {
         check_addresses(&assembled.fixed)?;
     }
@@ -182,7 +182,7 @@ fn admin_service(admin: Admin, address: &str) -> Service<HttpServer<Admin>> {
     service
 }
 
-fn server_conf(toml: &ServerToml, upgrade: bool) -> Result<ServerConf, String> {
+fn server_conf(source: &Source, toml: &ServerToml, upgrade: bool) -> Result<ServerConf, String> {
     let processors = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut conf = ServerConf {
         threads: toml.threads.map_or_else(processors, NonZero::get),
@@ -192,7 +192,10 @@ fn server_conf(toml: &ServerToml, upgrade: bool) -> Result<ServerConf, String> {
         ..ServerConf::default()
     };
     match &toml.upgrade_socket {
-        Some(socket) => conf.upgrade_sock.clone_from(socket),
+        Some(socket) => {
+            let path = source.path_of(socket).into_os_string().into_string();
+            conf.upgrade_sock = path.map_err(|_| "the path of `upgrade_socket` is not UTF-8")?;
+        }
         None if upgrade => {
             return Err(
                 "an upgrade needs `upgrade_socket` in `[server]`, the same as the old process has"

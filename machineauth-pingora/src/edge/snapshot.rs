@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use toml::Spanned;
 
 use super::config::{
-    ConfigError, DpopToml, EdgeToml, FileName, IdentityToml, ResourceToml, Source, UpstreamToml,
+    ConfigError, DpopToml, EdgeToml, FileName, ResourceToml, Source, UpstreamToml,
 };
 use super::issuers::{Issuer, Workshop};
 use super::limits::Limits;
@@ -25,7 +25,7 @@ use super::tls::certificates;
 use super::upstream::{Authorities, Pool};
 use crate::assertion::AssertionSigner;
 use crate::background::Home;
-use crate::identity::IdentityHeaders;
+use crate::identity::{IdentityHeaders, X_AGENT_ISSUER};
 use crate::module::MachineAuthModule;
 
 /// What stays the same over all configurations.
@@ -77,7 +77,7 @@ impl Snapshot {
         around: &Surroundings,
         before: Option<&Self>,
     ) -> Result<Self, ConfigError> {
-        let identity = Arc::new(identity(source, &toml.identity)?);
+        let identity = Arc::new(identity(source, &toml)?);
         let issuers = issuers(source, &toml, around, before)?;
         let proofs = proofs(source, &toml, around, before)?;
         let authenticator = authenticator(source, &toml, &issuers, proofs.as_ref())?;
@@ -107,8 +107,15 @@ impl Snapshot {
     }
 }
 
-fn identity(source: &Source, toml: &IdentityToml) -> Result<IdentityHeaders, ConfigError> {
+fn identity(source: &Source, toml: &EdgeToml) -> Result<IdentityHeaders, ConfigError> {
     let mut headers = IdentityHeaders::default();
+    if toml.issuers.len() > 1 {
+        headers = headers.issuer(X_AGENT_ISSUER);
+    }
+    let toml = &toml.identity;
+    if let Some(name) = &toml.issuer {
+        headers = headers.issuer(name.0.clone());
+    }
     if let Some(name) = &toml.agent_id {
         headers = headers.agent_id(name.0.clone());
     }

@@ -14,6 +14,9 @@ use crate::path::path_of;
 const LENGTH: &[u8] = b"content-length";
 const ENCODING: &[u8] = b"transfer-encoding";
 
+const TWICE: &str = "the length of the body is said more than once";
+const UNDERSCORE: &str = "there is an underscore in a header that says how long the body is";
+
 /// Host and path of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'r> {
@@ -83,12 +86,12 @@ pub(crate) fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
         let name = name.as_str().as_bytes();
         name.contains(&b'_') && (folds_to(name, LENGTH) || folds_to(name, ENCODING))
     };
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    match lengths > 1 || headers.keys().any(frames) {
-        true => Err(Problem::bad_request(
-            "the length of the body is said more than once",
-        )),
-        false => Ok(()),
+    if headers.keys().any(frames) {
+        return Err(Problem::bad_request(UNDERSCORE));
+    }
+    match headers.get_all(CONTENT_LENGTH).iter().count() {
+        0 | 1 => Ok(()),
+        _ => Err(Problem::bad_request(TWICE)),
     }
 }
 
@@ -115,11 +118,21 @@ pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
         }
         let colon = line.iter().position(|&byte| byte == b':');
         let (name, value) = line.split_at(colon.unwrap_or(0));
-        if folds_to(name, LENGTH) {
+        let is_length = folds_to(name, LENGTH);
+        if !is_length && !folds_to(name, ENCODING) {
+            continue;
+        }
+        if name.contains(&b'_') {
+            return wrong(UNDERSCORE);
+        }
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if is_length {
             lengths += 1;
-        } else if folds_to(name, ENCODING) {
+            if !is_number(value) {
+                return wrong("the length of the body is no number");
+            }
+        } else {
             encodings += 1;
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
             if !value.eq_ignore_ascii_case(b"chunked") {
                 return wrong("the body is encoded in another way than chunked");
             }
@@ -127,7 +140,7 @@ pub(crate) fn check_head(raw: &[u8]) -> Result<(), Problem> {
     }
     match (lengths, encodings) {
         (0 | 1, 0) | (0, 1) => Ok(()),
-        _ => wrong("the length of the body is said more than once"),
+        _ => wrong(TWICE),
     }
 }
 
@@ -138,6 +151,11 @@ fn lines(mut raw: &[u8]) -> impl Iterator<Item = &[u8]> {
         let length = raw.skip_until(b'\n').ok().filter(|length| *length > 0)?;
         Some(&rest[..length])
     })
+}
+
+/// `1*DIGIT` (RFC 9110 §8.6). Pingora would take a list of the same number for that number, and pass the list on.
+fn is_number(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether `name` is `ours`, or becomes it where underscores are hyphens.
@@ -162,6 +180,7 @@ mod tests {
         for good in [
             "",
             "Content-Length: 5\r\n",
+            "Content-Length:\t05 \r\n",
             "Transfer-Encoding: Chunked \r\n",
             "X:\r\n",
         ] {
@@ -174,6 +193,12 @@ mod tests {
             "X: 1\r\n\tfolded\r\n",
             "Content-Length: 5\r\nContent-Length: 5\r\n",
             "Content-Length: 5\r\nContent_Length: 6\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: 5 ,5\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: \r\n",
+            "Content_Length: 5\r\n",
+            "Transfer_Encoding: chunked\r\n",
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",

@@ -5,7 +5,7 @@ use machineauth_pingora::IdentityHeaders;
 use serde_json::json;
 
 use crate::edge::{Answer, Edge};
-use crate::issuer::Issuer;
+use crate::issuer::{ISSUER, Issuer};
 
 fn bearer(issuer: &Issuer) -> String {
     format!("Bearer {}", issuer.token("read write"))
@@ -58,7 +58,7 @@ fn an_id_that_no_header_could_carry_unchanged_is_escaped() {
     assert_eq!(upstream.field("x-agent-scopes"), Some(""));
 }
 
-const FORGED: [(&str, &str); 8] = [
+const FORGED: [(&str, &str); 9] = [
     ("X-Agent-Id", "root"),
     ("x-agent-id", "root again"),
     ("X_Agent_Id", "root"),
@@ -67,6 +67,7 @@ const FORGED: [(&str, &str); 8] = [
     ("x_agent_scopes", "admin"),
     ("X-ORG-ID", "org-2"),
     ("x_org_id", "org-2"),
+    ("X-Agent-Issuer", "https://evil.example"),
 ];
 
 /// The values that a client made up, wherever they ended up.
@@ -129,6 +130,7 @@ fn the_upstream_is_told_in_the_headers_that_were_chosen() {
     let name = |text: &'static str| HeaderName::from_static(text);
     let headers = IdentityHeaders::default()
         .agent_id(name("x-caller"))
+        .issuer(name("x-issuer"))
         .client_id(name("x-client"))
         .team_id(name("x-team"));
     let edge = Edge::with(issuer.module().identity(headers));
@@ -145,6 +147,7 @@ fn the_upstream_is_told_in_the_headers_that_were_chosen() {
     let answer = edge.get(&forged);
     let upstream = answer.at_upstream();
     assert_eq!(upstream.field("x-caller"), Some("agent-7"));
+    assert_eq!(upstream.field("x-issuer"), Some(ISSUER));
     assert_eq!(upstream.field("x-client"), Some("agent-7"));
     assert_eq!(upstream.field("x-agent-scopes"), Some("read write"));
     assert!(

@@ -12,7 +12,7 @@ use machineauth_core::{
 use machineauth_pingora::MachineAuthModule;
 use serde_json::{Value, json};
 
-const ISSUER: &str = "https://issuer.example";
+pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const NOW: u64 = 1_700_000_000;
 
 pub(crate) struct Issuer {

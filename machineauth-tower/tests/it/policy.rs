@@ -113,8 +113,14 @@ async fn no_header_replaces_the_method_or_path_that_was_judged() {
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
+        "x-method",
+        "x-original-method",
+        "x-forwarded-method",
         "x-original-url",
+        "x-original-uri",
         "x-rewrite-url",
+        "x-forwarded-uri",
+        "x-forwarded-prefix",
     ];
     let echo = async |headers: HeaderMap| format!("{}", headers.len());
     let app: Router = Router::new()

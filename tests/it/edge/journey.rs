@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use machineauth_core::test_kit::MockIssuer;
 use machineauth_tests::edge::Edge;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
@@ -11,7 +12,7 @@ use proptest::strategy::ValueTree as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{EDGE, Stage, configuration};
+use super::{EDGE, Stage, api, configuration};
 
 const ROUTES: &str = r#"
     [[route]]
@@ -181,6 +182,43 @@ async fn what_clients_say_about_themselves_never_arrives_not_even_on_public_rout
             Some("127.0.0.1")
         );
     }
+}
+
+/// V8
+#[tokio::test]
+async fn agents_of_the_same_name_are_told_apart_by_their_issuers() {
+    let (one, other) = (MockIssuer::start(), MockIssuer::start());
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    let upstream = Upstream::echo("api").await;
+    let trust = |issuer: &MockIssuer| {
+        let url = issuer.url();
+        format!("[[issuer]]\nurl = \"{url}\"\naudience = \"api\"\n")
+    };
+    let route = "[[route]]\nupstream = \"api\"\nauthenticated = true\n";
+    let of_one = format!("{}{}{route}", trust(&one), api(&upstream));
+    let arrives = async |edge: &Edge, issuer: &MockIssuer| {
+        let request = edge.request(Method::GET, "/a");
+        let request = request.bearer_auth(issuer.token().agent("agent-7").sign());
+        let request = request.header("x_agent_issuer", "forged");
+        let arrived = Arrived::of(&Answer::to(request).await);
+        assert_eq!(arrived.header("x-agent-id").as_deref(), Some("agent-7"));
+        assert_eq!(arrived.header("x_agent_issuer"), None);
+        (
+            arrived.header("x-agent-issuer"),
+            arrived.header("x-authority"),
+        )
+    };
+    let said_of = |issuer: &MockIssuer| Some(issuer.url().to_owned());
+
+    let edge = Edge::start(EDGE, &of_one).await;
+    assert_eq!(arrives(&edge, &one).await, (None, None));
+    let edge = Edge::start(EDGE, &format!("{}{of_one}", trust(&other))).await;
+    for issuer in [&one, &other] {
+        assert_eq!(arrives(&edge, issuer).await, (said_of(issuer), None));
+    }
+    let asked_for = format!("{of_one}[identity]\nissuer = \"X-Authority\"\n");
+    let edge = Edge::start(EDGE, &asked_for).await;
+    assert_eq!(arrives(&edge, &one).await, (None, said_of(&one)));
 }
 
 #[tokio::test]

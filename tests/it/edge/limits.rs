@@ -49,6 +49,35 @@ async fn limits_count_agents_and_addresses_and_say_what_is_left() {
     assert_eq!(counted, Some(1.0));
 }
 
+/// I7
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_told_apart_also_where_it_adds_their_ports() {
+    let stage = Stage::with(
+        r#"
+        [limits]
+        per_address = "1/m"
+        trusted_proxies = ["127.0.0.0/8"]
+
+        [[route]]
+        upstream = "api"
+        public = true
+        "#,
+    )
+    .await;
+    for (hop, status) in [
+        ("203.0.113.1:5555", 200),
+        ("203.0.113.2:5555", 200),
+        ("203.0.113.1:5556", 429),
+        ("203.0.113.2", 429),
+        ("[2001:db8::1]:5555", 200),
+        ("2001:db8::1", 429),
+    ] {
+        let request = stage.edge.request(Method::GET, "/a");
+        let answer = Answer::to(request.header("x-forwarded-for", hop)).await;
+        assert_eq!(answer.status, status, "{hop}");
+    }
+}
+
 #[tokio::test]
 async fn a_dry_run_refuses_nobody_and_reports_what_it_would() {
     let stage = Stage::with(

@@ -90,8 +90,14 @@ async fn methods_and_headers_change_nothing() {
     let token = stage.token(&["admin"]).await;
     let names = [
         "x-http-method-override",
+        "x-method",
+        "x-original-method",
+        "x-forwarded-method",
         "x-original-url",
+        "x-original-uri",
         "x-rewrite-url",
+        "x-forwarded-uri",
+        "x-forwarded-prefix",
         "x_http_method_override",
         "x_original_url",
         "x.rewrite.url",
@@ -126,6 +132,12 @@ async fn where_a_request_came_from_is_said_in_one_spelling_and_by_the_edge() {
         "x_forwarded_host",
         "x-request-id",
         "x_request_id",
+        "x-forwarded-port",
+        "x.forwarded_server",
+        "x-real-ip",
+        "x_real_ip",
+        "x-client-ip",
+        "true-client-ip",
         "forwarded",
     ];
     for name in forged {

@@ -108,6 +108,16 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
     assert!(answer.contains("request_timeout"), "{answer}");
 }
 
+/// Both are silent then, and Pingora cannot tell for whom a server waits.
+#[tokio::test]
+async fn where_the_server_is_waited_for_less_long_it_is_504() {
+    let upstream = Upstream::echo("api").await;
+    let edge = edge(&upstream, "timeout = \"200ms\"", "client_timeout = \"1h\"").await;
+    let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfive!";
+    let answer = edge.raw_to_end(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+}
+
 #[tokio::test]
 async fn over_http2_it_is_408_as_well_and_what_else_the_client_asks_goes_on() {
     let upstream = Upstream::echo("api").await;

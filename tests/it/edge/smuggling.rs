@@ -58,6 +58,50 @@ async fn requests_that_servers_measure_differently_are_refused_and_their_connect
 
 /// V19
 #[tokio::test]
+async fn a_length_that_is_no_number_or_has_an_underscore_in_its_name_goes_no_further() {
+    let stage = Stage::with(ROUTES).await;
+    for (head, said) in [
+        ("Content-Length: 5, 5", "no number"),
+        ("Content-Length: 5 ,5", "no number"),
+        ("Content_Length: 5", "an underscore"),
+        ("Transfer_Encoding: chunked", "an underscore"),
+    ] {
+        let request = format!("POST /first HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\nabcde");
+        let answer = stage.edge.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+        assert!(answer.contains("invalid_request"), "{head:?}: {answer}");
+        assert!(answer.contains(said), "{head:?}: {answer}");
+    }
+    assert_eq!(stage.upstream.count(), 0, "the upstream has seen nothing");
+}
+
+/// V19
+#[tokio::test]
+async fn what_pingora_does_not_read_is_no_request() {
+    let stage = Stage::with(ROUTES).await;
+    for (target, head) in [
+        ("/", "Host: a\r\nHost: b\r\n"),
+        ("http://a/", "Host: b\r\n"),
+        ("/", "Host: a\r\nX: 1\r\n folded\r\n"),
+        ("/", "Host: a\r\nContent-Length: 0, 5\r\n"),
+        ("/", "Host: a\r\nContent-Length:\r\n"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\n{head}\r\n");
+        let answer = stage.edge.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+        assert!(answer.contains("Pingora"), "{head:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{head:?}: {answer}");
+    }
+    assert_eq!(stage.upstream.count(), 0, "the upstream has seen nothing");
+    let counted = stage
+        .edge
+        .metric("machineauth_edge_requests_total{route=\"(none)\",status=\"4xx\"}")
+        .await;
+    assert_eq!(counted.unwrap_or_default(), 0.0);
+}
+
+/// V19
+#[tokio::test]
 async fn whoever_probes_uses_up_what_the_address_may() {
     let stage = Stage::with(&format!("[limits]\nper_address = \"2/m\"\n{ROUTES}")).await;
     let lengths = "Content-Length: 0\r\nContent_Length: 5\r\n";

@@ -44,7 +44,7 @@ pub(crate) struct ServerToml {
     /// How long requests in flight may take once the process is told to stop.
     pub(crate) grace_period: Period,
     /// The socket over which a new process takes over the listeners of the old one.
-    pub(crate) upgrade_socket: Option<String>,
+    pub(crate) upgrade_socket: Option<FileName>,
     /// Whether listeners without TLS take HTTP/2 from clients that know (RFC 9113 §3.3).
     pub(crate) h2c: bool,
     /// How many idle connections to upstreams are kept.
@@ -136,6 +136,8 @@ pub(crate) struct IdentityToml {
     pub(crate) agent_id: Option<Header>,
     pub(crate) scopes: Option<Header>,
     pub(crate) organization_id: Option<Header>,
+    /// Default: none with one issuer, `X-Agent-Issuer` with several.
+    pub(crate) issuer: Option<Header>,
     pub(crate) client_id: Option<Header>,
     pub(crate) team_id: Option<Header>,
     pub(crate) forward_token: bool,
