@@ -26,9 +26,13 @@ impl JsonObject {
         self.as_str() == "{}"
     }
 
-    /// Whether it has at most so many bytes, and is no deeper than [`MAX_DEPTH`].
+    /// Whether it has at most so many bytes, is no deeper than [`MAX_DEPTH`], and has no number that is too large for
+    /// whoever reads it.
     pub fn fits(&self, bytes: usize) -> bool {
-        self.as_str().len() <= bytes && depth(self.as_str()) <= MAX_DEPTH
+        let text = self.as_str();
+        text.len() <= bytes
+            && depth(text) <= MAX_DEPTH
+            && serde_json::from_str::<Map<String, Value>>(text).is_ok()
     }
 
     /// Its members. One that is there twice counts once.
@@ -155,6 +159,7 @@ mod tests {
         assert!(!read(&nested(10_000)).unwrap().fits(100_000));
         assert!(!read(r#"{"a":"[[[[["}"#).unwrap().fits(12));
         assert!(read(r#"{"a":"[[[[["}"#).unwrap().fits(13));
+        assert!(!read(r#"{"a":[1e400]}"#).unwrap().fits(100));
     }
 
     #[test]
