@@ -44,12 +44,16 @@ impl Refusal<'_> {
         body.to_string().into()
     }
 
-    /// The whole answer, in the protocol of the request.
+    /// The whole answer, in the protocol of the request. No cache keeps it for others: in gRPC its status is 200, and a `GET`
+    /// can say that it speaks gRPC.
     pub fn to_response(&self, protocol: &Protocol) -> Response<Bytes> {
-        match protocol {
+        let mut response = match protocol {
             Protocol::Http => self.http_response(),
             Protocol::Grpc(content_type) => self.grpc_response(content_type),
-        }
+        };
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(CACHE_CONTROL, no_store);
+        response
     }
 
     fn http_response(&self) -> Response<Bytes> {
@@ -57,7 +61,6 @@ impl Refusal<'_> {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
@@ -212,6 +215,28 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(grpc_status(status), code, "{status}");
+        }
+    }
+
+    /// A cache that is shared keeps an answer with status 200 that says nothing else, and gives it to others.
+    #[test]
+    fn no_cache_keeps_a_refusal_whatever_protocol_it_is_in() {
+        let refusal = Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            code: "unauthorized",
+            message: "an access token is required",
+        };
+        for content_type in [
+            "application/json",
+            "application/grpc",
+            "application/grpc-web",
+        ] {
+            let answer = refusal.to_response(&protocol(content_type));
+            assert_eq!(
+                answer.headers()[CACHE_CONTROL],
+                "no-store",
+                "{content_type}"
+            );
         }
     }
 

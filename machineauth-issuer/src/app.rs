@@ -264,7 +264,7 @@ impl App {
             Arc::clone(&clock),
             trail.clone(),
         );
-        let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock)).await?;
+        let feed = Feed::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&keys)).await?;
         Ok(Self(Arc::new(Inner {
             administrators: Administrators::new(
                 Arc::clone(&store),

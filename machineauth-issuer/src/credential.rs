@@ -2,6 +2,7 @@
 
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, Uri};
+use machineauth_core::ErrorKind;
 use machineauth_core::bearer::bearer_token;
 
 use crate::basic::BasicCredentials;
@@ -24,10 +25,23 @@ pub enum Credential {
 /// Why a request has no credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoCredential {
-    /// There is none, or none that can be understood.
+    /// There is none, or none of a scheme that is known here.
     Missing,
     /// There are several, and a proxy might believe another one than we do.
     Several,
+    /// There is a token where none may be, or `Bearer` with anything but one.
+    Malformed,
+}
+
+impl From<machineauth_core::Error> for NoCredential {
+    /// Why there is no [`bearer_token`].
+    fn from(error: machineauth_core::Error) -> Self {
+        match error.kind() {
+            ErrorKind::MultipleTokens => Self::Several,
+            ErrorKind::UnsupportedTokenTransport | ErrorKind::MalformedRequest => Self::Malformed,
+            _ => Self::Missing,
+        }
+    }
 }
 
 impl Credential {
@@ -53,7 +67,7 @@ impl Credential {
         if let Ok(basic) = BasicCredentials::read(headers) {
             return Ok(Self::Basic(basic));
         }
-        let token = bearer_token(headers, uri).map_err(|_| NoCredential::Missing)?;
+        let token = bearer_token(headers, uri)?;
         Ok(match api_keys::is_text(token) {
             true => Self::ApiKey(token.to_owned().into()),
             false => Self::Token(token.to_owned()),

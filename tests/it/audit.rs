@@ -224,13 +224,13 @@ async fn an_organization_reads_its_own_trail_and_no_other() {
     issuer
         .bearer(&reader, Method::GET, "/api/agents", None)
         .await
-        .expect_error(403, "forbidden");
+        .expect_lacking("admin");
     let introspector = json!({ "name": "i", "scopes": ["tokens:introspect"] });
     let introspector = issuer.api_key(&one, introspector).await;
     issuer
         .bearer(&introspector, Method::GET, "/api/audit-logs", None)
         .await
-        .expect_error(403, "forbidden");
+        .expect_lacking("audit:read");
     issuer
         .get("/api/audit-logs")
         .await

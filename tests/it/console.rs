@@ -240,7 +240,8 @@ async fn a_page_is_refused_without_its_browser_asking_for_a_password() {
     }
     let login = issuer.request(Method::POST, "/api/auth/login");
     let login = login.json(&json!({ "username": ADMIN.0, "password": "wrong" }));
-    assert_eq!(challenge(as_page(login)).await, "");
+    let asked = challenge(as_page(login)).await;
+    assert_eq!(asked, "Bearer realm=\"machineauth\"");
 
     // Whoever is no page, as a program on Node, or came with Basic, or typed the address, is asked for Basic as ever.
     for request in [

@@ -15,7 +15,7 @@ use machineauth_issuer::store::{DynStore, Log, LogRead, MemoryStore, Partition, 
 use machineauth_tests::audit::events;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
-use machineauth_tests::token::claims;
+use machineauth_tests::token::{claims, kid};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -207,12 +207,6 @@ async fn published(issuer: &Issuer) -> Vec<String> {
     keys.iter()
         .map(|key| key["kid"].as_str().unwrap().to_owned())
         .collect()
-}
-
-fn kid(token: &str) -> String {
-    let header = machineauth_core::base64url::decode(token.split('.').next().unwrap()).unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
-    header["kid"].as_str().unwrap().to_owned()
 }
 
 async fn rotate(issuer: &Issuer, body: Value) -> Value {

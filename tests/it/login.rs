@@ -73,6 +73,7 @@ async fn a_bad_login_says_so_in_the_documented_shape() {
     ] {
         let answer = login(&issuer, body).await;
         answer.expect_error(401, "unauthorized");
+        assert!(answer.header("www-authenticate").starts_with("Basic "));
         let json = answer.json();
         assert_eq!(
             (

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machineauth_core::clock::SystemClock;
+use machineauth_issuer::domain::keys::REFRESH;
 use machineauth_issuer::store::RedisStore;
 use machineauth_tests::http::Answer;
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::redis_server::RedisServer;
+use machineauth_tests::token::kid;
 use reqwest::Method;
 use serde_json::json;
 
@@ -19,6 +21,18 @@ async fn on_redis(redis: &RedisServer) -> Issuer {
         .await
         .unwrap();
     Issuer::builder().store(Arc::new(store)).start().await
+}
+
+/// Another issuer of the same name.
+async fn beside(one: &Issuer, redis: &RedisServer) -> Issuer {
+    let store = RedisStore::connect(&redis.url(), Arc::new(SystemClock))
+        .await
+        .unwrap();
+    Issuer::builder()
+        .store(Arc::new(store))
+        .with("JWT_ISSUER", &one.base)
+        .start()
+        .await
 }
 
 /// I15
@@ -117,14 +131,7 @@ async fn a_store_that_dies_in_the_middle_of_traffic_never_makes_a_half_granted_t
 async fn two_issuers_on_one_redis_see_the_same_agents_and_revocations_at_once() {
     let redis = RedisServer::start().await;
     let one = on_redis(&redis).await;
-    let store = RedisStore::connect(&redis.url(), Arc::new(SystemClock))
-        .await
-        .unwrap();
-    let two = Issuer::builder()
-        .store(Arc::new(store))
-        .with("JWT_ISSUER", &one.base)
-        .start()
-        .await;
+    let two = beside(&one, &redis).await;
     let agent = one.agent(&["read"]).await;
     let (token, _) = two.tokens(&agent).await;
     assert_eq!(one.introspect(&token).await["active"], true);
@@ -148,4 +155,39 @@ async fn two_issuers_on_one_redis_see_the_same_agents_and_revocations_at_once() 
     )
     .await;
     one.tokens(&agent).await;
+}
+
+/// I23: until the other issuer has heard of it, it takes tokens of a stolen key, and signs with it. What it asks the store for
+/// every now and then anyway would be far too late for all of these keys.
+#[tokio::test]
+async fn a_signing_key_that_one_issuer_revokes_is_no_good_at_the_other_either() {
+    let redis = RedisServer::start().await;
+    let one = on_redis(&redis).await;
+    let two = beside(&one, &redis).await;
+    let organization = one.organization("acme").await;
+    let path = format!("/api/organizations/{organization}");
+    let own = json!({ "jwt_issuer": format!("{}/acme", one.base) });
+    one.admin(Method::PATCH, &path, Some(own)).await;
+    let of_server = (one.agent(&["read"]).await, String::new());
+    let of_organization = (
+        one.agent_in(&organization, &["read"]).await,
+        format!("?organization_id={organization}"),
+    );
+    for (agent, whose) in [of_server, of_organization] {
+        let mut waited = Duration::ZERO;
+        for _ in 0..10 {
+            let (token, _) = two.tokens(&agent).await;
+            let key = format!("/api/keys/{}{whose}", kid(&token));
+            let revoked = one.admin(Method::DELETE, &key, None).await;
+            assert_eq!(revoked.status, 204, "{}", revoked.text);
+            let since = Instant::now();
+            while two.introspect(&token).await["active"] == true
+                || kid(&two.tokens(&agent).await.0) == kid(&token)
+            {
+                tokio::task::yield_now().await;
+            }
+            waited += since.elapsed();
+        }
+        assert!(waited < REFRESH, "{waited:?} {whose}");
+    }
 }

@@ -198,19 +198,54 @@ async fn only_an_agents_own_access_token_for_this_server_opens_self_service() {
         answer.expect_error(401, "invalid_token");
         assert!(answer.header("www-authenticate").starts_with("Bearer "));
     }
-    let basic = issuer
-        .request(Method::GET, "/api/agents/me")
-        .basic_auth(ADMIN.0, Some(ADMIN.1));
-    Answer::to(basic).await.expect_error(401, "invalid_token");
-    issuer
-        .get("/api/agents/me")
-        .await
-        .expect_error(401, "invalid_token");
+}
+
+/// RFC 6750 §3.1: to whoever sent no token nothing is said of errors.
+#[tokio::test]
+async fn without_a_token_the_challenge_asks_for_one_and_names_no_error() {
+    let issuer = Issuer::start().await;
+    for path in ["/api/agents/me", "/api/verify"] {
+        let get = || issuer.request(Method::GET, path);
+        for request in [get(), get().basic_auth(ADMIN.0, Some(ADMIN.1))] {
+            let answer = Answer::to(request).await;
+            answer.expect_error(401, "invalid_token");
+            let challenge = answer.header("www-authenticate");
+            assert_eq!(challenge, "Bearer realm=\"machineauth\"");
+        }
+    }
+}
+
+/// V18, V23: a good token is refused as well, where it does not stand alone and in its place.
+#[tokio::test]
+async fn credentials_in_two_places_in_the_url_or_malformed_are_an_invalid_request() {
+    let issuer = Issuer::start().await;
+    let agent = issuer.agent(&[]).await;
     let (token, _) = issuer.tokens(&agent).await;
-    issuer
-        .get(&format!("/api/agents/me?access_token={token}"))
-        .await
-        .expect_error(401, "invalid_token");
+    for path in ["/api/agents/me", "/api/agents"] {
+        let get = || issuer.request(Method::GET, path);
+        let in_url = || issuer.request(Method::GET, &format!("{path}?access_token={token}"));
+        for request in [
+            get().bearer_auth(&token).bearer_auth(&token),
+            get().bearer_auth(&token).basic_auth(ADMIN.0, Some(ADMIN.1)),
+            in_url(),
+            in_url().bearer_auth(&token),
+            get().header("cookie", format!("access_token={token}")),
+            get().header("authorization", format!("Bearer {token} {token}")),
+            get().header("authorization", "Bearer"),
+        ] {
+            let answer = Answer::to(request).await;
+            answer.expect_error(400, "invalid_request");
+            let challenge = answer.header("www-authenticate");
+            assert_eq!(
+                challenge,
+                "Bearer realm=\"machineauth\", error=\"invalid_request\""
+            );
+        }
+    }
+    // A proxy that asks for somebody else takes this for a fault of its own.
+    let twice = issuer.request(Method::GET, "/api/verify");
+    let twice = twice.bearer_auth(&token).bearer_auth(&token);
+    Answer::to(twice).await.expect_error(401, "invalid_token");
 }
 
 #[tokio::test]

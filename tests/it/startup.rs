@@ -6,7 +6,9 @@ use std::process::Command;
 
 use machineauth_tests::agent::Agent;
 use machineauth_tests::http::{self, Answer};
+use machineauth_tests::issuer::SERVER_KEY;
 use machineauth_tests::process::{Process, free_port};
+use machineauth_tests::redis_server::RedisServer;
 
 const ISSUER: &str = env!("CARGO_BIN_EXE_issuer");
 
@@ -74,6 +76,16 @@ async fn the_printed_lines_work_where_whoever_introspects_must_say_who_it_is() {
     let variables = [("INTROSPECTION_AUTH", "required")];
     let issuer = start(directory.path(), free_port(), &variables).await;
     the_printed_lines_work(&issuer).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_leaves_the_disk_to_its_system_is_warned_of() {
+    let redis = RedisServer::start_as(&["--appendfsync", "no"]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let url = redis.url();
+    let variables = [("DATABASE_URL", url.as_str()), ("SERVER_KEY", SERVER_KEY)];
+    let issuer = start(directory.path(), free_port(), &variables).await;
+    issuer.logged_until("set `appendfsync everysec`").await;
 }
 
 #[tokio::test]

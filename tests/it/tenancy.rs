@@ -558,7 +558,7 @@ async fn tokens_that_are_no_administrators_are_refused() {
     issuer
         .bearer(&token, Method::GET, &path, None)
         .await
-        .expect_error(403, "forbidden");
+        .expect_lacking("admin");
     let admin = issuer.agent_in(&organization, &["admin"]).await;
     let (revoked, admin_refresh_token) = issuer.tokens(&admin).await;
     issuer.revoke(&revoked).await;

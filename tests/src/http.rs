@@ -95,6 +95,18 @@ impl Answer {
         assert_eq!(json["message"], json["error_description"], "{json}");
         assert_eq!(self.header("cache-control"), "no-store", "{json}");
     }
+
+    /// Checks that it refuses credentials that lack a scope, and that its challenge names the scope (RFC 6750 §3.1).
+    ///
+    /// # Panics
+    /// When it is another answer.
+    pub fn expect_lacking(&self, scope: &str) {
+        self.expect_error(403, "forbidden");
+        let challenge = format!(
+            "Bearer realm=\"machineauth\", error=\"insufficient_scope\", scope=\"{scope}\""
+        );
+        assert_eq!(self.header("www-authenticate"), challenge);
+    }
 }
 
 /// A client without redirects, for loopback only.

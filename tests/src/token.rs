@@ -9,9 +9,22 @@ use serde_json::Value;
 /// # Panics
 /// When it is no JWT.
 pub fn claims(token: &str) -> Value {
-    let payload = token.split('.').nth(1).expect("a JWT has three parts");
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload)
+    part(token, 1)
+}
+
+/// The name of the key that signed `token`, as it says.
+///
+/// # Panics
+/// When it is no JWT, or names no key.
+pub fn kid(token: &str) -> String {
+    let kid = part(token, 0)["kid"].as_str().map(str::to_owned);
+    kid.expect("the header names a key")
+}
+
+fn part(token: &str, at: usize) -> Value {
+    let part = token.split('.').nth(at).expect("a JWT has three parts");
+    let part = URL_SAFE_NO_PAD
+        .decode(part)
         .expect("the parts are base64url");
-    serde_json::from_slice(&payload).expect("the claims are JSON")
+    serde_json::from_slice(&part).expect("the parts are JSON")
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, NoContent, Response};
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +16,7 @@ use crate::domain::administrators::{Identity, Proof, Role, SESSION_LIFETIME, Ses
 use crate::domain::event::{Action, Actor};
 use crate::domain::id::{AdministratorId, OrganizationId};
 use crate::domain::organization::Organization;
-use crate::error::ApiError;
+use crate::error::{ApiError, challenges};
 use crate::openapi::{Conflict, TooManyRequests};
 use crate::sign_in::by_password;
 
@@ -102,7 +103,9 @@ pub struct ChangePassword {
 /// The token works eight hours, at every issuer on the store, until the session is ended or the password changes.
 #[utoipa::path(post, path = "", responses(
     (status = 200, body = LoginAnswer, description = "Logged in."),
-    (status = 401, body = LoginAnswer, description = "The e-mail address or the password is wrong."),
+    (status = 401, body = LoginAnswer, description = "The e-mail address or the password is wrong.", headers(
+        ("WWW-Authenticate", description = "How to authenticate (RFC 9110 §11.6.1)."),
+    )),
     TooManyRequests,
 ))]
 pub async fn login(
@@ -127,7 +130,8 @@ pub async fn login(
                 error_description: Some(REFUSED),
                 message: Some(REFUSED),
             };
-            (StatusCode::UNAUTHORIZED, Json(refused)).into_response()
+            let challenge = [(WWW_AUTHENTICATE, challenges::BASIC)];
+            (StatusCode::UNAUTHORIZED, challenge, Json(refused)).into_response()
         }
         Err(error) => error.into_response(),
     }

@@ -8,12 +8,13 @@ use machineauth_core::bearer::bearer_token;
 
 use crate::app::App;
 use crate::context::Origin;
+use crate::credential::NoCredential;
 use crate::domain::agents::StoredAgent;
 use crate::domain::event::{Action, Actor, By};
 use crate::domain::tokens::{Holder, IssuedAccessToken, IssuedToken, Unrecognized};
 use crate::error::{ApiError, Unavailable};
 use crate::openapi::security::AGENT;
-use crate::openapi::{DescribeAnswer as _, DescribeRequest, Description, InvalidToken};
+use crate::openapi::{BadRequest, DescribeAnswer as _, DescribeRequest, Description, InvalidToken};
 
 /// An agent that proved by its access token who it is. It is active, and the token is meant for this server.
 #[derive(Debug)]
@@ -50,7 +51,11 @@ impl FromRequestParts<App> for SuspendableAgent {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let text = bearer_token(&parts.headers, &parts.uri).map_err(|_| ApiError::InvalidToken)?;
+        let text = bearer_token(&parts.headers, &parts.uri);
+        let text = text.map_err(|error| match NoCredential::from(error) {
+            NoCredential::Missing => ApiError::TokenRequired,
+            why => why.into(),
+        })?;
         let held = holder(app, text, &app.config.tokens.audience).await;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
         if let Err(ApiError::InvalidToken) = &held {
@@ -74,7 +79,10 @@ impl DescribeRequest for AuthenticatedAgent {
 
 impl DescribeRequest for SuspendableAgent {
     fn describe(operation: &mut Description<'_>) {
-        operation.credentials(&[AGENT]).refuses::<InvalidToken>();
+        operation
+            .credentials(&[AGENT])
+            .refuses::<BadRequest>()
+            .refuses::<InvalidToken>();
         ApiError::describe(operation);
     }
 }

@@ -6,6 +6,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use machineauth_core::ScopeSet;
 
 use super::bearer;
 use super::myself::Myself;
@@ -178,7 +179,7 @@ impl Caller {
 
     /// An administrator of the server, or an organization's credentials with one of `scopes`. Here and nowhere else it is
     /// decided what the role of an administrator allows.
-    async fn with(parts: &mut Parts, app: &App, scopes: &[&str]) -> Result<Self, ApiError> {
+    async fn with(parts: &mut Parts, app: &App, scopes: &[&'static str]) -> Result<Self, ApiError> {
         match Credentials::read(parts, app, scopes).await? {
             Credentials::Tenant(caller) => Ok(caller),
             Credentials::Administrator(Myself { identity, by, .. }) => {
@@ -210,7 +211,7 @@ impl Credentials {
     pub(super) async fn read(
         parts: &mut Parts,
         app: &App,
-        scopes: &[&str],
+        scopes: &[&'static str],
     ) -> Result<Self, ApiError> {
         let credential = Credential::read(&parts.headers, &parts.uri)?;
         let Ok(origin) = Origin::from_request_parts(parts, app).await;
@@ -265,10 +266,12 @@ impl DescribeRequest for Caller {
     }
 }
 
-fn administered(key: &ApiKey, origin: &Origin, scopes: &[&str]) -> Result<Caller, ApiError> {
-    if !scopes.iter().any(|scope| key.scopes.contains(scope)) {
-        return Err(ApiError::Forbidden("the API key lacks the scope admin"));
-    }
+fn administered(
+    key: &ApiKey,
+    origin: &Origin,
+    scopes: &[&'static str],
+) -> Result<Caller, ApiError> {
+    insist(scopes, &key.scopes)?;
     Ok(Caller {
         reach: Reach::Tenant(Tenant {
             organization: key.organization_id,
@@ -278,13 +281,23 @@ fn administered(key: &ApiKey, origin: &Origin, scopes: &[&str]) -> Result<Caller
     })
 }
 
+/// Insists on one of `scopes`, of which the last is the least.
+fn insist(scopes: &[&'static str], held: &ScopeSet) -> Result<(), ApiError> {
+    match scopes.last() {
+        Some(least) if !scopes.iter().any(|scope| held.contains(scope)) => {
+            Err(ApiError::InsufficientScope(least))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An administrator who logged in, or an agent whose token carries the scope `admin`: that administers its organization, or
 /// only its team where it is in one, and nothing without an organization.
 async fn by_token(
     app: &App,
     origin: &Origin,
     text: String,
-    scopes: &[&str],
+    scopes: &[&'static str],
 ) -> Result<Credentials, ApiError> {
     if text.starts_with(SESSION_PREFIX) {
         let token = text.into();
@@ -303,13 +316,11 @@ async fn by_token(
     if !holder.agent.value.is_active {
         return Err(ApiError::Unauthorized);
     }
-    let held = holder.allowed_by(&token);
-    let is_admin = scopes.iter().any(|scope| held.contains(scope));
     let agent = &holder.agent.value;
-    let organization = agent.organization_id.filter(|_| is_admin);
-    let organization = organization.ok_or(ApiError::Forbidden(
-        "only a token with the scope admin, of an agent in an organization, administers it",
+    let organization = agent.organization_id.ok_or(ApiError::Forbidden(
+        "only an agent in an organization administers it",
     ))?;
+    insist(scopes, &holder.allowed_by(&token))?;
     Ok(Credentials::Tenant(Caller {
         reach: Reach::Tenant(Tenant {
             organization,

@@ -93,17 +93,22 @@ pub async fn verify(
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|_| ApiError::invalid("audience: one text"))?;
-    let credential = match Credential::read(&parts.headers, &parts.uri) {
-        Err(NoCredential::Missing) => return Err(ApiError::InvalidToken),
-        read => read?,
-    };
+    let credential = Credential::read(&parts.headers, &parts.uri).map_err(unproven)?;
     match credential {
-        Credential::Basic(_) => Err(ApiError::InvalidToken),
+        Credential::Basic(_) => Err(ApiError::TokenRequired),
         Credential::ApiKey(text) => {
             let key: Result<_, ApiError> = app.api_key(origin.address, &text).await;
             key?.map(verified_key).ok_or(ApiError::InvalidToken)
         }
         Credential::Token(text) => verified_agent(&app, &text, query.audience.as_deref()).await,
+    }
+}
+
+/// A proxy that asks about somebody else's request takes 401 for a refusal, and 400 for a fault of its own.
+fn unproven(why: NoCredential) -> ApiError {
+    match why {
+        NoCredential::Missing => ApiError::TokenRequired,
+        NoCredential::Several | NoCredential::Malformed => ApiError::InvalidToken,
     }
 }
 

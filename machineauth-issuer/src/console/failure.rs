@@ -2,11 +2,13 @@
 
 use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::page::{Assets, page_with};
-use crate::error::{ApiError, Refusal, Unavailable};
+use crate::error::{ApiError, Refusal, Unavailable, challenges};
 use crate::paths;
+use crate::protection::challenge;
 
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
@@ -59,10 +61,13 @@ impl IntoResponse for Failure {
                 let to = sign_in(next.as_deref());
                 match by_script {
                     // Else the page that signs in would be shown in a part of this one.
-                    true => match HeaderValue::try_from(to) {
-                        Ok(to) => (StatusCode::UNAUTHORIZED, [(HX_REDIRECT, to)]).into_response(),
-                        Err(_) => StatusCode::UNAUTHORIZED.into_response(),
-                    },
+                    true => {
+                        let mut response = StatusCode::UNAUTHORIZED.into_response();
+                        let headers = response.headers_mut();
+                        headers.insert(WWW_AUTHENTICATE, challenges::BEARER);
+                        headers.extend(HeaderValue::try_from(to).map(|to| (HX_REDIRECT, to)).ok());
+                        response
+                    }
                     false => Redirect::to(&to).into_response(),
                 }
             }
@@ -78,9 +83,8 @@ impl IntoResponse for Failure {
                 let header = refusal.header();
                 let description = refusal.description.into_owned();
                 let mut response = shown(refusal.status, description, is_store_away);
-                // A challenge would make the browser ask for a password of its own.
-                let header = header.filter(|_| refusal.status != StatusCode::UNAUTHORIZED);
                 response.headers_mut().extend(header);
+                challenge::for_page(response.headers_mut());
                 response
             }
         }

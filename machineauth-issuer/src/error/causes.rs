@@ -298,8 +298,11 @@ impl From<NoCredential> for ApiError {
         match missing {
             NoCredential::Missing => Self::Unauthorized,
             NoCredential::Several => {
-                Self::InvalidRequest("authenticate once: in Authorization or in X-API-Key".into())
+                Self::InvalidCredentials("authenticate once: in Authorization or in X-API-Key")
             }
+            NoCredential::Malformed => Self::InvalidCredentials(
+                "a token belongs into Authorization, one after Bearer, and never into the URL or a cookie",
+            ),
         }
     }
 }

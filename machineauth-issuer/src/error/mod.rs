@@ -4,6 +4,7 @@
 //! description, which the documented clients read.
 
 mod causes;
+pub mod challenges;
 
 use std::borrow::Cow;
 
@@ -19,13 +20,6 @@ use crate::openapi::{self, DescribeAnswer, Description};
 
 /// Seconds after which a request that met an unreachable store is worth repeating.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-/// Asks for client credentials or administrator credentials, which come in the same scheme (RFC 6749 §5.2).
-const BASIC_CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Basic realm=\"machineauth\", charset=\"UTF-8\"");
-const BEARER_CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"insufficient_scope\"");
-const INVALID_TOKEN_CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Bearer realm=\"machineauth\", error=\"invalid_token\"");
 
 /// An error of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3).
 #[derive(Debug)]
@@ -65,10 +59,16 @@ pub enum ApiError {
     InvalidRequest(Cow<'static, str>),
     /// The body is larger than any request needs; the limit in bytes.
     TooLarge(usize),
+    /// The request presents its credentials as it may not: twice, in its URL, or malformed (RFC 6750 §3.1).
+    InvalidCredentials(&'static str),
     /// Administrator credentials are missing or wrong.
     Unauthorized,
-    /// The access token or API key is missing, or good for nothing here (RFC 6750 §3.1).
+    /// No access token or API key came with the request (RFC 6750 §3.1).
+    TokenRequired,
+    /// The access token or API key is good for nothing here (RFC 6750 §3.1).
     InvalidToken,
+    /// The credentials lack this scope (RFC 6750 §3.1).
+    InsufficientScope(&'static str),
     /// The caller is known and may not do this.
     Forbidden(&'static str),
     /// The request came without TLS.
@@ -185,7 +185,7 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// The token or the client lacks a scope (RFC 6750 §3.1).
     InsufficientScope,
-    /// The access token or API key is good for nothing here (RFC 6750 §3.1).
+    /// The access token or API key is missing, or good for nothing here (RFC 6750 §3.1).
     InvalidToken,
     /// Administrator credentials are missing or wrong.
     Unauthorized,
@@ -330,7 +330,7 @@ impl From<OAuthError> for Refusal {
             OAuthError::TooLarge(limit) => too_large(limit),
             OAuthError::InvalidClient(what) => {
                 refusal(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, what)
-                    .with(WWW_AUTHENTICATE, BASIC_CHALLENGE)
+                    .with(WWW_AUTHENTICATE, challenges::BASIC)
             }
             OAuthError::InvalidGrant => bad_request(
                 ErrorCode::InvalidGrant,
@@ -346,7 +346,7 @@ impl From<OAuthError> for Refusal {
             }
             OAuthError::InsufficientScope(what) => {
                 refusal(StatusCode::FORBIDDEN, ErrorCode::InsufficientScope, what)
-                    .with(WWW_AUTHENTICATE, BEARER_CHALLENGE)
+                    .with(WWW_AUTHENTICATE, challenges::INSUFFICIENT_SCOPE)
             }
             OAuthError::UnsupportedGrantType => bad_request(
                 ErrorCode::UnsupportedGrantType,
@@ -368,18 +368,34 @@ impl From<ApiError> for Refusal {
                 refusal(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, what)
             }
             ApiError::TooLarge(limit) => too_large(limit),
+            ApiError::InvalidCredentials(what) => {
+                refusal(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, what)
+                    .with(WWW_AUTHENTICATE, challenges::INVALID_REQUEST)
+            }
             ApiError::Unauthorized => refusal(
                 StatusCode::UNAUTHORIZED,
                 ErrorCode::Unauthorized,
                 "administrator credentials are required: HTTP Basic with ADMIN_EMAIL and ADMIN_PASSWORD, or an organization's API key",
             )
-            .with(WWW_AUTHENTICATE, BASIC_CHALLENGE),
+            .with(WWW_AUTHENTICATE, challenges::BASIC),
+            ApiError::TokenRequired => refusal(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::InvalidToken,
+                "an access token is required: Authorization: Bearer …",
+            )
+            .with(WWW_AUTHENTICATE, challenges::BEARER),
             ApiError::InvalidToken => refusal(
                 StatusCode::UNAUTHORIZED,
                 ErrorCode::InvalidToken,
                 "a valid access token is required: Authorization: Bearer …",
             )
-            .with(WWW_AUTHENTICATE, INVALID_TOKEN_CHALLENGE),
+            .with(WWW_AUTHENTICATE, challenges::INVALID_TOKEN),
+            ApiError::InsufficientScope(scope) => refusal(
+                StatusCode::FORBIDDEN,
+                ErrorCode::Forbidden,
+                format!("these credentials lack the scope {scope}"),
+            )
+            .with(WWW_AUTHENTICATE, challenges::lacking(scope)),
             ApiError::Forbidden(what) => refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, what),
             ApiError::HttpsRequired => refusal(
                 StatusCode::FORBIDDEN,

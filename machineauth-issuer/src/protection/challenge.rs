@@ -4,14 +4,14 @@
 //! (Fetch Standard, HTTP-network-or-cache fetch): every page that calls the API before its login, with a token that has
 //! ended, or with a wrong client secret. Of `Bearer` a browser knows nothing, so the page gets its answer.
 
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, ORIGIN, REFERER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue};
 
 use crate::basic;
+use crate::error::challenges;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"machineauth\"");
 
 /// Whether a script in a page asks, and not with Basic: then RFC 6749 §5.2 would have the same scheme in the answer.
 pub fn is_of_page(headers: &HeaderMap) -> bool {
@@ -30,6 +30,6 @@ fn is_of_script(headers: &HeaderMap) -> bool {
 /// Asks a page for a bearer token, where others are asked for Basic.
 pub fn for_page(headers: &mut HeaderMap) {
     if headers.get(WWW_AUTHENTICATE).is_some_and(basic::is_basic) {
-        headers.insert(WWW_AUTHENTICATE, BEARER);
+        headers.insert(WWW_AUTHENTICATE, challenges::BEARER);
     }
 }

@@ -182,6 +182,9 @@ async fn a_page_that_asks_by_itself_keeps_no_session_alive() {
         answer.header("hx-redirect"),
         "/admin/sign-in?next=%2Fadmin%2Fagents"
     );
+    // At `Basic` the browser would ask for a password of its own.
+    let challenge = answer.header("www-authenticate");
+    assert_eq!(challenge, "Bearer realm=\"machineauth\"");
     assert!(
         visitor
             .opens("/admin")

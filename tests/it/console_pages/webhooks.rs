@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use machineauth_tests::issuer::Issuer;
 use machineauth_tests::receiver::{Receiver, Reply};
 use machineauth_tests::visitor::{Page, Visitor};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 const NEW: &str = "/admin/webhooks/new";
 
@@ -53,6 +54,14 @@ async fn until(visitor: &mut Visitor<'_>, webhook: &str, said: &str) -> Page {
     panic!("no delivery ever says {said}");
 }
 
+/// What the audit trail says of replays, the newest first.
+async fn replays(issuer: &Issuer) -> Vec<Value> {
+    let trail = "/api/audit-logs?action=webhook.replayed";
+    let read = issuer.admin(Method::GET, trail, None).await.json();
+    let entries = read["logs"].as_array().unwrap();
+    entries.iter().map(|one| one["details"].clone()).collect()
+}
+
 #[tokio::test]
 async fn a_delivery_fails_is_seen_with_its_error_and_is_sent_again() {
     let status = Arc::new(AtomicU16::new(500));
@@ -79,6 +88,8 @@ async fn a_delivery_fails_is_seen_with_its_error_and_is_sent_again() {
     until(&mut visitor, &path, "delivered").await;
     let page = visitor.sees(&format!("{path}?status=dead")).await;
     assert!(page.says("None stands there."));
+    let one = json!({ "delivery_id": replay.split('/').nth_back(1) });
+    assert_eq!(replays(&issuer).await, [one]);
 }
 
 #[tokio::test]
@@ -114,6 +125,15 @@ async fn a_webhook_is_tested_switched_rotated_and_deleted() {
         .submits(&page, &replay, &[("since", "2026-01-01")])
         .await;
     assert!(page.says("They are sent again."));
+    let page = visitor
+        .submits(&page, &format!("{path}/replay/dead"), &[])
+        .await;
+    assert!(page.says("They are sent again."));
+    let all = [
+        json!({ "status": "dead" }),
+        json!({ "since": "2026-01-01T00:00:00Z" }),
+    ];
+    assert_eq!(replays(&issuer).await, all);
     let edit = format!("{path}/edit");
     let page = visitor.sees(&edit).await;
     let fields = [

@@ -372,14 +372,14 @@ pub(super) fn routes() -> Vec<Case> {
             "/api/webhooks/{webhook_id}/replay",
             Some(json!({ "status": "dead" })),
             ADMINISTRATORS,
-            &[],
+            &["webhook.replayed"],
         ),
         (
             post.clone(),
             "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
             None,
             ADMINISTRATORS,
-            &[],
+            &["webhook.replayed"],
         ),
         (
             post.clone(),

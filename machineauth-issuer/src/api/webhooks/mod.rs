@@ -302,7 +302,11 @@ pub async fn replay_one(
     Path(parameter): Path<DeliveryParameter>,
     State(app): State<App>,
 ) -> Result<Json<OneDelivery>, ApiError> {
-    let delivery = app.webhooks.ask_again(path.id(), parameter.id()?).await?;
+    let (webhook, by) = (&path.stored.value, &path.caller.by);
+    let delivery = app
+        .webhooks
+        .replay_one(webhook, parameter.id()?, by)
+        .await?;
     tracing::info!(webhook.id = %path.id(), delivery.id = %delivery.id, "a delivery is sent again");
     app.delivering.wake();
     let delivery = delivery.into();
@@ -317,7 +321,8 @@ pub async fn replay(
     JsonBody(body): JsonBody<WebhookReplay>,
 ) -> Result<Json<Replayed>, ApiError> {
     let which = body.which()?;
-    let replayed = app.delivering.replay(&path.stored.value, which).await?;
+    let (webhook, by) = (&path.stored.value, &path.caller.by);
+    let replayed = app.delivering.replay(webhook, which, by).await?;
     tracing::info!(webhook.id = %path.id(), replayed, "deliveries are sent again");
     Ok(Json(Replayed { replayed }))
 }

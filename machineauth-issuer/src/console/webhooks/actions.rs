@@ -106,10 +106,10 @@ async fn rotated(app: &App, change: &Change, webhook: &Webhook) -> Result<Secret
 pub async fn replay_given_up(
     State(app): State<App>,
     Path(id): Path<String>,
-    _: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let webhook = found(&app, &id).await?.value;
-    replayed(&app, &webhook, Replay::GivenUp).await
+    replayed(&app, &webhook, Replay::GivenUp, change.by()).await
 }
 
 /// Sends again everything since a time.
@@ -120,15 +120,20 @@ pub async fn replay_since(
 ) -> Result<Response, Failure> {
     let stored = found(&app, &id).await?;
     if let Some(since) = moment(change.form.value("since").trim(), false) {
-        return replayed(&app, &stored.value, Replay::Since(since)).await;
+        return replayed(&app, &stored.value, Replay::Since(since), change.by()).await;
     }
     let expected = "a day as 2026-03-01, or a time as 2026-03-01T12:00:00Z";
     let change = change.refused(wrong("since", expected))?;
     refused_with(&app, change, stored, |forms| &mut forms.replay).await
 }
 
-async fn replayed(app: &App, webhook: &Webhook, what: Replay) -> Result<Response, Failure> {
-    let replayed = app.delivering.replay(webhook, what).await?;
+async fn replayed(
+    app: &App,
+    webhook: &Webhook,
+    what: Replay,
+    by: &By,
+) -> Result<Response, Failure> {
+    let replayed = app.delivering.replay(webhook, what, by).await?;
     tracing::info!(webhook.id = %webhook.id, replayed, "deliveries are sent again");
     Ok(Done::DELIVERIES_REPLAYED.then(&path_of(webhook.id)))
 }

@@ -68,10 +68,12 @@ pub async fn show(
 pub async fn replay(
     State(app): State<App>,
     Path((webhook, id)): Path<(String, String)>,
-    _: Change,
+    change: Change,
 ) -> Result<Response, Failure> {
     let (webhook, delivery) = named(&app, &webhook, &id).await?;
-    app.webhooks.ask_again(webhook.id, delivery.id).await?;
+    app.webhooks
+        .replay_one(&webhook, delivery.id, change.by())
+        .await?;
     tracing::info!(webhook.id = %webhook.id, delivery.id = %delivery.id, "a delivery is sent again");
     app.delivering.wake();
     Ok(Done::DELIVERY_REPLAYED.then(&path_of(webhook.id, delivery.id)))

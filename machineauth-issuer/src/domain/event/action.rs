@@ -89,6 +89,7 @@ actions! {
     WebhookUpdated = "webhook.updated", Success, "A webhook was modified.";
     WebhookDeleted = "webhook.deleted", Success, "A webhook was deleted.";
     WebhookTest = "webhook.test", Success, "A test delivery of a webhook was triggered.";
+    WebhookReplayed = "webhook.replayed", Success, "Deliveries to a webhook were asked for again: one, all that were given up, or all since a time. The last two are recorded before the first is sent.";
     WebhookDisabled = "webhook.disabled", Failure, "A webhook was disabled, since its receiver is gone or fails.";
     AdministratorPasswordSet = "administrator.password_set", Success, "An administrator got a password that decides instead of the configured one; all sessions ended.";
     AdministratorForgotten = "administrator.forgotten", Success, "The configured password of an administrator decides again; all sessions ended.";

@@ -16,6 +16,7 @@ use std::time::Duration;
 use machineauth_core::clock::{Clock, Timestamp};
 use machineauth_core::crypto::Algorithm;
 use machineauth_core::verifier::GREATEST_LEEWAY;
+use tokio::sync::Notify;
 
 pub use self::pem::{import, public_pem};
 pub use self::ring::KeyRing;
@@ -32,7 +33,7 @@ use crate::store::{DynStore, KeyName, StoreError};
 pub const PUBLIC_CACHE: Duration = Duration::from_secs(300);
 /// How long widespread verifiers keep a key set without asking, whatever its header says.
 const VERIFIER_CACHE: Duration = Duration::from_secs(600);
-/// How old an issuer's knowledge of its keys can be.
+/// How old an issuer's knowledge of its keys can be. Of a key that was revoked it [hears](KeyRings::heard_of_revoked).
 pub const REFRESH: Duration = Duration::from_secs(5);
 /// How long a key is published before it signs: as long as any cache may not know it.
 pub const PUBLISHED_AHEAD: Duration =
@@ -117,6 +118,8 @@ pub struct KeyRings {
     policy: KeyPolicy,
     server: Arc<KeyRing>,
     organizations: moka::sync::Cache<OrganizationId, Arc<KeyRing>>,
+    /// Says that the server's ring has changed.
+    changed: Notify,
 }
 
 impl KeyRings {
@@ -142,6 +145,7 @@ impl KeyRings {
         Ok(Self {
             server: Arc::new(ring),
             organizations: moka::sync::Cache::new(RINGS_AT_HAND),
+            changed: Notify::new(),
             store,
             vault,
             clock,
@@ -238,12 +242,24 @@ impl KeyRings {
         }
     }
 
+    /// Takes notice that somebody, perhaps another issuer, revoked a key of `owner`, or of the server where there is none: its
+    /// ring is read anew.
+    pub fn heard_of_revoked(&self, owner: Option<OrganizationId>) {
+        match owner {
+            Some(organization) => self.organizations.invalidate(&organization),
+            None => self.changed.notify_one(),
+        }
+    }
+
     /// Keeps the server's ring fresh, forever. Organizations' rings are refreshed when they are used.
     pub async fn run(&self) {
         let mut ticks = tokio::time::interval(REFRESH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.changed.notified() => {}
+            }
             self.server.refresh_if_older(Duration::ZERO).await;
         }
     }

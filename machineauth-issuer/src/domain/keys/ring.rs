@@ -29,7 +29,7 @@ pub struct KeyRing {
     name: RingName,
     policy: KeyPolicy,
     state: ArcSwap<State>,
-    /// When the keys were last asked for. Whoever holds it asks.
+    /// When the last question for the keys began. Whoever holds it asks.
     asked: Mutex<Instant>,
 }
 
@@ -66,12 +66,13 @@ impl KeyRing {
     /// Asks the store for the ring's keys, unless that was done within `age`, and replaces a key whose time is over. What
     /// fails is logged: the keys at hand go on.
     pub async fn refresh_if_older(&self, age: Duration) {
-        // Whoever waits for somebody else's question has its answer.
+        // Whoever waited while somebody else's question began has its answer.
         let waiting_since = Instant::now();
         let mut asked = self.asked.lock().await;
         if asked.elapsed() < age || *asked > waiting_since {
             return;
         }
+        *asked = Instant::now();
         let refreshed = async {
             self.load().await?;
             if self.state().keys().is_empty() {
@@ -83,7 +84,6 @@ impl KeyRing {
         if let Err(error) = refreshed.await {
             tracing::warn!(%error, "the signing keys cannot be refreshed; those at hand go on");
         }
-        *asked = Instant::now();
     }
 
     /// Replaces the key that signs: the new one is published now and signs after [`PUBLISHED_AHEAD`], or, when the old
@@ -147,14 +147,9 @@ impl KeyRing {
         }
         // Verifiers that cache the key set hear of it first; a crash after that has refused too much, not too little.
         let now = self.clock.now();
-        let batch = revocation::revoke_key(
-            Batch::new(self.name.home_of(kid)),
-            self.name.organization(),
-            kid,
-            now,
-        );
+        let revocation = self.revocation(kid, now);
         let fact = self.name.fact(Action::SigningKeyRevoked, kid);
-        let batch = event::record(batch, fact, by, now);
+        let batch = event::record(revocation, fact, by, now);
         match self.store.commit(&batch).await? {
             Outcome::Committed | Outcome::Conflict => {}
         }
@@ -174,7 +169,18 @@ impl KeyRing {
             }
             false => (batch, fact),
         };
-        self.commit(&event::record(batch, fact, by, now)).await
+        self.commit(&event::record(batch, fact, by, now)).await?;
+        // Other issuers read the ring anew when they hear of a revoked key, and now there is something new to read.
+        if let Err(error) = self.store.commit(&self.revocation(kid, now)).await {
+            tracing::warn!(%error, "other issuers notice in a few seconds only that a signing key was revoked");
+        }
+        Ok(())
+    }
+
+    /// That a key is revoked.
+    fn revocation(&self, kid: &str, now: Timestamp) -> Batch {
+        let batch = Batch::new(self.name.home_of(kid));
+        revocation::revoke_key(batch, self.name.organization(), kid, now)
     }
 
     /// Revokes all keys of the ring, one after the other, and lets a new one sign. Says how many were revoked.

@@ -6,6 +6,7 @@ use super::delivery::{Delivery, Status};
 use super::queue::{WAITING, count_waiting, place, waiting_key};
 use super::webhook::Webhook;
 use super::{MAX_ATTEMPTS, WebhookError, Webhooks};
+use crate::domain::event::{self, Action, By, Fact};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::store::{Batch, Key, Outcome, Partition, StoreError, Table, Versioned};
 
@@ -132,12 +133,41 @@ impl Webhooks {
         webhook: WebhookId,
         id: DeliveryId,
     ) -> Result<Delivery, WebhookError> {
+        self.put_back(webhook, id, |batch, _| batch).await
+    }
+
+    /// As [`Webhooks::ask_again`], because somebody asked for this one.
+    ///
+    /// # Errors
+    /// As [`Webhooks::ask_again`].
+    pub async fn replay_one(
+        &self,
+        webhook: &Webhook,
+        id: DeliveryId,
+        by: &By,
+    ) -> Result<Delivery, WebhookError> {
+        let replayed =
+            Fact::webhook(Action::WebhookReplayed, webhook).with("delivery_id", id.to_string());
+        self.put_back(webhook.id, id, |batch, now| {
+            event::record(batch, replayed.clone(), by, now)
+        })
+        .await
+    }
+
+    /// Lets a delivery wait anew, in one commit with what `add` adds.
+    async fn put_back(
+        &self,
+        webhook: WebhookId,
+        id: DeliveryId,
+        add: impl Fn(Batch, Timestamp) -> Batch,
+    ) -> Result<Delivery, WebhookError> {
         let (waits, over) = (waiting_key(webhook, id), history_key(webhook, id));
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.anywhere(webhook, id).await?;
             let stored = stored.ok_or(WebhookError::NoSuchDelivery)?;
+            let now = self.clock.now();
             let mut delivery = stored.value.clone();
-            delivery.ask_again(self.clock.now());
+            delivery.ask_again(now);
             let batch = Batch::new(webhook.partition());
             let batch = match stored.value.due_at {
                 Some(due_at) => batch
@@ -148,7 +178,7 @@ impl Webhooks {
                     count_waiting(forget(batch, &stored.value), webhook, 1)
                 }
             };
-            let batch = super::queue::wait(batch, &delivery);
+            let batch = add(super::queue::wait(batch, &delivery), now);
             if self.store.commit(&batch).await? == Outcome::Committed {
                 return Ok(delivery);
             }

@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::domain::id::OrganizationId;
+use crate::domain::keys::KeyRings;
 use crate::domain::revocation::OwnedRevocation;
 use crate::store::{DynStore, Log, StoreError};
 use crate::telemetry::Chain;
@@ -94,6 +95,8 @@ enum News {
 pub struct Feed {
     store: DynStore,
     clock: Arc<dyn Clock>,
+    /// This issuer's own keys, which are revoked as well.
+    keys: Arc<KeyRings>,
     /// Where the logs were before anybody could listen: nothing that a listener must hear lies before it.
     start: Positions,
     /// `None` once the server stops.
@@ -105,12 +108,17 @@ impl Feed {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn open(store: DynStore, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub async fn open(
+        store: DynStore,
+        clock: Arc<dyn Clock>,
+        keys: Arc<KeyRings>,
+    ) -> Result<Self, StoreError> {
         let start = Positions::heads(&*store).await?;
         let news = watch::Sender::new(Some(broadcast::Sender::new(BACKLOG)));
         Ok(Self {
             store,
             clock,
+            keys,
             start,
             news,
         })
@@ -155,9 +163,10 @@ impl Feed {
     /// Tells what is new in all partitions.
     async fn round(&self, positions: &mut Positions) -> Result<(), StoreError> {
         match positions.read_on(&*self.store).await? {
-            Some(entries) => entries
-                .into_iter()
-                .for_each(|entry| self.tell(News::Revoked(entry))),
+            Some(entries) => entries.into_iter().for_each(|entry| {
+                self.hear(&entry);
+                self.tell(News::Revoked(entry));
+            }),
             None => {
                 tracing::warn!(
                     "a revocation log was restored or trimmed too far; every listener starts over"
@@ -167,6 +176,17 @@ impl Feed {
             }
         }
         Ok(())
+    }
+
+    /// What other issuers revoke is not good here either. All but keys is looked up in the store.
+    fn hear(&self, entry: &[u8]) {
+        if let Ok(OwnedRevocation {
+            revocation: Revocation::Key { .. },
+            organization,
+        }) = serde_json::from_slice(entry)
+        {
+            self.keys.heard_of_revoked(organization);
+        }
     }
 
     /// Dropping the channel ends the streams. Their ids match nothing now, so they come back for a snapshot.

@@ -24,7 +24,7 @@ use self::dispatcher::Dispatcher;
 use self::guard::{Guard, Lookup};
 use self::replay::Replay;
 use self::sender::Sender;
-use crate::domain::event::{Action, Recorder};
+use crate::domain::event::{Action, By, Recorder};
 use crate::domain::lease::Lease;
 use crate::domain::webhooks::{Delivery, Webhook, WebhookError, WebhookPolicy, Webhooks};
 use crate::metrics::DeliveryCounts;
@@ -153,11 +153,16 @@ impl Delivering {
     ///
     /// # Errors
     /// The store's failure.
-    pub async fn replay(&self, webhook: &Webhook, what: Replay) -> Result<usize, WebhookError> {
+    pub async fn replay(
+        &self,
+        webhook: &Webhook,
+        what: Replay,
+        by: &By,
+    ) -> Result<usize, WebhookError> {
         let Dispatcher {
             webhooks, source, ..
         } = &self.dispatcher;
-        let replayed = replay::replay(webhooks, webhook, source, what).await?;
+        let replayed = replay::replay(webhooks, webhook, source, what, by).await?;
         self.wake();
         Ok(replayed)
     }

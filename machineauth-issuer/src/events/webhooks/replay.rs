@@ -3,7 +3,8 @@
 use machineauth_core::clock::Timestamp;
 
 use super::payload;
-use crate::domain::event::Event;
+use crate::date::Date;
+use crate::domain::event::{self, Action, By, Event, Fact};
 use crate::domain::webhooks::{Delivery, Status, Webhook, WebhookError, Webhooks};
 use crate::store::{Log, LogRead, Partition};
 
@@ -19,6 +20,17 @@ pub enum Replay {
     Since(Timestamp),
 }
 
+impl Replay {
+    /// That it was asked for.
+    fn fact(self, webhook: &Webhook) -> Fact {
+        let fact = Fact::webhook(Action::WebhookReplayed, webhook);
+        match self {
+            Self::GivenUp => fact.with("status", "dead"),
+            Self::Since(since) => fact.with("since", Date(since).to_string()),
+        }
+    }
+}
+
 /// Sends again to `webhook` what is asked for. Says how many deliveries that are.
 ///
 /// # Errors
@@ -28,7 +40,12 @@ pub async fn replay(
     webhook: &Webhook,
     source: &str,
     what: Replay,
+    by: &By,
 ) -> Result<usize, WebhookError> {
+    // It takes many commits. Whatever ends it between two of them, it is known who began.
+    let partition = webhook.id.partition();
+    let now = webhooks.clock.now();
+    event::record_alone(&*webhooks.store, partition, what.fact(webhook), by, now).await?;
     match what {
         Replay::GivenUp => {
             let is_given_up = |delivery: &Delivery| {

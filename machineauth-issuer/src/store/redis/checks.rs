@@ -1,6 +1,8 @@
 //! Whether what was found is a store for this program, on servers that are fit to keep it.
 
-use redis::{InfoDict, Value};
+use std::collections::HashMap;
+
+use redis::InfoDict;
 
 use super::script::Names;
 use super::servers::Servers;
@@ -38,7 +40,13 @@ pub(super) async fn fitness(servers: &Servers, replicas: u32) -> Result<(), Stor
             tracing::warn!("{complaint}");
         }
     }
-    if replicas > 0 && !demands_replicas(servers).await {
+    if is_set(servers, "appendfsync", "no").await {
+        tracing::warn!(
+            "Redis leaves it to its system when to write to the disk (appendfsync no), so a crash forgets half a minute of \
+             revocations: set `appendfsync everysec`"
+        );
+    }
+    if replicas > 0 && is_set(servers, "min-replicas-to-write", "0").await {
         tracing::warn!(
             "set min-replicas-to-write on every Redis server that can become the master: one that was cut off from its \
              replicas goes on answering reads and issuing tokens until it notices that it is no longer the master"
@@ -73,17 +81,13 @@ fn complaints(info: &InfoDict, replicas: u32) -> Vec<String> {
     complaints
 }
 
-/// Whether `min-replicas-to-write` is set. Where it may not be asked for, who operates Redis knows better.
-async fn demands_replicas(servers: &Servers) -> bool {
+/// Whether `name` is `value` on one of the servers. Where it may not be asked for, who operates Redis knows better.
+async fn is_set(servers: &Servers, name: &str, value: &str) -> bool {
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg("min-replicas-to-write");
-    let Ok(answers) = servers.each::<Value>(&get).await else {
-        return true;
-    };
-    answers.into_iter().all(|answer| {
-        let pairs: Vec<(String, u64)> = redis::from_redis_value(answer).unwrap_or_default();
-        pairs.iter().all(|(_, replicas)| *replicas > 0)
-    })
+    get.arg("GET").arg(name);
+    let found: Vec<HashMap<String, String>> = servers.each(&get).await.unwrap_or_default();
+    let mut values = found.iter().flat_map(HashMap::values);
+    values.any(|found| found == value)
 }
 
 /// What cannot be read is let through: forks count their own versions.
@@ -97,6 +101,8 @@ fn is_too_old(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use redis::Value;
+
     use super::*;
 
     fn complaints_about(info: &str) -> Vec<String> {
