@@ -112,7 +112,8 @@ impl Listener {
                         Err(_) => return true,
                     }
                 }
-                _ => Some(Ok(Range::Everything)),
+                Ok(Presented::Nothing | Presented::Name(_)) => Some(Ok(Range::Everything)),
+                Err(_) => None,
             },
         };
         now.is_some_and(|now| now.is_ok_and(|now| now == range))
